@@ -1,0 +1,93 @@
+//! What a reader of a recommendation gets, before any encoding.
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+/// One thing that happened. `Close` and `Error` are terminal: exactly one of them comes, and nothing after it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Text for the reader. All texts joined are [`Answer::render`] of the answer that `Close` carries.
+    Text(String),
+    /// The `number`-th challenge (from 1) is complete; its last text came directly before.
+    Challenge { number: usize, challenge: Challenge },
+    Close(Answer),
+    Error(Failure),
+}
+
+/// The `data` of `close`, as the wire has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub recommend: String,
+    pub challenges: Vec<Challenge>,
+    /// The documents behind the answer; empty exactly when `grounding` is `None`.
+    pub sources: Vec<Source>,
+    pub grounding: Grounding,
+    /// All or part came from the catalogue instead of the model.
+    pub degraded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded_reason: Option<DegradedReason>,
+    /// Whether the turn was saved in a session.
+    pub remembered: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Challenge {
+    pub title: String,
+    pub description: String,
+    /// The category's code and its Korean label.
+    pub category: String,
+    pub label: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Source {
+    pub id: String,
+    pub title: String,
+    pub category: String,
+    /// Cosine similarity to the request, 0 to 1.
+    pub score: f32,
+}
+
+/// How documents were used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grounding {
+    None,
+    /// As text in the prompt.
+    Context,
+    /// As the choices that the model selected from.
+    Select,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DegradedReason {
+    Overloaded,
+    Timeout,
+    Engine,
+}
+
+/// Why a generation that had begun could not be finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// A fault of ours or of the engine's.
+    Internal,
+    /// The engine refused: full, loading or stopping.
+    Unavailable,
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+/// A running recommendation. Dropping it cancels the generation.
+#[derive(Debug)]
+pub struct Events {
+    pub(crate) receiver: mpsc::Receiver<Event>,
+}
+
+impl Events {
+    /// The next event; `None` after the terminal one.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.receiver.recv().await
+    }
+}

@@ -1,0 +1,144 @@
+//! What every engine offers, whichever machine it runs on.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::{Error, Program, Progress};
+
+/// An engine: the local model, a child process, a pool of upstream servers.
+pub trait Backend: Send + Sync {
+    /// Queues a generation and returns at once.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the queue is full, [`Error::Stopped`] when the engine is gone.
+    fn generate(&self, request: Request) -> Result<Generation, Error>;
+
+    /// How many tokens the model makes of `text`.
+    fn count_tokens(&self, text: &str) -> usize;
+
+    fn health(&self) -> Health;
+
+    fn model(&self) -> &ModelInfo;
+}
+
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub prompt: Prompt,
+    pub program: Program,
+    /// What an earlier attempt has already written and a reader may have seen.
+    pub progress: Progress,
+    pub sampling: Sampling,
+}
+
+/// The text before the program. Pieces are tokenised apart, so that user text never turns into special tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompt {
+    pub pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Piece {
+    /// From the operator's template: special tokens such as `<start_of_turn>` count.
+    Template(String),
+    /// Instructions, documents, what people wrote: special tokens in it are plain text.
+    Text(String),
+}
+
+/// How a slot's next token is drawn. `Default` is the contract's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    /// 0 is greedy: the likeliest token, always.
+    pub temperature: f32,
+    /// Keeps the likeliest tokens until their probabilities sum to this (nucleus sampling, arXiv:1904.09751). 1: off.
+    pub top_p: f32,
+    /// Keeps the k likeliest tokens. 0: off.
+    pub top_k: usize,
+    /// Drops tokens less likely than this share of the likeliest one's probability (arXiv:2407.01082). 0: off.
+    pub min_p: f32,
+    /// Divides the positive logits of tokens that slots already used, multiplies negative ones (arXiv:1909.05858). 1: off.
+    pub repetition_penalty: f32,
+    /// Texts whose tokens are never penalised: sentence endings have to come again.
+    pub penalty_exempt: Vec<String>,
+    /// None: another answer every time.
+    pub seed: Option<u64>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 0.3,
+            top_p: 0.9,
+            top_k: 50,
+            min_p: 0.0,
+            repetition_penalty: 1.1,
+            penalty_exempt: Vec::new(),
+            seed: None,
+        }
+    }
+}
+
+/// One step of a generation. Text is whole characters; fixed text is the reader's business, the program has it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// Text written into the slot with this index among the program's slots.
+    Text { slot: usize, text: String },
+    /// The slot is finished; `text` is all of it, earlier progress included.
+    SlotDone { slot: usize, text: String },
+    /// The program is finished. Nothing follows.
+    Done(Usage),
+    /// The generation can't go on. Nothing follows.
+    Failed(Error),
+}
+
+/// What a generation cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Tokens of the prompt, and how many of them came from the prefix cache.
+    pub prompt_tokens: usize,
+    pub cached_tokens: usize,
+    /// Tokens sampled one by one.
+    pub sampled_tokens: usize,
+    /// Tokens of fixed text and forced choices, fed as runs.
+    pub forced_tokens: usize,
+}
+
+/// A running generation. Dropping it cancels the work within one step and frees all it holds.
+#[derive(Debug)]
+pub struct Generation {
+    pub(crate) deltas: mpsc::Receiver<Delta>,
+}
+
+impl Generation {
+    /// The next delta; `None` after `Done` or `Failed`, or when the engine died without a word.
+    pub async fn next(&mut self) -> Option<Delta> {
+        self.deltas.recv().await
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    pub running: usize,
+    pub queued: usize,
+    /// KV cells held by running requests, and all there are.
+    pub kv_used: usize,
+    pub kv_total: usize,
+    /// Batches decoded since the start.
+    pub steps: u64,
+    /// Logits that were NaN and counted as −∞.
+    pub nan_logits: u64,
+}
+
+/// What the model file says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ModelInfo {
+    pub name: String,
+    pub parameters: u64,
+    /// Tokens the context holds in all.
+    pub context: usize,
+    /// The chat template in Jinja, when the file has one, and the texts it names `bos_token` and `eos_token`.
+    pub chat_template: Option<String>,
+    pub bos: String,
+    pub eos: String,
+}

@@ -1,0 +1,33 @@
+use std::path::PathBuf;
+
+/// Everything that can go wrong between a model file and the last token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The queue is full: the caller answers at once, nothing was done.
+    #[error("the engine's queue is full ({queued} waiting)")]
+    Overloaded { queued: usize },
+
+    /// The engine has stopped or is stopping.
+    #[error("the engine has stopped")]
+    Stopped,
+
+    /// The request can't be run by this model, whatever the load; the text says which limit to change.
+    #[error("{0}")]
+    Unfit(String),
+
+    /// The program contradicts itself (an empty list of choices, two slots without fixed text between them …).
+    #[error("invalid program: {0}")]
+    Program(String),
+
+    /// The model file can't be used; the text names what was expected and what was found.
+    #[error("{}: {reason}", path.display())]
+    ModelFile { path: PathBuf, reason: String },
+
+    /// llama.cpp refused a call.
+    #[error("llama.cpp: {0}")]
+    Native(String),
+
+    /// No finite probability was left for a slot's next token.
+    #[error("the model's output is not finite")]
+    NonFinite,
+}
