@@ -1,0 +1,83 @@
+# The commands of the README; .ci/run calls the same ones. `make` alone explains them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Outside the checkout, so that a fresh clone reuses what took long: llama.cpp's build and the models.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/leafresh/target
+MODELS ?= $(HOME)/.cache/leafresh/models
+PYTHON ?= python3
+
+# One profile for everything: another one would build llama.cpp again.
+BINARY := $(CARGO_TARGET_DIR)/debug/leafresh
+DEFAULT_MODEL := gemma-3-270m-Q4_K_M.gguf
+
+# The tests load their models from here; somebody's own folder counts.
+export LEAFRESH_TEST_MODELS ?= $(abspath $(MODELS))
+# cargo and what it installs, even where the shell's profile doesn't name the folder.
+export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+
+say = @echo "==> $(1)"
+
+.PHONY: help setup setup-test build model default-model run test lint deny test-scripts test-rust fmt
+
+help: ## show this
+	@echo "Usage: make TARGET [NAME=VALUE ...]"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  LISTEN=ADDR:PORT  run: where to listen          MODEL=FILE.gguf  run: another model"
+	@echo "  MODELS=DIR        where models are kept, now $(MODELS)"
+	@echo "  CARGO_TARGET_DIR  where builds are kept, now $(CARGO_TARGET_DIR)"
+
+run: setup build $(if $(MODEL),,default-model) ## from a bare machine to a running server
+	$(call say,starting the server (Ctrl-C stops it))
+	@exec $(BINARY) serve --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" $(if $(LISTEN),--listen "$(LISTEN)")
+
+test: setup-test model lint deny test-scripts test-rust ## every check there is: format, lints, licences, tests
+	$(call say,all checks passed)
+
+setup: ## install the build tools that are missing
+	$(call say,build tools)
+	@scripts/setup.sh
+
+setup-test:
+	$(call say,build and test tools)
+	@scripts/setup.sh --test
+
+build: ## build the server and print where it is
+	$(call say,building the server (llama.cpp takes minutes the first time))
+	@cargo build --locked --bin leafresh
+	@echo "$(BINARY)"
+
+model: ## fetch the small models, for running and for tests
+	$(call say,models in $(MODELS))
+	@$(PYTHON) scripts/fetch_models.py --dir "$(MODELS)"
+
+default-model:
+	$(call say,model in $(MODELS))
+	@$(PYTHON) scripts/fetch_models.py --dir "$(MODELS)" --only "$(DEFAULT_MODEL)"
+
+fmt: ## format the Rust code
+	$(call say,formatting)
+	@cargo fmt --all
+
+lint: ## check format and lints
+	$(call say,format)
+	@cargo fmt --all --check
+	$(call say,lints)
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny:
+	$(call say,licences and sources of the dependencies)
+	@cargo deny --locked --log-level error check bans licenses sources
+
+test-scripts:
+	$(call say,tests of the scripts)
+	@$(PYTHON) -m unittest discover --quiet --start-directory scripts/tests
+
+test-rust:
+	$(call say,tests)
+	@cargo test --locked --workspace
