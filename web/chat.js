@@ -1,13 +1,12 @@
 'use strict';
 
 const TEXT = {
-  own: '직접 입력',
-  ownPlaceholder: { location: '예: 신도시 아파트', workType: '예: 카페 운영' },
   missing: {
     location: '지내는 곳을 고르거나 적어 주세요.',
     workType: '일하는 방식을 고르거나 적어 주세요.',
     category: '주제를 하나 골라 주세요.',
   },
+  challenge: (number) => `챌린지 ${number}`,
   asked: '이 조건에 맞는 챌린지를 추천해 주세요.',
   askedAgain: '다시 추천해 주세요.',
   status: {
@@ -26,36 +25,21 @@ const TEXT = {
   noResult: '응답을 읽을 수 없습니다. 다시 시도해 주세요.',
   noServer: '파일로 연 페이지입니다. 연결할 서버 주소를 적고 적용을 눌러 주세요.',
   badAddress: 'http:// 또는 https://로 시작하는 주소를 적어 주세요. 예: http://localhost:8080',
-  badAddressParts: '주소에 아이디, 물음표(?), 샵(#)은 넣을 수 없습니다.',
-  mixedContent: 'https 페이지에서는 https 주소에만 연결할 수 있습니다.',
-  serverSaved: (host) => `이제 ${host} 서버에 연결합니다.`,
-  serverCleared: '이 페이지를 보낸 서버에 연결합니다.',
+  serverSaved: (address) => (address ? '이제 이 서버에 연결합니다.' : '이 페이지를 보낸 서버에 연결합니다.'),
   degraded: '미리 준비된 챌린지에서 골랐어요.',
   sources: (count) => `참고한 자료 ${count}건`,
   selected: (count) => `자료 ${count}건에서 골랐어요`,
   rawSummary: (count, first) => `${count}개 · 첫 글자까지 ${first === null ? '–' : `${first} ms`}`,
 };
 
-// Used when no server has filled in the catalogue (the page opened as a file).
+const coded = (entries) => Object.entries(entries).map(([code, label]) => ({ code, label }));
 const BUILT_IN_CATALOG = {
-  categories: [
-    { code: 'ZERO_WASTE', label: '제로웨이스트', description: '일회용품과 포장을 줄이고 다시 쓰는 실천' },
-    { code: 'PLOGGING', label: '플로깅', description: '걷거나 달리면서 버려진 쓰레기를 줍는 실천' },
-    { code: 'CARBON_FOOTPRINT', label: '탄소발자국', description: '일상에서 나오는 온실가스를 줄이는 실천' },
-    { code: 'ENERGY_SAVING', label: '에너지 절약', description: '전기, 난방, 온수를 아껴 쓰는 실천' },
-    { code: 'UPCYCLING', label: '업사이클', description: '버려질 물건에 새로운 쓸모를 만드는 실천' },
-    { code: 'MEDIA', label: '문화 공유', description: '환경을 다룬 작품을 즐기고 나누는 실천' },
-    { code: 'DIGITAL_CARBON', label: '디지털 탄소', description: '전자 기기를 쓰며 나오는 탄소를 줄이는 실천' },
-    { code: 'VEGAN', label: '비건', description: '동물성 제품 대신 식물성을 고르는 실천' },
-  ],
-  places: [
-    { code: 'city', label: '도시' }, { code: 'beach', label: '바닷가' },
-    { code: 'mountain', label: '산' }, { code: 'rural', label: '농촌' },
-  ],
-  workTypes: [
-    { code: 'office', label: '사무직' }, { code: 'field', label: '현장직' },
-    { code: 'sales', label: '영업직' }, { code: 'remote', label: '재택근무' },
-  ],
+  places: coded({ city: '도시', beach: '바닷가', mountain: '산', rural: '농촌' }),
+  workTypes: coded({ office: '사무직', field: '현장직', sales: '영업직', remote: '재택근무' }),
+  categories: coded({
+    ZERO_WASTE: '제로웨이스트', PLOGGING: '플로깅', CARBON_FOOTPRINT: '탄소발자국', ENERGY_SAVING: '에너지 절약',
+    UPCYCLING: '업사이클', MEDIA: '문화 공유', DIGITAL_CARBON: '디지털 탄소', VEGAN: '비건',
+  }),
 };
 
 const FIELDS = ['location', 'workType', 'category'];
@@ -65,9 +49,8 @@ const SERVER_KEY = 'leafresh.server';
 const el = (id) => document.getElementById(id);
 const copy = (id) => el(id).content.firstElementChild.cloneNode(true);
 const phone = matchMedia('(max-width: 899px)');
-
+const storage = openStorage();
 let turn = null; // the newest question with its answer; only this one can be running
-let server = loadServer(); // base URL chosen in the settings, '' for the page's own server
 
 // --- Choices ---
 
@@ -75,7 +58,7 @@ function readCatalog() {
   try {
     return JSON.parse(el('catalog').textContent);
   } catch {
-    return BUILT_IN_CATALOG;
+    return BUILT_IN_CATALOG; // the placeholder is still there: no server has filled it
   }
 }
 
@@ -83,14 +66,11 @@ function buildChoices({ places, workTypes, categories }) {
   addChips('location', places);
   addChips('workType', workTypes);
   addChips('category', categories);
-  addOwn('location');
-  addOwn('workType');
-  const descriptions = new Map(categories.map((c) => [c.code, c.description]));
-  for (const field of FIELDS) {
-    el(field).addEventListener('input', () => setText(el(`${field}-error`), ''));
-  }
-  el('category').addEventListener('change', (event) => {
-    setText(el('category-hint'), descriptions.get(event.target.value) ?? '');
+  connectOwn('location');
+  connectOwn('workType');
+  FIELDS.forEach((field) => el(field).addEventListener('input', () => setText(el(`${field}-error`), '')));
+  el('category').addEventListener('change', ({ target }) => {
+    setText(el('category-hint'), categories.find(({ code }) => code === target.value).description ?? '');
   });
 }
 
@@ -103,49 +83,43 @@ function addChips(field, items) {
   }
 }
 
-function addOwn(field) {
-  const own = copy('own-template');
-  own.placeholder = TEXT.ownPlaceholder[field];
-  own.ariaLabel = `${el(field).querySelector('legend').textContent} ${TEXT.own}`;
-  addChips(field, [{ code: '', label: TEXT.own }]);
-  el(field).append(own);
-  el(field).addEventListener('change', (event) => {
-    if (event.target === own) return;
-    own.hidden = event.target.value !== '';
-    // Whoever walks through the chips with the arrow keys must not be pulled out of them.
-    if (!own.hidden && !event.target.matches(':focus-visible')) own.focus();
-  });
+/** What is typed and what is chosen from the chips exclude each other. */
+function connectOwn(field) {
+  const own = el(field).querySelector('.own');
+  const radios = el(field).querySelectorAll('input[type="radio"]');
+  own.addEventListener('input', () => radios.forEach((radio) => { radio.checked = false; }));
+  radios.forEach((radio) => radio.addEventListener('change', () => { own.value = ''; }));
 }
 
+/** What is sent and what people read, or null. */
 function choice(field) {
   const radio = el(field).querySelector('input:checked');
-  if (!radio) return null;
-  if (radio.value) return { value: radio.value, label: radio.nextElementSibling.textContent };
-  const own = el(field).querySelector('.own').value.replace(/[\s\p{Cc}]+/gu, ' ').trim();
+  if (radio) return { value: radio.value, label: radio.nextElementSibling.textContent };
+  const own = el(field).querySelector('.own')?.value.replace(/[\s\p{Cc}]+/gu, ' ').trim();
   return own ? { value: own, label: own } : null;
 }
 
-/** The three choices, or null after telling which ones are missing. */
+/** The request for the three choices, or null after telling which ones are missing. */
 function readChoices() {
   const chosen = FIELDS.map(choice);
   FIELDS.forEach((field, i) => setText(el(`${field}-error`), chosen[i] ? '' : TEXT.missing[field]));
   const missing = FIELDS[chosen.indexOf(null)];
   if (missing) {
-    el(missing).querySelector('.own:not([hidden]), input:checked, input').focus();
+    el(missing).querySelector('input').focus();
     return null;
   }
   return {
     path: 'ai/chatbot/recommendation/base-info',
     params: Object.fromEntries(FIELDS.map((field, i) => [field, chosen[i].value])),
-    summary: chosen.map((c) => c.label).join(' · '),
+    summary: chosen.map(({ label }) => label).join(' · '),
   };
 }
 
 // --- A turn: one question, one stream, one answer ---
 
 function ask(request, sentence) {
-  const base = server || ownServer();
-  if (!base) return openSettings(TEXT.noServer);
+  const base = storage[SERVER_KEY] || document.baseURI;
+  if (!base.startsWith('http')) return openSettings(TEXT.noServer);
   if (isBusy()) stop();
   if (turn?.phase === 'failed' && !turn.text) turn.element.remove();
   turn = newTurn(request, sentence);
@@ -171,12 +145,9 @@ function newTurn(request, sentence) {
     cards: [],
     finished: 0, // cards whose typed event has come
     text: '', // the stream's texts joined
-    phase: 'connecting',
-    source: null,
-    base: '',
     lastId: '',
     startedAt: performance.now(),
-    firstTextAt: null,
+    firstTextAt: null, // ms after startedAt
   };
 }
 
@@ -184,25 +155,26 @@ function openStream(base) {
   const url = new URL(turn.request.path, base);
   // With an id of its own, a request that is repeated before its first event has come joins the
   // answer that is being written; without one the server would start a second.
-  const requestId = [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, '0')).join('');
+  const requestId = crypto.getRandomValues(new Uint32Array(4)).join('-');
   url.search = new URLSearchParams({ ...turn.request.params, requestId });
   clearRaw(url);
-  turn.base = base;
   turn.source = new EventSource(url);
-  turn.source.addEventListener('open', () => {
-    recordRaw({ type: '(open)' });
+  turn.source.addEventListener('open', (event) => {
+    recordRaw(event);
     setPhase(turn.text ? 'writing' : 'waiting');
   });
   listen('challenge', ({ data }) => (typeof data === 'string' ? addText(data) : finishCard(data.challenges)));
   listen('close', ({ data }) => (data ? finish(data) : end('failed', TEXT.noResult)));
-  listen('error', ({ message }) => end('failed', message), connectionLost);
+  listen('error', ({ message }) => end('failed', message));
 }
 
-/** `error` has two meanings: with data the server ended the answer, without data the connection broke. */
-function listen(name, onEvent, onNoData) {
+function listen(name, onEvent) {
+  const mine = turn;
   turn.source.addEventListener(name, (event) => {
+    if (turn !== mine || !isBusy()) return;
     recordRaw(event);
-    if (event.data === undefined) return onNoData();
+    // Only `error` has two meanings: the server's event has data, the browser's own has none.
+    if (event.data === undefined) return connectionLost();
     turn.lastId = event.lastEventId;
     keepInView(() => onEvent(JSON.parse(event.data)));
   });
@@ -224,25 +196,29 @@ function addText(text) {
 /** Shows `{recommend}\n\n1. {title}\n{description}\n\n2. …`, whole or cut off anywhere. */
 function showText(text) {
   const [recommend, ...challenges] = text.split('\n\n');
-  setText(turn.bubble, recommend.trimEnd());
+  setText(turn.bubble, recommend.replace(/\n$/, ''));
   let writing = turn.bubble;
   challenges.forEach((written, i) => {
-    const number = `${i + 1}. `;
-    const body = written.startsWith(number) ? written.slice(number.length) : number.startsWith(written) ? '' : written;
-    const [title, description = ''] = body.split('\n');
+    const [, title = '', description = ''] = written.match(/^\d+\. ([^\n]*)\n?(.*)/) ?? [];
     const card = cardAt(i);
     setText(card.title, title);
     setText(card.description, description);
     writing = description ? card.description : card.title;
   });
+  mark(writing);
+}
+
+/** Puts the caret behind the text that is being written. */
+function mark(writing) {
   turn.answer.querySelector('.writing')?.classList.remove('writing');
-  writing.classList.add('writing');
+  writing?.classList.add('writing');
 }
 
 function cardAt(i) {
   if (!turn.cards[i]) {
     const element = copy('card-template');
     element.querySelector('.marker').textContent = i + 1;
+    element.querySelector('.card-number').textContent = TEXT.challenge(i + 1);
     turn.answer.querySelector('.cards').append(element);
     const part = (name) => element.querySelector(`.card-${name}`);
     turn.cards[i] = { element, title: part('title'), description: part('description'), label: part('label') };
@@ -255,8 +231,7 @@ function finishCard({ category, label }) {
   card.element.classList.add('finished');
   card.element.dataset.category = category;
   card.label.textContent = label;
-  card.label.hidden = false;
-  turn.answer.querySelector('.writing')?.classList.remove('writing');
+  mark(null);
 }
 
 function finish(result) {
@@ -291,14 +266,14 @@ function showFacts({ degraded, sources = [], grounding }) {
   for (const { title } of sources) {
     find('.sources ul').append(Object.assign(document.createElement('li'), { textContent: title }));
   }
-  find('.facts').hidden = !degraded && sources.length === 0;
+  find('.facts').hidden = false;
 }
 
 function end(phase, message = '') {
   turn.source.close();
-  turn.answer.ariaBusy = 'false';
-  turn.answer.querySelector('.writing')?.classList.remove('writing');
-  turn.bubble.hidden = !turn.bubble.textContent;
+  turn.answer.setAttribute('aria-busy', 'false');
+  mark(null);
+  turn.bubble.hidden = !turn.text;
   const notice = turn.answer.querySelector('.notice');
   notice.hidden = !message;
   notice.textContent = message;
@@ -308,9 +283,8 @@ function end(phase, message = '') {
 function stop() {
   end('stopped');
   const [stream] = turn.lastId.split(':');
-  if (!stream) return;
-  // Closing alone lets the server wait for a reader to return. Nothing depends on the reply.
-  fetch(new URL(`ai/chatbot/streams/${stream}`, turn.base), { method: 'DELETE' }).catch(() => {});
+  // Closing alone lets the server wait for a reader to return. Nothing here depends on the reply.
+  if (stream) fetch(new URL(`../streams/${stream}`, turn.source.url), { method: 'DELETE' }).catch(() => {});
 }
 
 function isBusy() {
@@ -365,49 +339,31 @@ function setText(element, text) {
 
 // --- Settings ---
 
-function ownServer() {
-  return location.protocol.startsWith('http') ? new URL('.', location.href).href : '';
-}
-
-function loadServer() {
+function openStorage() {
   try {
-    return localStorage.getItem(SERVER_KEY) ?? '';
+    return localStorage;
   } catch {
-    return ''; // storage may be switched off; the address then lasts as long as the page
+    return {}; // switched off: the address then lasts as long as the page
   }
-}
-
-/** The address as a base URL, or an Error that tells what is wrong with it. */
-function parseServer(text) {
-  if (!text) return '';
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (!['http:', 'https:'].includes(url?.protocol)) throw new Error(TEXT.badAddress);
-  if (url.username || url.search || url.hash) throw new Error(TEXT.badAddressParts);
-  const local = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
-  if (location.protocol === 'https:' && url.protocol === 'http:' && !local) throw new Error(TEXT.mixedContent);
-  return url.href.replace(/\/*$/, '/');
 }
 
 function saveServer(event) {
   event.preventDefault();
-  try {
-    server = parseServer(el('server').value.trim());
-  } catch (error) {
-    el('server').ariaInvalid = 'true';
-    return setText(el('server-message'), error.message);
+  const input = el('server');
+  const valid = input.validity.valid; // an http or https address without user, query and fragment, or nothing
+  input.setAttribute('aria-invalid', String(!valid));
+  if (valid) {
+    storage[SERVER_KEY] = input.value.replace(/[^/]$/, '$&/'); // a base URL ends in a slash
+    showServer();
   }
-  el('server').ariaInvalid = 'false';
-  try {
-    localStorage.setItem(SERVER_KEY, server);
-  } catch { /* see loadServer */ }
-  showServer();
-  setText(el('server-message'), server ? TEXT.serverSaved(new URL(server).host) : TEXT.serverCleared);
+  setText(el('server-message'), valid ? TEXT.serverSaved(input.value) : TEXT.badAddress);
 }
 
 function showServer() {
-  el('server').value = server;
-  el('server-badge').hidden = !server;
-  el('server-badge').textContent = server && new URL(server).host;
+  const address = storage[SERVER_KEY] ?? '';
+  el('server').value = address;
+  el('server-badge').hidden = !address;
+  el('server-badge').textContent = address && new URL(address).host;
 }
 
 function openSettings(message) {
@@ -428,18 +384,18 @@ function clearRaw(url) {
   el('raw-summary').textContent = '';
 }
 
-function recordRaw({ type, lastEventId = '', data = '' }) {
+function recordRaw({ type, data, lastEventId }) {
+  // `open` and the connection's own `error` are the browser's, not the stream's.
+  const cells = data === undefined ? { name: `(${type})` } : { name: type, id: lastEventId, data };
   const row = document.createElement('li');
-  const lost = type === 'error' && !data;
-  const cells = { time: `${elapsed()} ms`, name: lost ? '(connection error)' : type, id: lost ? '' : lastEventId, data };
-  for (const [name, value] of Object.entries(cells)) {
+  for (const [name, value] of Object.entries({ time: `${elapsed()} ms`, ...cells })) {
     row.append(Object.assign(document.createElement('span'), { className: `raw-${name}`, textContent: value }));
   }
   const list = el('raw-events');
   const following = list.scrollHeight - list.scrollTop - list.clientHeight < 24;
   list.append(row);
-  setText(el('raw-summary'), TEXT.rawSummary(list.childElementCount, turn.firstTextAt));
   if (following) list.scrollTop = list.scrollHeight;
+  setText(el('raw-summary'), TEXT.rawSummary(list.childElementCount, turn.firstTextAt));
 }
 
 // --- Wiring ---
