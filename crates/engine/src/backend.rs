@@ -13,6 +13,12 @@ pub trait Backend: Send + Sync {
     /// [`Error::Overloaded`] when the queue is full, [`Error::Stopped`] when the engine is gone.
     fn generate(&self, request: Request) -> Result<Generation, Error>;
 
+    /// Checks that every slot of a program can end within its budget, and prepares its grammars.
+    ///
+    /// # Errors
+    /// [`Error::Program`] with the slot, its budget and the fewest tokens it needs.
+    fn check(&self, program: &Program) -> Result<(), Error>;
+
     /// How many tokens the model makes of `text`.
     fn count_tokens(&self, text: &str) -> usize;
 

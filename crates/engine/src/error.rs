@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 /// Everything that can go wrong between a model file and the last token.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The queue is full: the caller answers at once, nothing was done.
     #[error("the engine's queue is full ({queued} waiting)")]

@@ -4,9 +4,25 @@
 //! [`Progress`] already made, and streams [`Delta`]s. Dropping a [`Generation`] cancels it.
 
 mod backend;
+mod constraint;
+mod detokenizer;
 mod error;
+pub mod fake;
+pub mod gguf;
+mod llama;
+mod local;
+mod model;
+mod prefix_cache;
 mod program;
+mod sampler;
+mod scheduler;
+mod sequence;
+mod vocab;
 
 pub use backend::{Backend, Delta, Generation, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
 pub use error::Error;
+pub use llama::system_info;
+pub use local::{Local, LocalSettings};
+pub use model::{Entry, Model, SeqId};
 pub use program::{Grammar, Program, Progress, Segment, Slot};
+pub use vocab::{Token, Tokenizer, Vocab};

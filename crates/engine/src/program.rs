@@ -41,7 +41,10 @@ pub enum Grammar {
     /// One of these texts.
     Choices(Vec<String>),
     /// One of the texts listed under what slot `of` holds.
-    Lookup { of: usize, table: BTreeMap<String, Vec<String>> },
+    Lookup {
+        of: usize,
+        table: BTreeMap<String, Vec<String>>,
+    },
 }
 
 /// What has been written of a program: any engine can continue from here.
@@ -72,7 +75,10 @@ impl Program {
         }
         for pair in self.segments.windows(2) {
             if let [Segment::Slot(first), Segment::Slot(second)] = pair {
-                return fail(format!("no fixed text between slots {} and {}", first.name, second.name));
+                return fail(format!(
+                    "no fixed text between slots {} and {}",
+                    first.name, second.name
+                ));
             }
         }
         for (index, slot) in self.slots().enumerate() {
@@ -80,7 +86,10 @@ impl Program {
                 Grammar::Regex(regex) => regex.is_empty(),
                 Grammar::Choices(choices) => choices.is_empty() || choices.iter().any(String::is_empty),
                 Grammar::Lookup { table, .. } => {
-                    table.is_empty() || table.values().any(|list| list.is_empty() || list.iter().any(String::is_empty))
+                    table.is_empty()
+                        || table
+                            .values()
+                            .any(|list| list.is_empty() || list.iter().any(String::is_empty))
                 }
             };
             if empty {
@@ -90,8 +99,16 @@ impl Program {
                 Grammar::Lookup { of, .. } => Some(of),
                 _ => None,
             };
-            if slot.distinct_from.iter().chain(of).any(|&earlier| earlier >= index) {
-                return fail(format!("slot {} refers to a slot that does not come before it", slot.name));
+            if slot
+                .distinct_from
+                .iter()
+                .chain(of)
+                .any(|&earlier| earlier >= index)
+            {
+                return fail(format!(
+                    "slot {} refers to a slot that does not come before it",
+                    slot.name
+                ));
             }
         }
         Ok(())

@@ -1,0 +1,221 @@
+//! A slot's regular expression as a byte automaton over the model's vocabulary.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use regex_automata::dfa::{Automaton as _, StartKind, dense};
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::start;
+use regex_automata::{Anchored, MatchKind};
+
+use crate::Error;
+use crate::vocab::{Token, Vocab};
+
+/// No way to the end.
+pub(super) const UNREACHABLE: u32 = u32::MAX;
+/// An automaton larger than this many bytes is refused: bounds multiply, and a catalogue's author should hear of it.
+const SIZE_LIMIT: usize = 64 << 20;
+/// Masks kept for one automaton, in bytes, before all are dropped and made again.
+const MASKS_LIMIT: usize = 64 << 20;
+
+/// A compiled regular expression. Shared by every slot that uses it, and so are the masks it has made.
+pub(crate) struct Automaton {
+    dfa: dense::DFA<Vec<u32>>,
+    pub(super) start: StateID,
+    pub(super) vocab: Arc<Vocab>,
+    /// By state: the fewest tokens to a match, counted in tokens of one byte or one character.
+    distances: Vec<u32>,
+    /// The largest finite distance: with more tokens left than this no mask depends on the budget.
+    pub(super) farthest: u32,
+    masks: Mutex<Masks>,
+}
+
+#[derive(Default)]
+struct Masks {
+    by_state: HashMap<(StateID, u32), Arc<[Token]>>,
+    /// Most states allow what others allow: equal masks are kept once.
+    distinct: HashSet<Arc<[Token]>>,
+    bytes: usize,
+}
+
+impl std::fmt::Debug for Automaton {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Automaton")
+            .field("states", &self.distances.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Automaton {
+    fn new(regex: &str, vocab: Arc<Vocab>) -> Result<Self, Error> {
+        let fail =
+            |error: &dyn std::fmt::Display| Error::Program(format!("regular expression {regex:?}: {error}"));
+        let config = dense::Config::new()
+            .start_kind(StartKind::Anchored)
+            .match_kind(MatchKind::All)
+            .accelerate(false)
+            .dfa_size_limit(Some(SIZE_LIMIT))
+            .determinize_size_limit(Some(SIZE_LIMIT));
+        let dfa = dense::Builder::new()
+            .configure(config)
+            .build(regex)
+            .map_err(|error| fail(&error))?;
+        let start = dfa
+            .start_state(&start::Config::new().anchored(Anchored::Yes))
+            .map_err(|error| fail(&error))?;
+        let mut automaton = Self {
+            dfa,
+            start,
+            vocab,
+            distances: Vec::new(),
+            farthest: 0,
+            masks: Mutex::default(),
+        };
+        automaton.measure();
+        if automaton.distance(start) == UNREACHABLE {
+            return Err(fail(&"no text of the model's vocabulary matches it"));
+        }
+        Ok(automaton)
+    }
+
+    /// Fills `distances`: a breadth-first search backwards from the matching states.
+    fn measure(&mut self) {
+        let mut sources: HashMap<StateID, Vec<StateID>> = HashMap::new();
+        let mut seen = HashSet::from([self.start]);
+        let mut open = vec![self.start];
+        let mut targets = HashSet::new();
+        while let Some(state) = open.pop() {
+            targets.clear();
+            let step = |state, byte| self.step(state, byte);
+            self.vocab
+                .characters
+                .walk(state, &step, &mut |_, target| _ = targets.insert(target));
+            for &target in &targets {
+                sources.entry(target).or_default().push(state);
+                if seen.insert(target) {
+                    open.push(target);
+                }
+            }
+        }
+        let mut level: Vec<StateID> = seen
+            .iter()
+            .copied()
+            .filter(|&state| self.is_match(state))
+            .collect();
+        let mut distance = 0;
+        self.distances =
+            vec![UNREACHABLE; seen.iter().map(|&state| self.index(state) + 1).max().unwrap_or(0)];
+        while !level.is_empty() {
+            let mut next = Vec::new();
+            for state in level {
+                let index = self.index(state);
+                if self.distances[index] == UNREACHABLE {
+                    self.distances[index] = distance;
+                    self.farthest = distance;
+                    next.extend(sources.get(&state).into_iter().flatten());
+                }
+            }
+            level = next;
+            distance += 1;
+        }
+    }
+
+    fn index(&self, state: StateID) -> usize {
+        state.as_usize() >> self.dfa.stride2()
+    }
+
+    pub(super) fn step(&self, state: StateID, byte: u8) -> Option<StateID> {
+        let next = self.dfa.next_state(state, byte);
+        (!self.dfa.is_dead_state(next)).then_some(next)
+    }
+
+    pub(super) fn step_all(&self, state: StateID, bytes: &[u8]) -> Option<StateID> {
+        bytes
+            .iter()
+            .try_fold(state, |state, &byte| self.step(state, byte))
+    }
+
+    /// Whether a text that leads here matches as a whole.
+    pub(super) fn is_match(&self, state: StateID) -> bool {
+        self.dfa.is_match_state(self.dfa.next_eoi_state(state))
+    }
+
+    /// The fewest tokens from here to a match.
+    pub(super) fn distance(&self, state: StateID) -> u32 {
+        self.distances
+            .get(self.index(state))
+            .copied()
+            .unwrap_or(UNREACHABLE)
+    }
+
+    /// Every token after which at most `left − 1` tokens more lead to a match.
+    pub(super) fn mask(&self, state: StateID, left: u32) -> Arc<[Token]> {
+        let left = left.min(self.farthest.saturating_add(1));
+        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mask) = masks.by_state.get(&(state, left)) {
+            return mask.clone();
+        }
+        let mut tokens = Vec::new();
+        self.vocab.tokens.walk(
+            state,
+            &|state, byte| self.step(state, byte),
+            &mut |token, state| {
+                if self.distance(state) < left {
+                    tokens.push(token);
+                }
+            },
+        );
+        tokens.sort_unstable();
+        let mut mask: Arc<[Token]> = tokens.into();
+        if let Some(known) = masks.distinct.get(&mask) {
+            mask = known.clone();
+        } else {
+            let bytes = size_of_val(&*mask);
+            if masks.bytes + bytes > MASKS_LIMIT {
+                *masks = Masks::default();
+            }
+            masks.bytes += bytes;
+            masks.distinct.insert(mask.clone());
+        }
+        masks.by_state.insert((state, left), mask.clone());
+        mask
+    }
+}
+
+/// The automata of one model, each compiled once.
+#[derive(Debug)]
+pub(crate) struct Automata {
+    vocab: Arc<Vocab>,
+    compiled: Mutex<HashMap<String, Arc<Automaton>>>,
+}
+
+impl Automata {
+    /// Automata kept; a catalogue uses a handful, and a stranger's must not fill the memory.
+    const KEPT: usize = 64;
+
+    pub(crate) fn new(vocab: Arc<Vocab>) -> Self {
+        Self {
+            vocab,
+            compiled: Mutex::default(),
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Program`] when the expression is malformed, too large, or matches nothing the vocabulary can spell.
+    pub(crate) fn get(&self, regex: &str) -> Result<Arc<Automaton>, Error> {
+        if let Some(automaton) = self.lock().get(regex) {
+            return Ok(automaton.clone());
+        }
+        // Compiled without the lock: it takes tens of milliseconds, and twice is better than everyone waiting.
+        let automaton = Arc::new(Automaton::new(regex, self.vocab.clone())?);
+        let mut compiled = self.lock();
+        if compiled.len() >= Self::KEPT {
+            compiled.clear();
+        }
+        Ok(compiled.entry(regex.to_owned()).or_insert(automaton).clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Automaton>>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,231 @@
+//! A loaded model with its KV cache.
+
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use llama_cpp_sys_2 as sys;
+
+use super::vocab::LlamaTokenizer;
+use super::{Weights, take_complaints};
+use crate::local::LocalSettings;
+use crate::model::{Entry, Model, SeqId};
+use crate::vocab::{Tokenizer, Vocab};
+use crate::{Error, ModelInfo, gguf};
+
+/// A model that llama.cpp runs.
+pub(crate) struct LlamaModel {
+    context: Context,
+    batch: Batch,
+    vocab: Arc<Vocab>,
+    tokenizer: Arc<LlamaTokenizer>,
+    info: ModelInfo,
+    n_vocab: usize,
+    /// Keeps the weights until after the context is gone: fields are dropped in this order.
+    _weights: Arc<Weights>,
+}
+
+impl LlamaModel {
+    /// # Errors
+    /// [`Error::ModelFile`] when the file isn't a whole GGUF model, [`Error::Native`] when llama.cpp gives no context.
+    pub(crate) fn load(path: &Path, settings: &LocalSettings) -> Result<Self, Error> {
+        gguf::check(path)?;
+        gguf::verify_checksum(path)?;
+        let weights = Arc::new(Weights::load(path, settings.gpu_layers)?);
+        let context = Context::new(&weights, settings)?;
+        let tokenizer = Arc::new(LlamaTokenizer::new(weights.clone()));
+        // SAFETY: plain look-ups in a model that is alive.
+        let (parameters, n_vocab) = unsafe {
+            let vocab = sys::llama_model_get_vocab(weights.as_ptr());
+            (
+                sys::llama_model_n_params(weights.as_ptr()),
+                sys::llama_vocab_n_tokens(vocab) as usize,
+            )
+        };
+        let file_name = || {
+            path.file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        let info = ModelInfo {
+            name: weights.metadata(c"general.name").unwrap_or_else(file_name),
+            parameters,
+            context: settings.context,
+            chat_template: weights.metadata(c"tokenizer.chat_template"),
+            bos: tokenizer.text(tokenizer.bos()),
+            eos: tokenizer.text(tokenizer.eos()),
+        };
+        Ok(Self {
+            context,
+            batch: Batch::new(settings.step_tokens),
+            vocab: Arc::new(tokenizer.read()),
+            tokenizer,
+            info,
+            n_vocab,
+            _weights: weights,
+        })
+    }
+}
+
+impl Model for LlamaModel {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn vocab(&self) -> Arc<Vocab> {
+        self.vocab.clone()
+    }
+
+    fn tokenizer(&self) -> Arc<dyn Tokenizer> {
+        self.tokenizer.clone()
+    }
+
+    fn decode(&mut self, batch: &[Entry]) -> Result<(), Error> {
+        self.batch.fill(batch);
+        take_complaints();
+        // SAFETY: the batch's arrays hold as many entries as it says.
+        match unsafe { sys::llama_decode(self.context.0.as_ptr(), self.batch.view()) } {
+            0 => Ok(()),
+            1 => Err(Error::Native("no room in the KV cache".into())),
+            code => Err(Error::Native(format!(
+                "a batch failed ({code}): {}",
+                take_complaints()
+            ))),
+        }
+    }
+
+    fn logits(&self, index: usize) -> &[f32] {
+        // SAFETY: llama.cpp returns null or the row of n_vocab numbers for this entry of the last batch; they stay
+        // until the next decode, which takes `&mut self`.
+        unsafe {
+            let row = sys::llama_get_logits_ith(self.context.0.as_ptr(), index as i32);
+            if row.is_null() {
+                &[]
+            } else {
+                std::slice::from_raw_parts(row, self.n_vocab)
+            }
+        }
+    }
+
+    fn truncate(&mut self, sequence: SeqId, len: usize) {
+        // SAFETY: the memory belongs to the context; an empty or unknown range is no error.
+        unsafe {
+            let memory = sys::llama_get_memory(self.context.0.as_ptr());
+            if !sys::llama_memory_seq_rm(memory, sequence as i32, len as i32, -1) {
+                tracing::error!(sequence, len, "llama.cpp kept tokens that should go");
+            }
+        }
+    }
+
+    fn share(&mut self, from: SeqId, to: SeqId, len: usize) {
+        // SAFETY: as above; both rows are below the context's n_seq_max.
+        unsafe {
+            let memory = sys::llama_get_memory(self.context.0.as_ptr());
+            sys::llama_memory_seq_cp(memory, from as i32, to as i32, 0, len as i32);
+        }
+    }
+}
+
+struct Context(NonNull<sys::llama_context>);
+
+// SAFETY: a context may move between threads as long as one uses it at a time; `LlamaModel` is not `Sync` and its
+// methods that change it take `&mut self`.
+unsafe impl Send for Context {}
+
+impl Context {
+    fn new(weights: &Weights, settings: &LocalSettings) -> Result<Self, Error> {
+        let threads = settings.thread_count() as i32;
+        take_complaints();
+        // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
+        let context = unsafe {
+            let mut params = sys::llama_context_default_params();
+            params.n_ctx = settings.context as u32;
+            params.n_batch = settings.step_tokens as u32;
+            params.n_ubatch = settings.step_tokens as u32;
+            params.n_seq_max = settings.rows() as u32;
+            // Logits are computed for one token of each request. The default reserves n_batch rows of the vocabulary.
+            params.n_outputs_max = settings.running as u32;
+            params.n_threads = threads;
+            params.n_threads_batch = threads;
+            params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
+            // Sliding-window layers keep the whole length, or prefixes could not be shared.
+            params.swa_full = true;
+            params.kv_unified = true;
+            params.no_perf = true;
+            sys::llama_init_from_model(weights.as_ptr(), params)
+        };
+        NonNull::new(context).map(Self).ok_or_else(|| {
+            Error::Native(format!(
+                "no context of {} tokens: {}",
+                settings.context,
+                take_complaints()
+            ))
+        })
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: made by us, freed once.
+        unsafe { sys::llama_free(self.0.as_ptr()) }
+    }
+}
+
+/// A batch's arrays, as llama.cpp wants them.
+struct Batch {
+    tokens: Vec<i32>,
+    positions: Vec<i32>,
+    sequences: Vec<i32>,
+    sequence_counts: Vec<i32>,
+    /// One pointer into `sequences` for each entry.
+    sequence_pointers: Vec<*mut i32>,
+    logits: Vec<i8>,
+}
+
+// SAFETY: the pointers point into the struct's own vectors and are used by `view` only.
+unsafe impl Send for Batch {}
+
+impl Batch {
+    fn new(capacity: usize) -> Self {
+        Self {
+            tokens: Vec::with_capacity(capacity),
+            positions: Vec::with_capacity(capacity),
+            sequences: Vec::with_capacity(capacity),
+            sequence_counts: Vec::with_capacity(capacity),
+            sequence_pointers: Vec::with_capacity(capacity),
+            logits: Vec::with_capacity(capacity),
+        }
+    }
+
+    fn fill(&mut self, entries: &[Entry]) {
+        self.tokens.clear();
+        self.positions.clear();
+        self.sequences.clear();
+        self.logits.clear();
+        for entry in entries {
+            self.tokens.push(entry.token as i32);
+            self.positions.push(entry.position as i32);
+            self.sequences.push(entry.sequence as i32);
+            self.logits.push(i8::from(entry.logits));
+        }
+        self.sequence_counts.clear();
+        self.sequence_counts.resize(entries.len(), 1);
+        self.sequence_pointers.clear();
+        self.sequence_pointers
+            .extend(self.sequences.iter_mut().map(std::ptr::from_mut));
+    }
+
+    /// Valid until the next `fill`.
+    fn view(&mut self) -> sys::llama_batch {
+        sys::llama_batch {
+            n_tokens: self.tokens.len() as i32,
+            token: self.tokens.as_mut_ptr(),
+            embd: std::ptr::null_mut(),
+            pos: self.positions.as_mut_ptr(),
+            n_seq_id: self.sequence_counts.as_mut_ptr(),
+            seq_id: self.sequence_pointers.as_mut_ptr(),
+            logits: self.logits.as_mut_ptr(),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Every llama.cpp call, and all `unsafe` of the project.
+//!
+//! On llama-cpp-sys-2 alone: the safe wrapper above it hides what we need (the number of output rows, thread pools, the
+//! abort callback), and its context borrows the model, which a struct that owns both can't express.
+#![allow(unsafe_code)] // The one place for it.
+
+mod context;
+mod vocab;
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::{Mutex, Once, PoisonError};
+
+use llama_cpp_sys_2 as sys;
+
+pub(crate) use context::LlamaModel;
+
+use crate::Error;
+
+/// Rows that llama.cpp's KV cache can have (`LLAMA_MAX_SEQ`).
+pub(crate) const MAX_ROWS: usize = 256;
+
+/// What llama.cpp complained of last: its calls return no reason.
+static COMPLAINTS: Mutex<String> = Mutex::new(String::new());
+
+/// The instruction sets llama.cpp was built for and uses here, as it names them.
+pub fn system_info() -> String {
+    start();
+    // SAFETY: returns a static string that ends in NUL.
+    unsafe { CStr::from_ptr(sys::llama_print_system_info()) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Starts llama.cpp once, its log going to `tracing`.
+fn start() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        // SAFETY: called once, before any other call; the callback is a plain function and takes no user data.
+        unsafe {
+            sys::llama_log_set(Some(log), std::ptr::null_mut());
+            sys::llama_backend_init();
+        }
+    });
+}
+
+unsafe extern "C" fn log(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
+    if text.is_null() {
+        return;
+    }
+    // SAFETY: llama.cpp passes a string that ends in NUL and lives during the call.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    let text = text.trim_end();
+    if text.is_empty() || text == "." {
+        return;
+    }
+    if level == sys::GGML_LOG_LEVEL_ERROR {
+        let mut complaints = COMPLAINTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if !complaints.is_empty() {
+            complaints.push_str("; ");
+        }
+        complaints.push_str(text);
+        tracing::warn!(target: "llama.cpp", "{text}");
+    } else {
+        tracing::debug!(target: "llama.cpp", "{text}");
+    }
+}
+
+fn take_complaints() -> String {
+    let text = std::mem::take(&mut *COMPLAINTS.lock().unwrap_or_else(PoisonError::into_inner));
+    if text.is_empty() {
+        "no reason given".into()
+    } else {
+        text
+    }
+}
+
+/// The weights: immutable once loaded, so that threads may share them.
+struct Weights(NonNull<sys::llama_model>);
+
+// SAFETY: llama.cpp documents model and vocabulary as read-only after loading ("the API is thread-safe" for
+// tokenisation); nothing here writes to them.
+unsafe impl Send for Weights {}
+unsafe impl Sync for Weights {}
+
+impl Weights {
+    fn load(path: &Path, gpu_layers: Option<usize>) -> Result<Self, Error> {
+        start();
+        let unusable = |reason: String| Error::ModelFile {
+            path: path.to_owned(),
+            reason,
+        };
+        let name = CString::new(path.as_os_str().as_encoded_bytes())
+            .map_err(|_| unusable("the path holds a NUL character".into()))?;
+        take_complaints();
+        // SAFETY: the parameters are llama.cpp's defaults with one number changed, the path ends in NUL.
+        let model = unsafe {
+            let mut params = sys::llama_model_default_params();
+            params.n_gpu_layers = gpu_layers.map_or(-1, |layers| layers as i32);
+            sys::llama_model_load_from_file(name.as_ptr(), params)
+        };
+        NonNull::new(model)
+            .map(Self)
+            .ok_or_else(|| unusable(format!("llama.cpp can't load it: {}", take_complaints())))
+    }
+
+    fn as_ptr(&self) -> *mut sys::llama_model {
+        self.0.as_ptr()
+    }
+
+    /// A metadata value of the file, as text.
+    fn metadata(&self, key: &CStr) -> Option<String> {
+        let mut buffer = vec![0u8; 256];
+        loop {
+            // SAFETY: the buffer is as long as stated, and llama.cpp ends what it writes with NUL.
+            let len = unsafe {
+                sys::llama_model_meta_val_str(
+                    self.as_ptr(),
+                    key.as_ptr(),
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len(),
+                )
+            };
+            let len = usize::try_from(len).ok()?;
+            if len < buffer.len() {
+                buffer.truncate(len);
+                return Some(String::from_utf8_lossy(&buffer).into_owned());
+            }
+            buffer.resize(len + 1, 0);
+        }
+    }
+}
+
+impl Drop for Weights {
+    fn drop(&mut self) {
+        // SAFETY: loaded by us, freed once; contexts and tokenizers hold an `Arc` of it.
+        unsafe { sys::llama_model_free(self.as_ptr()) }
+    }
+}

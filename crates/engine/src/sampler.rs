@@ -1,0 +1,365 @@
+//! Draws a slot's next token among those that its grammar allows.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::vocab::{Token, Tokenizer};
+use crate::{Error, Sampling};
+
+/// One request's way of drawing, and what it has drawn.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    settings: Sampling,
+    rng: StdRng,
+    /// Tokens that slots have used, each once: the repetition penalty's.
+    used: Vec<Token>,
+    exempt: Vec<Token>,
+    /// Logits that were NaN since the last look.
+    pub(crate) nan: u64,
+}
+
+/// Working memory for one draw, kept between steps.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Candidate {
+    token: Token,
+    /// The logit, later the probability.
+    weight: f32,
+}
+
+impl Sampler {
+    pub(crate) fn new(settings: Sampling, tokenizer: &dyn Tokenizer) -> Self {
+        let rng = settings
+            .seed
+            .map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+        let exempt = settings
+            .penalty_exempt
+            .iter()
+            .flat_map(|text| tokenizer.tokenize(text, false))
+            .collect();
+        Self {
+            settings,
+            rng,
+            used: Vec::new(),
+            exempt,
+            nan: 0,
+        }
+    }
+
+    /// Notes a token that a slot holds, drawn or restored.
+    pub(crate) fn note(&mut self, token: Token) {
+        if !self.used.contains(&token) && !self.exempt.contains(&token) {
+            self.used.push(token);
+        }
+    }
+
+    /// Draws among `tokens` and `ends`. NaN counts as −∞.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when a logit is +∞ or no finite one is left.
+    pub(crate) fn sample(
+        &mut self,
+        logits: &[f32],
+        tokens: &[Token],
+        ends: &[Token],
+        scratch: &mut Scratch,
+    ) -> Result<Token, Error> {
+        self.gather(logits, tokens, ends, scratch)?;
+        let candidates = &mut scratch.candidates;
+        if self.settings.temperature <= 0.0 {
+            return Ok(candidates[0].token);
+        }
+        softmax(candidates, self.settings.temperature);
+        cut(candidates, self.settings.top_p, self.settings.min_p);
+        let total: f32 = candidates.iter().map(|candidate| candidate.weight).sum();
+        let mut point = self.rng.random::<f32>() * total;
+        for candidate in candidates.iter() {
+            point -= candidate.weight;
+            if point < 0.0 {
+                return Ok(candidate.token);
+            }
+        }
+        Ok(candidates[candidates.len() - 1].token) // Rounding left a crumb.
+    }
+
+    /// The likeliest `top_k` candidates, penalised, in descending order; at least one.
+    fn gather(
+        &mut self,
+        logits: &[f32],
+        tokens: &[Token],
+        ends: &[Token],
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        let keep = match self.settings.top_k {
+            _ if self.settings.temperature <= 0.0 => 1,
+            0 => usize::MAX,
+            k => k,
+        };
+        let best = &mut scratch.candidates;
+        best.clear();
+        let penalty = self.settings.repetition_penalty;
+        let penalised = (penalty - 1.0).abs() > f32::EPSILON;
+        let mut floor = f32::NEG_INFINITY;
+        for &token in tokens.iter().chain(ends) {
+            let Some(&logit) = logits.get(token as usize) else {
+                continue;
+            };
+            // A penalty only lowers a logit, so what is below the floor already stays out.
+            if logit <= floor {
+                continue;
+            }
+            if !logit.is_finite() {
+                if logit == f32::INFINITY {
+                    return Err(Error::NonFinite);
+                }
+                self.nan += u64::from(logit.is_nan());
+                continue;
+            }
+            let mut weight = logit;
+            if penalised && self.used.contains(&token) {
+                weight = if logit > 0.0 {
+                    logit / penalty
+                } else {
+                    logit * penalty
+                };
+                if weight <= floor {
+                    continue;
+                }
+            }
+            best.push(Candidate { token, weight });
+            // Twice as many as wanted, then the better half: cheaper than an ordered list.
+            if best.len() >= keep.saturating_mul(2) {
+                floor = keep_best(best, keep);
+            }
+        }
+        if best.is_empty() {
+            return Err(Error::NonFinite);
+        }
+        keep_best(best, keep);
+        best.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token)));
+        Ok(())
+    }
+}
+
+/// Keeps the `keep` likeliest and says how likely the last of them is.
+fn keep_best(candidates: &mut Vec<Candidate>, keep: usize) -> f32 {
+    if candidates.len() <= keep {
+        return f32::NEG_INFINITY;
+    }
+    let order = |a: &Candidate, b: &Candidate| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token));
+    candidates.select_nth_unstable_by(keep - 1, order);
+    candidates.truncate(keep);
+    candidates[keep - 1].weight
+}
+
+/// Logits in descending order to probabilities.
+fn softmax(candidates: &mut [Candidate], temperature: f32) {
+    let top = candidates[0].weight;
+    let mut sum = 0.0;
+    for candidate in candidates.iter_mut() {
+        candidate.weight = ((candidate.weight - top) / temperature).exp();
+        sum += candidate.weight;
+    }
+    for candidate in candidates {
+        candidate.weight /= sum;
+    }
+}
+
+/// Top-p, then min-p, on probabilities in descending order; at least one stays.
+fn cut(candidates: &mut Vec<Candidate>, top_p: f32, min_p: f32) {
+    if top_p < 1.0 {
+        let mut sum = 0.0;
+        let reached = candidates.iter().position(|candidate| {
+            sum += candidate.weight;
+            sum >= top_p
+        });
+        candidates.truncate(reached.map_or(candidates.len(), |last| last + 1));
+    }
+    let floor = candidates[0].weight * min_p;
+    let likely = candidates.partition_point(|candidate| candidate.weight >= floor);
+    candidates.truncate(likely.max(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Letters;
+    impl Tokenizer for Letters {
+        fn tokenize(&self, text: &str, _special: bool) -> Vec<Token> {
+            text.bytes().map(Token::from).collect()
+        }
+    }
+
+    fn sampler(settings: Sampling) -> Sampler {
+        Sampler::new(
+            Sampling {
+                seed: Some(7),
+                ..settings
+            },
+            &Letters,
+        )
+    }
+
+    fn draws(settings: Sampling, logits: &[f32]) -> std::collections::BTreeSet<Token> {
+        let mut sampler = sampler(settings);
+        let all: Vec<Token> = (0..logits.len() as Token).collect();
+        (0..500)
+            .map(|_| {
+                sampler
+                    .sample(logits, &all, &[], &mut Scratch::default())
+                    .expect("finite")
+            })
+            .collect()
+    }
+
+    fn plain() -> Sampling {
+        Sampling {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            repetition_penalty: 1.0,
+            ..Sampling::default()
+        }
+    }
+
+    #[test]
+    fn each_setting_keeps_the_tokens_it_should() {
+        let logits = [3.0, 2.9, 2.8, 1.0, -1.0, 2.0];
+        let cases: [(&str, Sampling, &[Token]); 6] = [
+            (
+                "greedy",
+                Sampling {
+                    temperature: 0.0,
+                    ..plain()
+                },
+                &[0],
+            ),
+            ("top-k 2", Sampling { top_k: 2, ..plain() }, &[0, 1]),
+            ("top-k 3", Sampling { top_k: 3, ..plain() }, &[0, 1, 2]),
+            (
+                "top-p",
+                Sampling {
+                    top_p: 0.5,
+                    ..plain()
+                },
+                &[0, 1],
+            ),
+            (
+                "min-p",
+                Sampling {
+                    min_p: 0.5,
+                    ..plain()
+                },
+                &[0, 1, 2],
+            ),
+            (
+                "all",
+                Sampling {
+                    temperature: 3.0,
+                    ..plain()
+                },
+                &[0, 1, 2, 3, 4, 5],
+            ),
+        ];
+        for (name, settings, expected) in cases {
+            assert_eq!(
+                draws(settings, &logits),
+                expected.iter().copied().collect(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn top_k_finds_the_likeliest_wherever_they_stand() {
+        let mut logits: Vec<f32> = (0..1000).map(|i| ((i * 7919) % 1000) as f32 / 100.0).collect();
+        logits[613] = 50.0;
+        logits[614] = 49.9;
+        assert_eq!(
+            draws(Sampling { top_k: 2, ..plain() }, &logits),
+            [613, 614].into()
+        );
+    }
+
+    #[test]
+    fn only_allowed_tokens_and_ends_are_drawn() {
+        let mut sampler = sampler(plain());
+        let logits = [9.0, 1.0, 1.0, 9.0, 1.0];
+        for _ in 0..200 {
+            let token = sampler
+                .sample(&logits, &[1, 2], &[4], &mut Scratch::default())
+                .expect("finite");
+            assert!([1, 2, 4].contains(&token));
+        }
+    }
+
+    #[test]
+    fn case_29_nan_is_never_drawn_and_infinity_is_an_error() {
+        let mut sampler = sampler(plain());
+        let scratch = &mut Scratch::default();
+        let all = [0, 1, 2];
+        for _ in 0..100 {
+            let token = sampler.sample(&[f32::NAN, 1.0, f32::NEG_INFINITY], &all, &[], scratch);
+            assert!(matches!(token, Ok(1)));
+        }
+        assert_eq!(sampler.nan, 100);
+        for logits in [[f32::INFINITY, 1.0, 1.0], [f32::NAN; 3], [f32::NEG_INFINITY; 3]] {
+            assert!(matches!(
+                sampler.sample(&logits, &all, &[], scratch),
+                Err(Error::NonFinite)
+            ));
+        }
+        assert!(
+            matches!(sampler.sample(&[1.0], &[5], &[], scratch), Err(Error::NonFinite)),
+            "ids without a logit"
+        );
+    }
+
+    #[test]
+    fn the_penalty_turns_to_another_token_but_leaves_exempt_ones_alone() {
+        let settings = Sampling {
+            temperature: 0.0,
+            repetition_penalty: 1.5,
+            penalty_exempt: vec!["\u{3}".into()],
+            ..Sampling::default()
+        };
+        let mut sampler = sampler(settings);
+        let scratch = &mut Scratch::default();
+        sampler.note(0);
+        sampler.note(3);
+        assert!(matches!(
+            sampler.sample(&[1.2, 1.0, 0.0, 0.5], &[0, 1, 2, 3], &[], scratch),
+            Ok(1)
+        ));
+        assert!(matches!(
+            sampler.sample(&[-1.0, -1.2, -9.0, -9.0], &[0, 1, 2, 3], &[], scratch),
+            Ok(1)
+        ));
+        assert!(matches!(
+            sampler.sample(&[0.0, 0.0, 0.0, 1.0], &[0, 1, 2, 3], &[], scratch),
+            Ok(3)
+        ));
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same() {
+        let logits: Vec<f32> = (0..50).map(|i| (i % 7) as f32).collect();
+        let all: Vec<Token> = (0..50).collect();
+        let draw = || {
+            let mut sampler = sampler(plain());
+            (0..50)
+                .map(|_| {
+                    sampler
+                        .sample(&logits, &all, &[], &mut Scratch::default())
+                        .expect("finite")
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(draw(), draw());
+    }
+}

@@ -1,0 +1,217 @@
+//! Who runs in the next batch. Pure bookkeeping: no clock, no device, no text.
+
+use std::collections::VecDeque;
+
+/// A request, from its arrival to its end.
+pub(crate) type Id = u64;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Sequences in a batch at most.
+    pub(crate) running: usize,
+    /// Tokens in a batch at most.
+    pub(crate) step_tokens: usize,
+    /// Tokens that prompts may add to a batch in which others are writing, so that these don't stall.
+    pub(crate) prefill_tokens: usize,
+}
+
+/// A part of a sequence's pending tokens for one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) id: Id,
+    pub(crate) tokens: usize,
+    /// It comes to the end of the pending tokens: the next one is to be sampled.
+    pub(crate) complete: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    limits: Limits,
+    waiting: VecDeque<Id>,
+    /// In the order of admission.
+    running: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: Id,
+    /// The prompt is decoded: it writes.
+    writing: bool,
+}
+
+impl Scheduler {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+        }
+    }
+
+    pub(crate) fn enqueue(&mut self, id: Id) {
+        self.waiting.push_back(id);
+    }
+
+    /// The request that may start next, if there is room for one: first come, first served.
+    pub(crate) fn next_waiting(&self) -> Option<Id> {
+        (self.running.len() < self.limits.running)
+            .then(|| self.waiting.front().copied())
+            .flatten()
+    }
+
+    /// Starts what [`Scheduler::next_waiting`] named.
+    pub(crate) fn admit(&mut self) {
+        if let Some(id) = self.waiting.pop_front() {
+            self.running.push(Running { id, writing: false });
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: Id) {
+        self.waiting.retain(|&other| other != id);
+        self.running.retain(|running| running.id != id);
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = Id> {
+        self.running.iter().map(|running| running.id)
+    }
+
+    /// Running requests whose prompt isn't decoded yet.
+    pub(crate) fn prefilling(&self) -> impl Iterator<Item = Id> {
+        self.running
+            .iter()
+            .filter(|running| !running.writing)
+            .map(|running| running.id)
+    }
+
+    #[cfg(test)]
+    fn waiting(&self) -> impl Iterator<Item = Id> {
+        self.waiting.iter().copied()
+    }
+
+    /// One batch: a run of every sequence that writes, then prompts in the order of arrival, as far as the limits go.
+    /// `pending` says how many tokens of a sequence the cache does not hold.
+    pub(crate) fn plan(&mut self, pending: impl Fn(Id) -> usize, plan: &mut Vec<Run>) {
+        plan.clear();
+        let mut budget = self.limits.step_tokens;
+        for running in self.running.iter().filter(|running| running.writing) {
+            push(plan, running.id, pending(running.id), &mut budget);
+        }
+        let mut prefill = if plan.is_empty() {
+            budget
+        } else {
+            budget.min(self.limits.prefill_tokens)
+        };
+        for running in self.running.iter_mut().filter(|running| !running.writing) {
+            running.writing = push(plan, running.id, pending(running.id), &mut prefill);
+        }
+    }
+}
+
+/// Adds as much of a sequence as the budget allows and says whether that was all.
+fn push(plan: &mut Vec<Run>, id: Id, pending: usize, budget: &mut usize) -> bool {
+    let tokens = pending.min(*budget);
+    *budget -= tokens;
+    let complete = tokens == pending;
+    if tokens > 0 {
+        plan.push(Run { id, tokens, complete });
+    }
+    complete
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const LIMITS: Limits = Limits {
+        running: 3,
+        step_tokens: 16,
+        prefill_tokens: 4,
+    };
+
+    fn plan(scheduler: &mut Scheduler, pending: &BTreeMap<Id, usize>) -> Vec<Run> {
+        let mut plan = Vec::new();
+        scheduler.plan(|id| pending[&id], &mut plan);
+        plan
+    }
+
+    #[test]
+    fn a_prompt_is_prefilled_in_chunks_while_others_write() {
+        let mut scheduler = Scheduler::new(LIMITS);
+        scheduler.enqueue(1);
+        scheduler.admit();
+        let whole = plan(&mut scheduler, &[(1, 10)].into());
+        assert_eq!(
+            whole,
+            [Run {
+                id: 1,
+                tokens: 10,
+                complete: true
+            }],
+            "alone it takes the whole batch"
+        );
+        scheduler.enqueue(2);
+        scheduler.admit();
+        let mixed = plan(&mut scheduler, &[(1, 1), (2, 10)].into());
+        assert_eq!(
+            mixed,
+            [
+                Run {
+                    id: 1,
+                    tokens: 1,
+                    complete: true
+                },
+                Run {
+                    id: 2,
+                    tokens: 4,
+                    complete: false
+                }
+            ]
+        );
+    }
+
+    proptest! {
+        /// Random arrivals, departures and steps: limits hold, nobody starves, order of arrival is kept.
+        #[test]
+        fn every_sequence_is_served_within_the_limits(
+            lengths in proptest::collection::vec((1usize..40, 1usize..6), 1..12),
+            leaving in proptest::collection::vec(any::<bool>(), 12),
+        ) {
+            let mut scheduler = Scheduler::new(LIMITS);
+            let mut pending = BTreeMap::new();
+            let mut turns = BTreeMap::new();
+            for (id, &(prompt, runs)) in lengths.iter().enumerate() {
+                scheduler.enqueue(id as Id);
+                pending.insert(id as Id, prompt);
+                turns.insert(id as Id, runs);
+            }
+            let mut finished = 0;
+            for step in 0..2000 {
+                while scheduler.next_waiting().is_some() { scheduler.admit(); }
+                let order: Vec<Id> = scheduler.running().chain(scheduler.waiting()).collect();
+                prop_assert!(order.is_sorted(), "order of arrival");
+                prop_assert!(scheduler.running().count() <= LIMITS.running);
+                let batch = plan(&mut scheduler, &pending);
+                if batch.is_empty() { break; }
+                prop_assert!(batch.iter().map(|run| run.tokens).sum::<usize>() <= LIMITS.step_tokens);
+                for run in batch {
+                    let left = pending.get_mut(&run.id).expect("known");
+                    prop_assert!(run.tokens <= *left && run.complete == (run.tokens == *left));
+                    *left -= run.tokens;
+                    if run.complete {
+                        let turns = turns.get_mut(&run.id).expect("known");
+                        *turns -= 1;
+                        if *turns == 0 || (leaving[run.id as usize] && step > 3) {
+                            scheduler.remove(run.id);
+                            finished += 1;
+                        } else {
+                            *left = 1 + *turns;
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(finished, lengths.len(), "everybody came to an end");
+        }
+    }
+}
