@@ -1,0 +1,144 @@
+//! The domain as data: what can be chosen, what the server says, and the documents that answers are made from.
+
+mod choices;
+mod documents;
+mod replies;
+pub(crate) mod source;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use choices::{Category, Term};
+pub use documents::Document;
+pub use replies::Replies;
+
+use crate::Error;
+use choices::{CATEGORIES, Lists};
+use source::error_on_line;
+
+/// An answer has three challenges, and one document is behind each.
+const DOCUMENTS_PER_ANSWER: usize = 3;
+
+/// A loaded and validated catalogue. It doesn't change; a new one is loaded and put in its place.
+#[derive(Debug)]
+pub struct Catalog {
+    lists: Lists,
+    documents: Vec<Document>,
+    replies: Replies,
+}
+
+impl Catalog {
+    /// Loads and validates the folder: `categories.toml`, `replies.toml`, `documents/*.jsonl`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file can't be read, [`Error::Catalog`] with file, line and key for the first fault in one.
+    pub fn load(dir: &Path) -> Result<Self, Error> {
+        let lists = Lists::load(dir)?;
+        let replies = Replies::load(dir)?;
+        let documents = documents::load(dir, &lists)?;
+        let catalog = Self {
+            lists,
+            documents,
+            replies,
+        };
+        catalog.check_coverage(dir)?;
+        Ok(catalog)
+    }
+
+    /// In the order in which they are shown.
+    pub fn categories(&self) -> &[Category] {
+        self.lists.categories.items()
+    }
+
+    /// In the order in which they are shown.
+    pub fn places(&self) -> &[Term] {
+        self.lists.places.items()
+    }
+
+    /// In the order in which they are shown.
+    pub fn work_types(&self) -> &[Term] {
+        self.lists.work_types.items()
+    }
+
+    /// The category with this code, label or alias. Spaces, ASCII case and the way Hangul is composed don't matter.
+    pub fn category(&self, text: &str) -> Option<&Category> {
+        self.lists.categories.find(text)
+    }
+
+    /// The place with this code, label or alias, compared as [`Catalog::category`] does.
+    pub fn place(&self, text: &str) -> Option<&Term> {
+        self.lists.places.find(text)
+    }
+
+    /// The kind of work with this code, label or alias, compared as [`Catalog::category`] does.
+    pub fn work_type(&self, text: &str) -> Option<&Term> {
+        self.lists.work_types.find(text)
+    }
+
+    /// All documents, in the order of their files' names and then of their lines.
+    pub fn documents(&self) -> &[Document] {
+        &self.documents
+    }
+
+    /// Every sentence that the server itself says.
+    pub fn replies(&self) -> &Replies {
+        &self.replies
+    }
+
+    /// The documents of a category that fit place and work type; a value the catalogue doesn't know fits all of them.
+    ///
+    /// At least three for a category of this catalogue, whatever the other two are; none for any other text.
+    pub fn fitting(&self, category: &str, place: Option<&str>, work_type: Option<&str>) -> Vec<&Document> {
+        let Some(category) = self.category(category) else {
+            return Vec::new();
+        };
+        let place = place.and_then(|text| self.place(text));
+        let work_type = work_type.and_then(|text| self.work_type(text));
+        let fits = |codes: &[String], term: Option<&Term>| term.is_none_or(|term| codes.contains(&term.code));
+        self.documents
+            .iter()
+            .filter(|document| document.category == category.code)
+            .filter(|document| fits(&document.places, place) && fits(&document.work_types, work_type))
+            .collect()
+    }
+
+    /// Whoever asks gets an answer: every combination of choices has the documents that one needs.
+    fn check_coverage(&self, dir: &Path) -> Result<(), Error> {
+        let Lists {
+            categories,
+            places,
+            work_types,
+        } = &self.lists;
+        for (category, line) in categories.with_lines() {
+            let mut short = Vec::new();
+            for place in places.items() {
+                for work_type in work_types.items() {
+                    let found = self
+                        .fitting(&category.code, Some(&place.code), Some(&work_type.code))
+                        .len();
+                    if found < DOCUMENTS_PER_ANSWER {
+                        short.push(format!(
+                            "place `{}` with work type `{}` has {found}",
+                            place.code, work_type.code
+                        ));
+                    }
+                }
+            }
+            if let Some(first) = short.first() {
+                let more = if short.len() > 1 {
+                    format!(" (and {} more)", short.len() - 1)
+                } else {
+                    String::new()
+                };
+                let reason = format!(
+                    "category `{}` needs {DOCUMENTS_PER_ANSWER} documents for every place and work type, but {first}{more}; \
+                     add documents with these codes to documents/*.jsonl",
+                    category.code
+                );
+                return Err(error_on_line(&dir.join(CATEGORIES), line, reason));
+            }
+        }
+        Ok(())
+    }
+}

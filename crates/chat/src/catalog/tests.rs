@@ -1,0 +1,329 @@
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog");
+
+const SMALL_CATEGORIES: &str = r#"# A catalogue as small as it can be.
+[[category]]
+code = "VEGAN"
+label = "비건"
+aliases = ["채식", "plant based"]
+description = "식물성 음식을 고르는 실천입니다."
+
+[[place]]
+code = "city"
+label = "큰 도시"
+aliases = ["큰도시", "urban"]
+phrase = "도시에서"
+
+[[place]]
+code = "rural"
+label = "농촌"
+phrase = "농촌에서"
+
+[[work_type]]
+code = "office"
+label = "사무직"
+phrase = "사무직으로 일하는"
+"#;
+
+const SMALL_DOCUMENTS: &str = r#"{"id":"v-1","category":"VEGAN","places":["city","rural"],"work_types":["office"],"title":"채식 한 끼 먹기","text":"한 끼를 고기 없이 드세요. 1.5배 가벼워져요.","short":"한 끼를 채소로 먹어요.","source":"시험"}
+{"id":"v-2","category":"VEGAN","places":["city"],"work_types":["office"],"title":"두부 요리 하기","text":"두부로 반찬을 만들어 보세요!","short":"두부를 먹어요.","source":"시험"}
+
+{"id":"v-3","category":"VEGAN","places":["rural","city"],"work_types":["office"],"title":"콩밥 지어 먹기","text":"콩을 섞어 밥을 지으세요.","short":"콩밥을 먹어요.","source":"시험"}
+{"id":"v-4","category":"VEGAN","places":["rural"],"work_types":["office"],"title":"텃밭 상추 따기","text":"텃밭에서 상추를 따서 드세요.","short":"상추를 따요.","source":"시험"}
+"#;
+
+/// A folder with the small catalogue and the shipped replies.
+fn small() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("documents")).unwrap();
+    fs::write(dir.path().join("categories.toml"), SMALL_CATEGORIES).unwrap();
+    fs::write(dir.path().join("documents/vegan.jsonl"), SMALL_DOCUMENTS).unwrap();
+    fs::copy(
+        Path::new(SHIPPED).join("replies.toml"),
+        dir.path().join("replies.toml"),
+    )
+    .unwrap();
+    dir
+}
+
+/// Replaces the first `from` in a file of the small catalogue. Returns the error's text without the folder, and the
+/// line it should name: `line`, or for 0 that of `from`.
+fn broken(file: &str, from: &str, to: &str, line: usize) -> (usize, String) {
+    let dir = small();
+    let path = dir.path().join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    let offset = text.find(from).expect(from);
+    fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    let Err(error) = Catalog::load(dir.path()) else {
+        panic!("{file}: {from:?} → {to:?} was accepted");
+    };
+    let line = if line == 0 {
+        source::line_of(&text, offset)
+    } else {
+        line
+    };
+    (
+        line,
+        error
+            .to_string()
+            .replace(&format!("{}/", dir.path().display()), ""),
+    )
+}
+
+/// Each row: what is replaced, by what, the line that the message names (0: where the change begins), and what else
+/// it holds.
+fn check(file: &str, cases: &[(&str, &str, usize, &[&str])]) {
+    for (from, to, line, expected) in cases {
+        let (line, message) = broken(file, from, to, *line);
+        let position = format!("{file}:{line}: ");
+        assert!(
+            message.starts_with(&position),
+            "{from:?} → {to:?}\n  expected {position:?} in\n  {message:?}"
+        );
+        for part in *expected {
+            assert!(
+                message.contains(part),
+                "{from:?} → {to:?}\n  expected {part:?} in\n  {message:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_shipped_catalogue_loads() {
+    let catalog = Catalog::load(Path::new(SHIPPED)).unwrap();
+    assert_eq!(catalog.categories().len(), 8);
+    assert_eq!(catalog.places().len(), 4);
+    assert_eq!(catalog.work_types().len(), 4);
+    for category in catalog.categories() {
+        assert!(
+            catalog
+                .fitting(&category.code, Some("산"), Some("재택근무"))
+                .len()
+                >= 3
+        );
+    }
+    assert_eq!(catalog.replies().required.location, "location은 필수입니다.");
+    assert_eq!(catalog.replies().events.challenge(2), "2번째 챌린지 추천");
+    assert_eq!(
+        catalog.replies().errors.invalid_fields(&["category", "location"]),
+        "값을 확인해 주세요: category, location"
+    );
+}
+
+#[test]
+fn the_contract_s_names_are_found() {
+    let catalog = Catalog::load(Path::new(SHIPPED)).unwrap();
+    let categories = [
+        ("제로웨이스트", "ZERO_WASTE"),
+        ("플로깅", "PLOGGING"),
+        ("탄소발자국", "CARBON_FOOTPRINT"),
+        ("에너지 절약", "ENERGY_SAVING"),
+        ("업사이클", "UPCYCLING"),
+        ("UPCYCLE", "UPCYCLING"),
+        ("문화 공유", "MEDIA"),
+        ("디지털 탄소", "DIGITAL_CARBON"),
+        ("비건", "VEGAN"),
+    ];
+    for (text, code) in categories {
+        assert_eq!(
+            catalog.category(text).map(|category| category.code.as_str()),
+            Some(code),
+            "{text}"
+        );
+    }
+    for (text, code) in [
+        ("도시", "city"),
+        ("바닷가", "beach"),
+        ("산", "mountain"),
+        ("농촌", "rural"),
+    ] {
+        assert_eq!(
+            catalog.place(text).map(|place| place.code.as_str()),
+            Some(code),
+            "{text}"
+        );
+    }
+    for (text, code) in [
+        ("사무직", "office"),
+        ("현장직", "field"),
+        ("영업직", "sales"),
+        ("재택근무", "remote"),
+    ] {
+        assert_eq!(
+            catalog.work_type(text).map(|work| work.code.as_str()),
+            Some(code),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn names_are_found_whatever_their_spaces_case_and_composition() {
+    let dir = small();
+    let catalog = Catalog::load(dir.path()).unwrap();
+    let decomposed = "\u{1107}\u{1175}\u{1100}\u{1165}\u{11ab}";
+    for text in [
+        "비건",
+        " 비 건\u{3000}",
+        decomposed,
+        "VEGAN",
+        "vegan",
+        "Vegan",
+        "채식",
+        "PlantBased",
+    ] {
+        assert!(catalog.category(text).is_some(), "{text:?}");
+    }
+    for text in ["", " ", "비건식", "vega", "농촌"] {
+        assert!(catalog.category(text).is_none(), "{text:?}");
+    }
+    assert_eq!(catalog.place("큰 도 시").unwrap().phrase, "도시에서");
+    assert!(catalog.work_type("city").is_none());
+}
+
+#[test]
+fn fitting_documents_fit_place_and_work_and_unknown_values_fit_any() {
+    let dir = small();
+    let catalog = Catalog::load(dir.path()).unwrap();
+    let ids = |category: &str, place: Option<&str>, work_type: Option<&str>| -> Vec<String> {
+        catalog
+            .fitting(category, place, work_type)
+            .iter()
+            .map(|document| document.id.clone())
+            .collect()
+    };
+    assert_eq!(ids("VEGAN", Some("city"), Some("office")), ["v-1", "v-2", "v-3"]);
+    assert_eq!(ids("비건", Some("농촌"), None), ["v-1", "v-3", "v-4"]);
+    assert_eq!(
+        ids("VEGAN", Some("우주 정거장"), Some("조종사")),
+        ["v-1", "v-2", "v-3", "v-4"]
+    );
+    assert!(ids("MEDIA", None, None).is_empty());
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_fault_in_categories_is_named_with_line_and_key() {
+    check("categories.toml", &[
+        ("label = \"비건\"", "lable = \"비건\"", 4, &["`lable` in `category`; did you mean `label`?"]),
+        ("label = \"비건\"", "colour = \"비건\"", 4, &["`colour`", "known are `code`, `label`"]),
+        ("label = \"비건\"\n", "", 2, &["missing key `label` in `category`"]),
+        ("label = \"비건\"", "label = 3", 4, &["expected a string in `category.label`"]),
+        ("label = \"비건\"", "code = \"B\"", 4, &["duplicate key `code`"]),
+        ("label = \"비건\"", "label = \"비건", 4, &["string"]),
+        ("[[work_type]]", "[[worktype]]", 19, &["`worktype`", "did you mean `work_type`?"]),
+        ("[[category]]", "[category]", 2, &["expected a sequence in `category`"]),
+        ("code = \"VEGAN\"", "code = \"VE GAN\"", 3, &["`code`", "ASCII"]),
+        ("code = \"VEGAN\"", "code = \"\"", 3, &["`code`", "is empty"]),
+        ("\"비건\"", "\"비건 \"", 4, &["`label`", "ends with a space"]),
+        ("\"비건\"", "\"비\\n건\"", 4, &["`label`", "line break"]),
+        ("\"비건\"", "\"비\\u0007건\"", 4, &["`label`", "U+0007"]),
+        ("code = \"rural\"", "code = \"CITY\"", 15, &["`code` repeats the `code` of line 9"]),
+        ("label = \"농촌\"", "label = \"URBAN\"", 16, &["`label` repeats the `aliases` of line 11"]),
+        ("plant based", "채 식", 5, &["`aliases` repeats the `aliases` of line 5: `채 식`"]),
+        ("\"큰도시\", \"urban\"", "\n\"큰도시\",\n\"큰 도시\"", 13, &["`aliases` repeats the `label` of line 10"]),
+        ("식물성 음식을", "식물성\\t음식을", 6, &["`description`", "U+0009"]),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_fault_in_replies_is_named_with_line_and_key() {
+    check("replies.toml", &[
+        ("off_topic =", "of_topic =", 0, &["`of_topic` in `fixed`; did you mean `off_topic`?"]),
+        ("[ok]\n", "[okay]\n", 0, &["unknown key `okay`", "`errors`, `ok`"]),
+        ("[ok]\nsuccess = \"성공\"\n", "[ok]\n", 0, &["missing key `success` in `ok`"]),
+        ("{n}번째", "번째", 0, &["`events.challenge`", "lacks `{n}`"]),
+        ("{n}번째", "{m}번째 {n}", 0, &["`events.challenge`", "brace"]),
+        (": {fields}", "", 0, &["`errors.invalid_fields`", "lacks `{fields}`"]),
+        ("\"대기 중\"", "\"대기 중 {n}\"", 0, &["`events.queued`", "brace"]),
+        ("\"대기 중\"", "\"\"", 0, &["`events.queued`", "is empty"]),
+        ("\"대기 중\"", "[]", 0, &["expected a string in `events.queued`"]),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_fault_in_a_document_is_named_with_line_and_key() {
+    check("documents/vegan.jsonl", &[
+        ("\"id\":\"v-3\"", "\"id\":\"v-3", 4, &["malformed JSON at column"]),
+        ("{\"id\":\"v-3\"", "[\"v-3\"", 4, &["JSON object"]),
+        ("\"id\":\"v-3\",", "", 4, &["missing key `id`"]),
+        ("\"id\":\"v-3\"", "\"id\":3", 4, &["`id`", "expected a string"]),
+        ("\"id\":\"v-3\"", "\"id\":\"v 3\"", 4, &["`id`", "`v 3`"]),
+        ("\"id\":\"v-3\"", "\"id\":\"v-1\"", 4, &["`id` repeats", "vegan.jsonl:1"]),
+        ("\"id\":\"v-3\"", "\"id\":\"a\",\"id\":\"b\"", 4, &["duplicate key `id`"]),
+        ("\"places\":[\"rural\",\"city\"]", "\"place\":[]", 4, &["`place`; did you mean `places`?"]),
+        ("[\"rural\",\"city\"]", "[]", 4, &["`places` is empty", "city, rural"]),
+        ("[\"rural\",\"city\"]", "\"rural\"", 4, &["`places`", "expected a sequence"]),
+        ("[\"rural\",\"city\"]", "[\"rurall\"]", 4, &["`places`", "`rurall`; did you mean `rural`?"]),
+        ("[\"rural\",\"city\"]", "[\"city\",\"city\"]", 4, &["`places` names `city` twice"]),
+        ("[\"office\"]", "[\"moon\"]", 1, &["`work_types`", "`moon`; known are `office`"]),
+        ("\"VEGAN\"", "\"VEGAM\"", 1, &["`category`", "did you mean `VEGAN`?"]),
+        ("채식 한 끼 먹기", "채식", 1, &["`title` has 2 characters", "4 to 24"]),
+        ("채식 한 끼 먹기", "채식 한 끼 먹기 채식 한 끼 먹기 채식 한 끼", 1, &["`title` has 26"]),
+        ("콩밥 지어 먹기", "채식 한끼 먹기", 4, &["`title` repeats", "vegan.jsonl:1"]),
+        ("지으세요.", "지으세요", 4, &["`text` has to end with"]),
+        ("지으세요.", "지으세요. 둘. 셋.", 4, &["`text` has 3 sentences"]),
+        ("지으세요.", "지으\\n세요.", 4, &["`text`", "line break"]),
+        ("두부를 먹어요.", "", 2, &["`short` is empty"]),
+        ("시험", "시\u{fffd}험", 1, &["`source`", "U+FFFD"]),
+    ]);
+}
+
+#[test]
+fn a_combination_with_too_few_documents_is_named_at_its_category() {
+    let (_, message) = broken("documents/vegan.jsonl", "[\"city\"]", "[\"rural\"]", 0);
+    for part in [
+        "categories.toml:3:",
+        "`VEGAN`",
+        "3 documents",
+        "place `city`",
+        "work type `office` has 2",
+    ] {
+        assert!(message.contains(part), "{part:?} in {message:?}");
+    }
+}
+
+#[test]
+fn text_in_another_encoding_is_named_with_its_line() {
+    let dir = small();
+    let mut bytes = b"# first\n# ".to_vec();
+    bytes.extend([0xba, 0xf1, 0xb0, 0xc7]);
+    fs::write(dir.path().join("categories.toml"), bytes).unwrap();
+    let message = Catalog::load(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("categories.toml:2: not UTF-8"), "{message}");
+}
+
+#[test]
+fn decomposed_text_and_a_byte_order_mark_are_read_as_nfc() {
+    use unicode_normalization::UnicodeNormalization;
+    let dir = small();
+    let path = dir.path().join("documents/vegan.jsonl");
+    let decomposed: String = SMALL_DOCUMENTS.nfd().collect();
+    fs::write(&path, format!("\u{feff}{}", decomposed.replace('\n', "\r\n"))).unwrap();
+    let catalog = Catalog::load(dir.path()).unwrap();
+    assert_eq!(catalog.documents()[0].title, "채식 한 끼 먹기");
+}
+
+#[test]
+fn what_is_missing_is_named_by_its_path() {
+    for name in ["categories.toml", "replies.toml", "documents/vegan.jsonl"] {
+        let dir = small();
+        fs::remove_file(dir.path().join(name)).unwrap();
+        let message = Catalog::load(dir.path()).unwrap_err().to_string();
+        let shown = name.strip_suffix("/vegan.jsonl").unwrap_or(name);
+        assert!(message.contains(shown), "{message}");
+    }
+    let message = Catalog::load(Path::new("/nowhere/at/all"))
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("/nowhere/at/all/categories.toml"), "{message}");
+}
