@@ -260,13 +260,13 @@ function shownText() {
 function showFacts({ degraded, sources = [], grounding }) {
   const find = (selector) => turn.answer.querySelector(selector);
   find('.degraded').hidden = !degraded;
-  find('.degraded').textContent = TEXT.degraded;
+  find('.degraded').textContent = degraded ? TEXT.degraded : '';
   find('.sources').hidden = sources.length === 0;
   find('.sources summary').textContent = (grounding === 'select' ? TEXT.selected : TEXT.sources)(sources.length);
   for (const { title } of sources) {
     find('.sources ul').append(Object.assign(document.createElement('li'), { textContent: title }));
   }
-  find('.facts').hidden = false;
+  find('.facts').hidden = !degraded && sources.length === 0;
 }
 
 function end(phase, message = '') {
@@ -350,6 +350,7 @@ function openStorage() {
 function saveServer(event) {
   event.preventDefault();
   const input = el('server');
+  input.value = input.value.trim();
   const valid = input.validity.valid; // an http or https address without user, query and fragment, or nothing
   input.setAttribute('aria-invalid', String(!valid));
   if (valid) {
