@@ -88,17 +88,24 @@ async fn connection(stream: TcpStream, router: Router, state: AppState) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY refused");
     }
+    let draining = state.draining();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(state.server().request_seconds.0)
         .max_header_size(MAX_HEAD)
+        .keep_alive(!draining)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let mut stages = state.stages();
-    let draining = async { stages.wait_for(|stage| *stage >= Stage::Draining).await.map(|_| ()) };
+    let drain = async {
+        // A connection that came later still gets its 503.
+        if draining || stages.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = draining => {
+        () = drain => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

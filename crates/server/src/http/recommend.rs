@@ -16,17 +16,19 @@ use crate::state::AppState;
 use crate::streams::Stream;
 
 pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/ai/chatbot/recommendation/base-info", get(base_info).post(base_info))
+    // `get` takes HEAD too: it would run a generation only to drop it.
+    let methods = get(base_info).post(base_info).head(not_allowed).fallback(not_allowed);
+    Router::new().route("/ai/chatbot/recommendation/base-info", methods)
+}
+
+async fn not_allowed(State(app): State<AppState>) -> Response {
+    let mut response = Error::MethodNotAllowed.response(app.replies());
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+    response
 }
 
 async fn base_info(State(app): State<AppState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    if head.method == Method::HEAD {
-        // `get` takes HEAD too: it would run a generation only to drop it.
-        let mut response = Error::MethodNotAllowed.response(app.replies());
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
-        return response;
-    }
     let resume = last(&head.headers, "last-event-id");
     if resume.as_deref().is_some_and(is_end) {
         return StatusCode::NO_CONTENT.into_response();
