@@ -14,11 +14,13 @@ pub use documents::Document;
 pub use replies::Replies;
 
 use crate::Error;
+use crate::answer::Form;
+use crate::prompt::Prompts;
 use choices::{CATEGORIES, Lists};
 use source::error_on_line;
 
 /// An answer has three challenges, and one document is behind each.
-const DOCUMENTS_PER_ANSWER: usize = 3;
+const DOCUMENTS_PER_ANSWER: usize = crate::answer::CHALLENGES;
 
 /// A loaded and validated catalogue. It doesn't change; a new one is loaded and put in its place.
 #[derive(Debug)]
@@ -26,10 +28,13 @@ pub struct Catalog {
     lists: Lists,
     documents: Vec<Document>,
     replies: Replies,
+    form: Form,
+    prompts: Prompts,
 }
 
 impl Catalog {
-    /// Loads and validates the folder: `categories.toml`, `replies.toml`, `documents/*.jsonl`.
+    /// Loads and validates the folder: `categories.toml`, `replies.toml`, `answer.toml`, `prompts/*.j2`,
+    /// `documents/*.jsonl`.
     ///
     /// # Errors
     /// [`Error::Io`] when a file can't be read, [`Error::Catalog`] with file, line and key for the first fault in one.
@@ -37,11 +42,8 @@ impl Catalog {
         let lists = Lists::load(dir)?;
         let replies = Replies::load(dir)?;
         let documents = documents::load(dir, &lists)?;
-        let catalog = Self {
-            lists,
-            documents,
-            replies,
-        };
+        let catalog =
+            Self { lists, documents, replies, form: Form::load(dir)?, prompts: Prompts::load(dir)? };
         catalog.check_coverage(dir)?;
         Ok(catalog)
     }
@@ -86,6 +88,15 @@ impl Catalog {
         &self.replies
     }
 
+    /// How an answer looks.
+    pub(crate) fn form(&self) -> &Form {
+        &self.form
+    }
+
+    pub(crate) fn prompts(&self) -> &Prompts {
+        &self.prompts
+    }
+
     /// The documents of a category that fit place and work type; a value the catalogue doesn't know fits all of them.
     ///
     /// At least three for a category of this catalogue, whatever the other two are; none for any other text.
@@ -105,18 +116,12 @@ impl Catalog {
 
     /// Whoever asks gets an answer: every combination of choices has the documents that one needs.
     fn check_coverage(&self, dir: &Path) -> Result<(), Error> {
-        let Lists {
-            categories,
-            places,
-            work_types,
-        } = &self.lists;
+        let Lists { categories, places, work_types } = &self.lists;
         for (category, line) in categories.with_lines() {
             let mut short = Vec::new();
             for place in places.items() {
                 for work_type in work_types.items() {
-                    let found = self
-                        .fitting(&category.code, Some(&place.code), Some(&work_type.code))
-                        .len();
+                    let found = self.fitting(&category.code, Some(&place.code), Some(&work_type.code)).len();
                     if found < DOCUMENTS_PER_ANSWER {
                         short.push(format!(
                             "place `{}` with work type `{}` has {found}",
@@ -126,11 +131,8 @@ impl Catalog {
                 }
             }
             if let Some(first) = short.first() {
-                let more = if short.len() > 1 {
-                    format!(" (and {} more)", short.len() - 1)
-                } else {
-                    String::new()
-                };
+                let more =
+                    if short.len() > 1 { format!(" (and {} more)", short.len() - 1) } else { String::new() };
                 let reason = format!(
                     "category `{}` needs {DOCUMENTS_PER_ANSWER} documents for every place and work type, but {first}{more}; \
                      add documents with these codes to documents/*.jsonl",

@@ -1,7 +1,13 @@
 //! What a reader of a recommendation gets, before any encoding.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use leafresh_engine::Generation;
 use serde::Serialize;
-use tokio::sync::mpsc;
+
+use crate::answer::Writer;
 
 /// One thing that happened. `Close` and `Error` are terminal: exactly one of them comes, and nothing after it.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,7 +15,10 @@ pub enum Event {
     /// Text for the reader. All texts joined are [`Answer::render`] of the answer that `Close` carries.
     Text(String),
     /// The `number`-th challenge (from 1) is complete; its last text came directly before.
-    Challenge { number: usize, challenge: Challenge },
+    Challenge {
+        number: usize,
+        challenge: Challenge,
+    },
     Close(Answer),
     Error(Failure),
 }
@@ -82,12 +91,34 @@ pub enum Failure {
 /// A running recommendation. Dropping it cancels the generation.
 #[derive(Debug)]
 pub struct Events {
-    pub(crate) receiver: mpsc::Receiver<Event>,
+    pub(crate) generation: Generation,
+    pub(crate) writer: Writer,
+    /// Events that a delta brought and that nobody has taken yet.
+    pub(crate) ready: VecDeque<Event>,
+    pub(crate) ended: bool,
 }
 
 impl Events {
-    /// The next event; `None` after the terminal one.
+    /// The next event; `None` after the terminal one. Can be dropped and called again without loss.
     pub async fn next(&mut self) -> Option<Event> {
-        self.receiver.recv().await
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Events::next`], for a body that is polled.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.ended = matches!(event, Event::Close(_) | Event::Error(_));
+                return Poll::Ready(Some(event));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match ready!(self.generation.poll_next(context)) {
+                Some(delta) => self.writer.push(delta, &mut self.ready),
+                // The engine is gone without a word: the reader still gets an end.
+                None => self.ready.push_back(Event::Error(Failure::Internal)),
+            }
+        }
     }
 }

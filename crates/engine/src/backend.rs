@@ -1,5 +1,7 @@
 //! What every engine offers, whichever machine it runs on.
 
+use std::task::{Context, Poll};
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -120,6 +122,11 @@ impl Generation {
     /// The next delta; `None` after `Done` or `Failed`, or when the engine died without a word.
     pub async fn next(&mut self) -> Option<Delta> {
         self.deltas.recv().await
+    }
+
+    /// As [`Generation::next`], for whoever is polled.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Delta>> {
+        self.deltas.poll_recv(context)
     }
 }
 

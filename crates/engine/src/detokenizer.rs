@@ -53,10 +53,7 @@ mod tests {
         let mut start = 0;
         for &cut in cuts {
             text.push_str(&detokenizer.push(&bytes[start..cut]));
-            assert!(
-                detokenizer.held.len() <= 3,
-                "at most an unfinished character is held"
-            );
+            assert!(detokenizer.held.len() <= 3, "at most an unfinished character is held");
             start = cut;
         }
         text.push_str(&detokenizer.push(&bytes[start..]));

@@ -36,12 +36,8 @@ impl FakeModel {
         let hangul = (0..HANGUL).filter_map(|index| char::from_u32(FIRST_HANGUL + index));
         let hangul = hangul.map(|character| character.to_string().into_bytes().into_boxed_slice());
         let pieces = bytes.chain(hangul).chain([Box::from([])]).collect();
-        let info = ModelInfo {
-            name: "fake".into(),
-            parameters: 1_000_000,
-            context: 65_536,
-            ..ModelInfo::default()
-        };
+        let info =
+            ModelInfo { name: "fake".into(), parameters: 1_000_000, context: 65_536, ..ModelInfo::default() };
         Self {
             seed,
             step: Duration::ZERO,
@@ -79,9 +75,7 @@ impl FakeModel {
         if let Some(value) = self.poison {
             return vec![value; EOS as usize + 1];
         }
-        (0..=u64::from(EOS))
-            .map(|token| (mix(hash ^ mix(self.seed ^ token)) % 1024) as f32 / 128.0)
-            .collect()
+        (0..=u64::from(EOS)).map(|token| (mix(hash ^ mix(self.seed ^ token)) % 1024) as f32 / 128.0).collect()
     }
 }
 
@@ -114,12 +108,7 @@ impl Model for FakeModel {
         self.by_entry.clear();
         for entry in batch {
             let row = self.rows.entry(entry.sequence).or_default();
-            assert_eq!(
-                row.len(),
-                entry.position,
-                "row {} continues where it ends",
-                entry.sequence
-            );
+            assert_eq!(row.len(), entry.position, "row {} continues where it ends", entry.sequence);
             let hash = mix(row.last().copied().unwrap_or(0) ^ u64::from(entry.token));
             row.push(hash);
             self.by_entry.push(entry.logits.then_some(self.logits.len()));
@@ -132,11 +121,7 @@ impl Model for FakeModel {
     }
 
     fn logits(&self, index: usize) -> &[f32] {
-        self.by_entry
-            .get(index)
-            .copied()
-            .flatten()
-            .map_or(&[], |row| &self.logits[row])
+        self.by_entry.get(index).copied().flatten().map_or(&[], |row| &self.logits[row])
     }
 
     fn truncate(&mut self, sequence: SeqId, len: usize) {
@@ -164,10 +149,7 @@ impl Tokenizer for FakeTokenizer {
         }
         let mut tokens = Vec::with_capacity(text.len());
         for character in text.chars() {
-            match u32::from(character)
-                .checked_sub(FIRST_HANGUL)
-                .filter(|&index| index < HANGUL)
-            {
+            match u32::from(character).checked_sub(FIRST_HANGUL).filter(|&index| index < HANGUL) {
                 Some(index) => tokens.push(256 + index),
                 None => tokens.extend(character.to_string().bytes().map(Token::from)),
             }

@@ -57,9 +57,7 @@ impl Default for LocalSettings {
 impl LocalSettings {
     pub(crate) fn thread_count(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.threads
-            .unwrap_or(if cores > 2 { cores - 1 } else { cores })
-            .max(1)
+        self.threads.unwrap_or(if cores > 2 { cores - 1 } else { cores }).max(1)
     }
 
     /// Rows of the KV cache: one for each running request, and as many again that keep prefixes.
@@ -97,9 +95,7 @@ struct Figures {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("info", &self.info)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("info", &self.info).finish_non_exhaustive()
     }
 }
 
@@ -198,11 +194,7 @@ impl Backend for Local {
         }
         // Room for all that the program can say: the model's thread never waits for a reader.
         let (deltas, receiver) = mpsc::channel(most_deltas(&request.program));
-        let command = Command {
-            request,
-            deltas,
-            place,
-        };
+        let command = Command { request, deltas, place };
         let commands = self.commands.as_ref().ok_or(Error::Stopped)?;
         commands.send(command).map_err(|_| Error::Stopped)?;
         Ok(Generation { deltas: receiver })
@@ -221,11 +213,7 @@ impl Backend for Local {
         let running = figures.running.load(Ordering::Relaxed);
         Health {
             running,
-            queued: self
-                .shared
-                .admitted
-                .load(Ordering::Acquire)
-                .saturating_sub(running),
+            queued: self.shared.admitted.load(Ordering::Acquire).saturating_sub(running),
             kv_used: figures.kv_used.load(Ordering::Relaxed),
             kv_total: figures.kv_total.load(Ordering::Relaxed),
             steps: figures.steps.load(Ordering::Relaxed),
@@ -299,11 +287,7 @@ impl Engine {
 
     /// A new request: tokenised, checked, put in line.
     fn accept(&mut self, command: Command) {
-        let Command {
-            request,
-            deltas,
-            place,
-        } = command;
+        let Command { request, deltas, place } = command;
         if deltas.is_closed() {
             return;
         }
@@ -325,16 +309,7 @@ impl Engine {
                 }
                 let id = self.next_id;
                 self.next_id += 1;
-                self.requests.insert(
-                    id,
-                    Active {
-                        sequence,
-                        deltas,
-                        most,
-                        row: None,
-                        _place: place,
-                    },
-                );
+                self.requests.insert(id, Active { sequence, deltas, most, row: None, _place: place });
                 self.scheduler.enqueue(id);
             }
             Err(error) => {
@@ -345,12 +320,8 @@ impl Engine {
 
     /// Requests whose reader has dropped the generation end here, before anything is computed for them.
     fn forget_the_left(&mut self) {
-        let left: Vec<Id> = self
-            .requests
-            .iter()
-            .filter(|(_, active)| active.deltas.is_closed())
-            .map(|(&id, _)| id)
-            .collect();
+        let left: Vec<Id> =
+            self.requests.iter().filter(|(_, active)| active.deltas.is_closed()).map(|(&id, _)| id).collect();
         for id in left {
             self.end(id);
         }
@@ -398,9 +369,7 @@ impl Engine {
             }
             if let Some(active) = self.requests.get_mut(&id) {
                 active.row = Some(claim.row);
-                active
-                    .sequence
-                    .found_cached(claim.shared.map_or(0, |(_, len)| len));
+                active.sequence.found_cached(claim.shared.map_or(0, |(_, len)| len));
             }
             self.scheduler.admit();
         }
@@ -410,11 +379,7 @@ impl Engine {
     fn step(&mut self) {
         self.share_what_neighbours_have();
         let requests = &self.requests;
-        let pending = |id| {
-            requests
-                .get(&id)
-                .map_or(0, |active| active.sequence.pending().len())
-        };
+        let pending = |id| requests.get(&id).map_or(0, |active| active.sequence.pending().len());
         self.scheduler.plan(pending, &mut self.plan);
         let plan = std::mem::take(&mut self.plan);
         self.fill_batch(&plan);
@@ -461,12 +426,7 @@ impl Engine {
             let start = active.sequence.cached;
             for (offset, &token) in active.sequence.pending()[..run.tokens].iter().enumerate() {
                 let logits = run.complete && offset + 1 == run.tokens;
-                self.batch.push(Entry {
-                    token,
-                    position: start + offset,
-                    sequence,
-                    logits,
-                });
+                self.batch.push(Entry { token, position: start + offset, sequence, logits });
             }
         }
     }
@@ -488,13 +448,8 @@ impl Engine {
             self.deltas.clear();
             let logits = self.model.logits(last - 1);
             let status =
-                active
-                    .sequence
-                    .sample(logits, &self.shared.language, &mut self.scratch, &mut self.deltas);
-            self.shared
-                .figures
-                .nan_logits
-                .fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
+                active.sequence.sample(logits, &self.shared.language, &mut self.scratch, &mut self.deltas);
+            self.shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
             let finished = match status {
                 Ok(status) => status == Status::Finished,
                 Err(error) => {
@@ -526,12 +481,8 @@ impl Engine {
 
     fn publish(&self) {
         let figures = &self.shared.figures;
-        figures
-            .running
-            .store(self.scheduler.running().count(), Ordering::Relaxed);
-        figures
-            .kv_used
-            .store(self.cache.running_cells(), Ordering::Relaxed);
+        figures.running.store(self.scheduler.running().count(), Ordering::Relaxed);
+        figures.kv_used.store(self.cache.running_cells(), Ordering::Relaxed);
     }
 }
 

@@ -73,11 +73,7 @@ impl PrefixCache {
         })?;
         self.rows[row].running = true;
         self.touch(row);
-        let mut claim = Claim {
-            row: row as SeqId,
-            shared: None,
-            evicted: Vec::new(),
-        };
+        let mut claim = Claim { row: row as SeqId, shared: None, evicted: Vec::new() };
         match best {
             Some((from, len)) if from == row => {
                 self.truncate(row as SeqId, len);
@@ -112,10 +108,7 @@ impl PrefixCache {
 
     fn share(&mut self, from: usize, to: usize, len: usize) {
         self.touch(from);
-        let (tokens, cells) = (
-            self.rows[from].tokens[..len].to_vec(),
-            self.rows[from].cells[..len].to_vec(),
-        );
+        let (tokens, cells) = (self.rows[from].tokens[..len].to_vec(), self.rows[from].cells[..len].to_vec());
         for &cell in &cells {
             self.references[cell as usize] += 1;
         }
@@ -303,11 +296,7 @@ mod tests {
         let second = cache.claim(&tokens).expect("a row").row;
         assert_eq!(cache.improve(second, &tokens), None);
         cache.extend(first, &tokens);
-        assert_eq!(
-            cache.improve(second, &tokens),
-            Some((first, 4)),
-            "all but the last token"
-        );
+        assert_eq!(cache.improve(second, &tokens), Some((first, 4)), "all but the last token");
         assert_eq!(cache.improve(second, &tokens), None);
         check(&cache);
         assert_eq!(cache.running_cells(), 5);

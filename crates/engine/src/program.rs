@@ -41,10 +41,7 @@ pub enum Grammar {
     /// One of these texts.
     Choices(Vec<String>),
     /// One of the texts listed under what slot `of` holds.
-    Lookup {
-        of: usize,
-        table: BTreeMap<String, Vec<String>>,
-    },
+    Lookup { of: usize, table: BTreeMap<String, Vec<String>> },
 }
 
 /// What has been written of a program: any engine can continue from here.
@@ -75,10 +72,7 @@ impl Program {
         }
         for pair in self.segments.windows(2) {
             if let [Segment::Slot(first), Segment::Slot(second)] = pair {
-                return fail(format!(
-                    "no fixed text between slots {} and {}",
-                    first.name, second.name
-                ));
+                return fail(format!("no fixed text between slots {} and {}", first.name, second.name));
             }
         }
         for (index, slot) in self.slots().enumerate() {
@@ -87,9 +81,7 @@ impl Program {
                 Grammar::Choices(choices) => choices.is_empty() || choices.iter().any(String::is_empty),
                 Grammar::Lookup { table, .. } => {
                     table.is_empty()
-                        || table
-                            .values()
-                            .any(|list| list.is_empty() || list.iter().any(String::is_empty))
+                        || table.values().any(|list| list.is_empty() || list.iter().any(String::is_empty))
                 }
             };
             if empty {
@@ -99,16 +91,8 @@ impl Program {
                 Grammar::Lookup { of, .. } => Some(of),
                 _ => None,
             };
-            if slot
-                .distinct_from
-                .iter()
-                .chain(of)
-                .any(|&earlier| earlier >= index)
-            {
-                return fail(format!(
-                    "slot {} refers to a slot that does not come before it",
-                    slot.name
-                ));
+            if slot.distinct_from.iter().chain(of).any(|&earlier| earlier >= index) {
+                return fail(format!("slot {} refers to a slot that does not come before it", slot.name));
             }
         }
         Ok(())

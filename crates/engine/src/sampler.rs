@@ -33,21 +33,10 @@ struct Candidate {
 
 impl Sampler {
     pub(crate) fn new(settings: Sampling, tokenizer: &dyn Tokenizer) -> Self {
-        let rng = settings
-            .seed
-            .map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
-        let exempt = settings
-            .penalty_exempt
-            .iter()
-            .flat_map(|text| tokenizer.tokenize(text, false))
-            .collect();
-        Self {
-            settings,
-            rng,
-            used: Vec::new(),
-            exempt,
-            nan: 0,
-        }
+        let rng = settings.seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64);
+        let exempt =
+            settings.penalty_exempt.iter().flat_map(|text| tokenizer.tokenize(text, false)).collect();
+        Self { settings, rng, used: Vec::new(), exempt, nan: 0 }
     }
 
     /// Notes a token that a slot holds, drawn or restored.
@@ -121,11 +110,7 @@ impl Sampler {
             }
             let mut weight = logit;
             if penalised && self.used.contains(&token) {
-                weight = if logit > 0.0 {
-                    logit / penalty
-                } else {
-                    logit * penalty
-                };
+                weight = if logit > 0.0 { logit / penalty } else { logit * penalty };
                 if weight <= floor {
                     continue;
                 }
@@ -196,82 +181,34 @@ mod tests {
     }
 
     fn sampler(settings: Sampling) -> Sampler {
-        Sampler::new(
-            Sampling {
-                seed: Some(7),
-                ..settings
-            },
-            &Letters,
-        )
+        Sampler::new(Sampling { seed: Some(7), ..settings }, &Letters)
     }
 
     fn draws(settings: Sampling, logits: &[f32]) -> std::collections::BTreeSet<Token> {
         let mut sampler = sampler(settings);
         let all: Vec<Token> = (0..logits.len() as Token).collect();
         (0..500)
-            .map(|_| {
-                sampler
-                    .sample(logits, &all, &[], &mut Scratch::default())
-                    .expect("finite")
-            })
+            .map(|_| sampler.sample(logits, &all, &[], &mut Scratch::default()).expect("finite"))
             .collect()
     }
 
     fn plain() -> Sampling {
-        Sampling {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: 0,
-            repetition_penalty: 1.0,
-            ..Sampling::default()
-        }
+        Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, repetition_penalty: 1.0, ..Sampling::default() }
     }
 
     #[test]
     fn each_setting_keeps_the_tokens_it_should() {
         let logits = [3.0, 2.9, 2.8, 1.0, -1.0, 2.0];
         let cases: [(&str, Sampling, &[Token]); 6] = [
-            (
-                "greedy",
-                Sampling {
-                    temperature: 0.0,
-                    ..plain()
-                },
-                &[0],
-            ),
+            ("greedy", Sampling { temperature: 0.0, ..plain() }, &[0]),
             ("top-k 2", Sampling { top_k: 2, ..plain() }, &[0, 1]),
             ("top-k 3", Sampling { top_k: 3, ..plain() }, &[0, 1, 2]),
-            (
-                "top-p",
-                Sampling {
-                    top_p: 0.5,
-                    ..plain()
-                },
-                &[0, 1],
-            ),
-            (
-                "min-p",
-                Sampling {
-                    min_p: 0.5,
-                    ..plain()
-                },
-                &[0, 1, 2],
-            ),
-            (
-                "all",
-                Sampling {
-                    temperature: 3.0,
-                    ..plain()
-                },
-                &[0, 1, 2, 3, 4, 5],
-            ),
+            ("top-p", Sampling { top_p: 0.5, ..plain() }, &[0, 1]),
+            ("min-p", Sampling { min_p: 0.5, ..plain() }, &[0, 1, 2]),
+            ("all", Sampling { temperature: 3.0, ..plain() }, &[0, 1, 2, 3, 4, 5]),
         ];
         for (name, settings, expected) in cases {
-            assert_eq!(
-                draws(settings, &logits),
-                expected.iter().copied().collect(),
-                "{name}"
-            );
+            assert_eq!(draws(settings, &logits), expected.iter().copied().collect(), "{name}");
         }
     }
 
@@ -280,10 +217,7 @@ mod tests {
         let mut logits: Vec<f32> = (0..1000).map(|i| ((i * 7919) % 1000) as f32 / 100.0).collect();
         logits[613] = 50.0;
         logits[614] = 49.9;
-        assert_eq!(
-            draws(Sampling { top_k: 2, ..plain() }, &logits),
-            [613, 614].into()
-        );
+        assert_eq!(draws(Sampling { top_k: 2, ..plain() }, &logits), [613, 614].into());
     }
 
     #[test]
@@ -291,9 +225,7 @@ mod tests {
         let mut sampler = sampler(plain());
         let logits = [9.0, 1.0, 1.0, 9.0, 1.0];
         for _ in 0..200 {
-            let token = sampler
-                .sample(&logits, &[1, 2], &[4], &mut Scratch::default())
-                .expect("finite");
+            let token = sampler.sample(&logits, &[1, 2], &[4], &mut Scratch::default()).expect("finite");
             assert!([1, 2, 4].contains(&token));
         }
     }
@@ -309,10 +241,7 @@ mod tests {
         }
         assert_eq!(sampler.nan, 100);
         for logits in [[f32::INFINITY, 1.0, 1.0], [f32::NAN; 3], [f32::NEG_INFINITY; 3]] {
-            assert!(matches!(
-                sampler.sample(&logits, &all, &[], scratch),
-                Err(Error::NonFinite)
-            ));
+            assert!(matches!(sampler.sample(&logits, &all, &[], scratch), Err(Error::NonFinite)));
         }
         assert!(
             matches!(sampler.sample(&[1.0], &[5], &[], scratch), Err(Error::NonFinite)),
@@ -332,18 +261,9 @@ mod tests {
         let scratch = &mut Scratch::default();
         sampler.note(0);
         sampler.note(3);
-        assert!(matches!(
-            sampler.sample(&[1.2, 1.0, 0.0, 0.5], &[0, 1, 2, 3], &[], scratch),
-            Ok(1)
-        ));
-        assert!(matches!(
-            sampler.sample(&[-1.0, -1.2, -9.0, -9.0], &[0, 1, 2, 3], &[], scratch),
-            Ok(1)
-        ));
-        assert!(matches!(
-            sampler.sample(&[0.0, 0.0, 0.0, 1.0], &[0, 1, 2, 3], &[], scratch),
-            Ok(3)
-        ));
+        assert!(matches!(sampler.sample(&[1.2, 1.0, 0.0, 0.5], &[0, 1, 2, 3], &[], scratch), Ok(1)));
+        assert!(matches!(sampler.sample(&[-1.0, -1.2, -9.0, -9.0], &[0, 1, 2, 3], &[], scratch), Ok(1)));
+        assert!(matches!(sampler.sample(&[0.0, 0.0, 0.0, 1.0], &[0, 1, 2, 3], &[], scratch), Ok(3)));
     }
 
     #[test]
@@ -353,11 +273,7 @@ mod tests {
         let draw = || {
             let mut sampler = sampler(plain());
             (0..50)
-                .map(|_| {
-                    sampler
-                        .sample(&logits, &all, &[], &mut Scratch::default())
-                        .expect("finite")
-                })
+                .map(|_| sampler.sample(&logits, &all, &[], &mut Scratch::default()).expect("finite"))
                 .collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());

@@ -41,11 +41,7 @@ struct Running {
 
 impl Scheduler {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            waiting: VecDeque::new(),
-            running: Vec::new(),
-        }
+        Self { limits, waiting: VecDeque::new(), running: Vec::new() }
     }
 
     pub(crate) fn enqueue(&mut self, id: Id) {
@@ -54,9 +50,7 @@ impl Scheduler {
 
     /// The request that may start next, if there is room for one: first come, first served.
     pub(crate) fn next_waiting(&self) -> Option<Id> {
-        (self.running.len() < self.limits.running)
-            .then(|| self.waiting.front().copied())
-            .flatten()
+        (self.running.len() < self.limits.running).then(|| self.waiting.front().copied()).flatten()
     }
 
     /// Starts what [`Scheduler::next_waiting`] named.
@@ -77,10 +71,7 @@ impl Scheduler {
 
     /// Running requests whose prompt isn't decoded yet.
     pub(crate) fn prefilling(&self) -> impl Iterator<Item = Id> {
-        self.running
-            .iter()
-            .filter(|running| !running.writing)
-            .map(|running| running.id)
+        self.running.iter().filter(|running| !running.writing).map(|running| running.id)
     }
 
     #[cfg(test)]
@@ -96,11 +87,7 @@ impl Scheduler {
         for running in self.running.iter().filter(|running| running.writing) {
             push(plan, running.id, pending(running.id), &mut budget);
         }
-        let mut prefill = if plan.is_empty() {
-            budget
-        } else {
-            budget.min(self.limits.prefill_tokens)
-        };
+        let mut prefill = if plan.is_empty() { budget } else { budget.min(self.limits.prefill_tokens) };
         for running in self.running.iter_mut().filter(|running| !running.writing) {
             running.writing = push(plan, running.id, pending(running.id), &mut prefill);
         }
@@ -124,11 +111,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    const LIMITS: Limits = Limits {
-        running: 3,
-        step_tokens: 16,
-        prefill_tokens: 4,
-    };
+    const LIMITS: Limits = Limits { running: 3, step_tokens: 16, prefill_tokens: 4 };
 
     fn plan(scheduler: &mut Scheduler, pending: &BTreeMap<Id, usize>) -> Vec<Run> {
         let mut plan = Vec::new();
@@ -142,32 +125,13 @@ mod tests {
         scheduler.enqueue(1);
         scheduler.admit();
         let whole = plan(&mut scheduler, &[(1, 10)].into());
-        assert_eq!(
-            whole,
-            [Run {
-                id: 1,
-                tokens: 10,
-                complete: true
-            }],
-            "alone it takes the whole batch"
-        );
+        assert_eq!(whole, [Run { id: 1, tokens: 10, complete: true }], "alone it takes the whole batch");
         scheduler.enqueue(2);
         scheduler.admit();
         let mixed = plan(&mut scheduler, &[(1, 1), (2, 10)].into());
         assert_eq!(
             mixed,
-            [
-                Run {
-                    id: 1,
-                    tokens: 1,
-                    complete: true
-                },
-                Run {
-                    id: 2,
-                    tokens: 4,
-                    complete: false
-                }
-            ]
+            [Run { id: 1, tokens: 1, complete: true }, Run { id: 2, tokens: 4, complete: false }]
         );
     }
 

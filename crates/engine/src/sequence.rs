@@ -64,28 +64,12 @@ impl Sequence {
         language: &Language,
         out: &mut Vec<Delta>,
     ) -> Result<(Self, Status), Error> {
-        let Request {
-            prompt,
-            program,
-            progress,
-            sampling,
-        } = request;
+        let Request { prompt, program, progress, sampling } = request;
         let (tokens, lead) = prompt_tokens(&prompt, language);
-        let usage = Usage {
-            prompt_tokens: tokens.len(),
-            ..Usage::default()
-        };
+        let usage = Usage { prompt_tokens: tokens.len(), ..Usage::default() };
         let sampler = Sampler::new(sampling, &*language.tokenizer);
-        let mut sequence = Self {
-            program,
-            tokens,
-            cached: 0,
-            segment: 0,
-            done: Vec::new(),
-            slot: None,
-            sampler,
-            usage,
-        };
+        let mut sequence =
+            Self { program, tokens, cached: 0, segment: 0, done: Vec::new(), slot: None, sampler, usage };
         sequence.restore(progress, lead, language)?;
         let status = sequence.advance(language, out)?;
         Ok((sequence, status))
@@ -113,11 +97,7 @@ impl Sequence {
             }
             self.segment += 1;
         }
-        if finished.next().is_some() || !progress.partial.is_empty() {
-            Err(misfit())
-        } else {
-            Ok(())
-        }
+        if finished.next().is_some() || !progress.partial.is_empty() { Err(misfit()) } else { Ok(()) }
     }
 
     fn feed(&mut self, text: &str, language: &Language) {
@@ -183,24 +163,14 @@ impl Sequence {
         let constraint = match &slot.grammar {
             Grammar::Regex(regex) => {
                 let automaton = language.automata.get(&format!("{spaces}(?:{regex})"))?;
-                let excluded: Vec<String> = slot
-                    .distinct_from
-                    .iter()
-                    .map(|&slot| format!("{spaces}{}", self.done[slot]))
-                    .collect();
+                let excluded: Vec<String> =
+                    slot.distinct_from.iter().map(|&slot| format!("{spaces}{}", self.done[slot])).collect();
                 Constraint::Regex(Regex::new(automaton, &excluded)?)
             }
             Grammar::Choices(_) | Grammar::Lookup { .. } => {
-                let texts: Vec<String> = self
-                    .texts(slot)?
-                    .iter()
-                    .map(|text| format!("{spaces}{text}"))
-                    .collect();
-                Constraint::Choices(Choices::new(
-                    texts.iter().map(String::as_str),
-                    "",
-                    &*language.tokenizer,
-                )?)
+                let texts: Vec<String> =
+                    self.texts(slot)?.iter().map(|text| format!("{spaces}{text}")).collect();
+                Constraint::Choices(Choices::new(texts.iter().map(String::as_str), "", &*language.tokenizer)?)
             }
         };
         let needed = constraint.distance();
@@ -220,38 +190,22 @@ impl Sequence {
             Grammar::Choices(choices) => choices,
             Grammar::Lookup { of, table } => table.get(&self.done[*of]).map_or(&[][..], Vec::as_slice),
         };
-        let taken = |text: &&String| {
-            slot.distinct_from
-                .iter()
-                .any(|&earlier| self.done[earlier] == **text)
-        };
+        let taken = |text: &&String| slot.distinct_from.iter().any(|&earlier| self.done[earlier] == **text);
         let left: Vec<String> = texts.iter().filter(|text| !taken(text)).cloned().collect();
         if left.is_empty() {
-            return Err(Error::Program(format!(
-                "slot {} has nothing left to choose from",
-                slot.name
-            )));
+            return Err(Error::Program(format!("slot {} has nothing left to choose from", slot.name)));
         }
         Ok(left)
     }
 
     fn slot_ends(&self, language: &Language) -> Vec<Token> {
         match self.program.segments().get(self.segment + 1) {
-            Some(Segment::Fixed(text)) => language
-                .tokenizer
-                .tokenize(split_lead(text).0, false)
-                .into_iter()
-                .take(1)
-                .collect(),
+            Some(Segment::Fixed(text)) => {
+                language.tokenizer.tokenize(split_lead(text).0, false).into_iter().take(1).collect()
+            }
             _ => {
                 let line = language.tokenizer.tokenize("\n", false);
-                language
-                    .vocab
-                    .ends()
-                    .iter()
-                    .copied()
-                    .chain(line.into_iter().take(1))
-                    .collect()
+                language.vocab.ends().iter().copied().chain(line.into_iter().take(1)).collect()
             }
         }
     }
@@ -345,15 +299,9 @@ impl Sequence {
         let rest = slot.detokenizer.finish();
         if !rest.is_empty() {
             slot.text.push_str(&rest);
-            out.push(Delta::Text {
-                slot: index,
-                text: rest,
-            });
+            out.push(Delta::Text { slot: index, text: rest });
         }
-        out.push(Delta::SlotDone {
-            slot: index,
-            text: slot.text.clone(),
-        });
+        out.push(Delta::SlotDone { slot: index, text: slot.text.clone() });
         self.done.push(slot.text);
         self.segment += 1;
         let mut lead = 0;
@@ -364,11 +312,7 @@ impl Sequence {
             self.feed(&text, language);
             self.segment += 1;
         }
-        if self.segment < self.program.segments().len() {
-            self.open_slot(lead, "", language)
-        } else {
-            Ok(())
-        }
+        if self.segment < self.program.segments().len() { self.open_slot(lead, "", language) } else { Ok(()) }
     }
 
     /// Tokens that the KV cache does not hold yet.
@@ -434,12 +378,7 @@ fn fewest_tokens(slot: &Slot, lead: usize, language: &Language) -> Result<usize,
     let spaces = " ".repeat(lead);
     let longest = |texts: &mut dyn Iterator<Item = &String>| {
         texts
-            .map(|text| {
-                language
-                    .tokenizer
-                    .tokenize(&format!("{spaces}{text}"), false)
-                    .len()
-            })
+            .map(|text| language.tokenizer.tokenize(&format!("{spaces}{text}"), false).len())
             .max()
             .unwrap_or(0)
     };

@@ -36,21 +36,14 @@ impl Vocab {
         ends: Vec<Token>,
         bos: Option<Token>,
     ) -> Self {
-        let mut order: Vec<Token> = (0..pieces.len() as Token)
-            .filter(|&token| !pieces[token as usize].is_empty())
-            .collect();
+        let mut order: Vec<Token> =
+            (0..pieces.len() as Token).filter(|&token| !pieces[token as usize].is_empty()).collect();
         order.sort_by_key(|&token| (&pieces[token as usize], is_byte(token), token));
         order.dedup_by_key(|token| &pieces[*token as usize]);
         let tokens = Tree::new(&order, &pieces);
         order.retain(|&token| is_single_character(&pieces[token as usize]));
         let characters = Tree::new(&order, &pieces);
-        Self {
-            pieces,
-            tokens,
-            characters,
-            ends,
-            bos,
-        }
+        Self { pieces, tokens, characters, ends, bos }
     }
 
     /// The bytes that a token spells: nothing for special tokens and ids outside the vocabulary.
@@ -90,9 +83,7 @@ struct Node {
 impl Tree {
     /// `order` is sorted by spelling, without doubles.
     fn new(order: &[Token], pieces: &[Box<[u8]>]) -> Self {
-        let mut tree = Self {
-            nodes: Vec::with_capacity(order.len() * 2),
-        };
+        let mut tree = Self { nodes: Vec::with_capacity(order.len() * 2) };
         tree.build(order, pieces, 0);
         tree
     }
@@ -107,11 +98,7 @@ impl Tree {
             let index = self.nodes.len();
             // The shortest spelling sorts first, so a token that ends here is the group's first.
             let ends_here = pieces[first as usize].len() == depth + 1;
-            self.nodes.push(Node {
-                byte,
-                token: if ends_here { first } else { NO_TOKEN },
-                end: 0,
-            });
+            self.nodes.push(Node { byte, token: if ends_here { first } else { NO_TOKEN }, end: 0 });
             self.build(&group[usize::from(ends_here)..], pieces, depth + 1);
             self.nodes[index].end = self.nodes.len() as u32;
             rest = after;
@@ -155,12 +142,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn vocab(pieces: &[&str]) -> Vocab {
-        Vocab::new(
-            pieces.iter().map(|piece| piece.as_bytes().into()).collect(),
-            |_| false,
-            vec![],
-            None,
-        )
+        Vocab::new(pieces.iter().map(|piece| piece.as_bytes().into()).collect(), |_| false, vec![], None)
     }
 
     #[test]
@@ -168,9 +150,7 @@ mod tests {
         let pieces = ["", "a", "ab", "abc", "b", "가", "가나", "a", "abd"];
         let vocab = vocab(&pieces);
         let mut seen = Vec::new();
-        vocab
-            .tokens
-            .walk((), &|(), _| Some(()), &mut |token, ()| seen.push(token));
+        vocab.tokens.walk((), &|(), _| Some(()), &mut |token, ()| seen.push(token));
         let unique: BTreeSet<_> = seen.iter().copied().collect();
         assert_eq!(seen.len(), unique.len());
         assert_eq!(
@@ -180,11 +160,7 @@ mod tests {
         );
 
         let mut seen = Vec::new();
-        vocab
-            .tokens
-            .walk((), &|(), byte| (byte != b'c').then_some(()), &mut |token, ()| {
-                seen.push(token)
-            });
+        vocab.tokens.walk((), &|(), byte| (byte != b'c').then_some(()), &mut |token, ()| seen.push(token));
         assert!(!seen.contains(&3) && seen.contains(&8));
     }
 
@@ -192,24 +168,15 @@ mod tests {
     fn single_characters_are_bytes_and_characters_of_any_length() {
         let vocab = vocab(&["a", "ab", "가", "가나", "🌱"]);
         let mut singles = BTreeSet::new();
-        vocab
-            .characters
-            .walk((), &|(), _| Some(()), &mut |token, ()| _ = singles.insert(token));
+        vocab.characters.walk((), &|(), _| Some(()), &mut |token, ()| _ = singles.insert(token));
         assert_eq!(singles, BTreeSet::from([0, 2, 4]));
     }
 
     #[test]
     fn a_spelled_token_counts_before_a_raw_byte_of_the_same_spelling() {
-        let vocab = Vocab::new(
-            vec![b"a"[..].into(), b"a"[..].into()],
-            |token| token == 0,
-            vec![],
-            None,
-        );
+        let vocab = Vocab::new(vec![b"a"[..].into(), b"a"[..].into()], |token| token == 0, vec![], None);
         let mut seen = Vec::new();
-        vocab
-            .tokens
-            .walk((), &|(), _| Some(()), &mut |token, ()| seen.push(token));
+        vocab.tokens.walk((), &|(), _| Some(()), &mut |token, ()| seen.push(token));
         assert_eq!(seen, [1]);
     }
 }

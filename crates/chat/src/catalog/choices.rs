@@ -76,10 +76,7 @@ impl<T> Choices<T> {
 
 /// The form in which names are compared: NFC, without spaces, ASCII letters small.
 pub(super) fn comparable(text: &str) -> String {
-    text.nfc()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
+    text.nfc().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 #[derive(Deserialize)]
@@ -121,12 +118,7 @@ struct Fields<'a> {
 impl CategoryTable {
     fn fields(&self) -> Fields<'_> {
         let sentence = ("description", &self.description);
-        Fields {
-            code: &self.code,
-            label: &self.label,
-            aliases: &self.aliases,
-            sentence,
-        }
+        Fields { code: &self.code, label: &self.label, aliases: &self.aliases, sentence }
     }
 
     fn into_category(self) -> Category {
@@ -163,10 +155,7 @@ impl Lists {
     pub(super) fn load(dir: &Path) -> Result<Self, Error> {
         let (text, path) = source::read(dir, CATEGORIES)?;
         let file: File = source::from_toml(&text, &path)?;
-        let reader = Reader {
-            text: &text,
-            path: &path,
-        };
+        let reader = Reader { text: &text, path: &path };
         Ok(Self {
             categories: reader.choices(
                 "category",
@@ -214,29 +203,14 @@ impl Reader<'_> {
             self.add_names(index, &fields, &mut names)?;
             lines.push(line_of(self.text, fields.code.span().start));
         }
-        let names = names
-            .into_iter()
-            .map(|(name, owner)| (name, owner.index))
-            .collect();
-        Ok(Choices {
-            items: tables.into_iter().map(convert).collect(),
-            lines,
-            names,
-        })
+        let names = names.into_iter().map(|(name, owner)| (name, owner.index)).collect();
+        Ok(Choices { items: tables.into_iter().map(convert).collect(), lines, names })
     }
 
     fn check(&self, list: &str, fields: &Fields<'_>) -> Result<(), Error> {
-        let Fields {
-            code,
-            label,
-            aliases,
-            sentence,
-        } = fields;
+        let Fields { code, label, aliases, sentence } = fields;
         let texts = [("code", *code), ("label", *label), *sentence];
-        for (key, value) in texts
-            .into_iter()
-            .chain(aliases.iter().map(|alias| ("aliases", alias)))
-        {
+        for (key, value) in texts.into_iter().chain(aliases.iter().map(|alias| ("aliases", alias))) {
             let fail = |reason: String| Err(self.fail(value, format!("`{key}` of `{list}` {reason}")));
             if let Err(reason) = check_line(value.as_ref()) {
                 return fail(reason);
@@ -264,9 +238,8 @@ impl Reader<'_> {
         names: &mut HashMap<String, Owner<'t>>,
     ) -> Result<(), Error> {
         let code_and_label = [("code", fields.code), ("label", fields.label)];
-        for (key, value) in code_and_label
-            .into_iter()
-            .chain(fields.aliases.iter().map(|alias| ("aliases", alias)))
+        for (key, value) in
+            code_and_label.into_iter().chain(fields.aliases.iter().map(|alias| ("aliases", alias)))
         {
             match names.entry(comparable(value.as_ref())) {
                 Entry::Vacant(entry) => {

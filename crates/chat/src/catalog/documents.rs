@@ -46,10 +46,7 @@ pub(super) fn load(dir: &Path, lists: &Lists) -> Result<Vec<Document>, Error> {
             if line.trim().is_empty() {
                 continue;
             }
-            let position = Position {
-                path: path.clone(),
-                line: index + 1,
-            };
+            let position = Position { path: path.clone(), line: index + 1 };
             let document = parse(line)
                 .and_then(|document| check(&document, lists).map(|()| document))
                 .and_then(|document| seen.add(&document, &position).map(|()| document))
@@ -90,53 +87,24 @@ fn parse(line: &str) -> Result<Document, String> {
 fn wrong_type(line: &str) -> Option<String> {
     let object: serde_json::Map<String, Value> = serde_json::from_str(line).ok()?;
     let fits = |key: &str, value: &Value| match key {
-        "places" | "work_types" => value
-            .as_array()
-            .is_some_and(|list| list.iter().all(Value::is_string)),
+        "places" | "work_types" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
         _ => value.is_string(),
     };
-    object
-        .iter()
-        .find(|(key, value)| !fits(key, value))
-        .map(|(key, _)| key.clone())
+    object.iter().find(|(key, value)| !fits(key, value)).map(|(key, _)| key.clone())
 }
 
 fn check(document: &Document, lists: &Lists) -> Result<(), String> {
-    let Document {
-        id,
-        category,
-        places,
-        work_types,
-        title,
-        text,
-        short,
-        source,
-    } = document;
-    let texts = [
-        ("id", id),
-        ("title", title),
-        ("text", text),
-        ("short", short),
-        ("source", source),
-    ];
+    let Document { id, category, places, work_types, title, text, short, source } = document;
+    let texts = [("id", id), ("title", title), ("text", text), ("short", short), ("source", source)];
     for (key, value) in texts {
         check_line(value).map_err(|reason| format!("`{key}` {reason}"))?;
     }
-    if !id
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    {
-        return Err(format!(
-            "`id` may hold ASCII letters, digits, `-`, `_` and `.` only, found `{id}`"
-        ));
+    if !id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+        return Err(format!("`id` may hold ASCII letters, digits, `-`, `_` and `.` only, found `{id}`"));
     }
 
-    let categories: Vec<&str> = lists
-        .categories
-        .items()
-        .iter()
-        .map(|category| category.code.as_str())
-        .collect();
+    let categories: Vec<&str> =
+        lists.categories.items().iter().map(|category| category.code.as_str()).collect();
     check_code("category", category, &categories)?;
     check_codes("places", places, lists.places.items())?;
     check_codes("work_types", work_types, lists.work_types.items())?;
@@ -176,10 +144,7 @@ fn check_code(key: &str, code: &str, known: &[&str]) -> Result<(), String> {
     if known.contains(&code) {
         return Ok(());
     }
-    Err(format!(
-        "`{key}`: categories.toml has no code `{code}`; {}",
-        suggest(code, known)
-    ))
+    Err(format!("`{key}`: categories.toml has no code `{code}`; {}", suggest(code, known)))
 }
 
 /// A sentence ends with `.`, `!` or `?` before a space or the end, so that "1.5" doesn't end one.
@@ -188,18 +153,11 @@ fn check_sentences(text: &str) -> Result<(), String> {
     if !text.ends_with(is_end) {
         return Err("has to end with `.`, `!` or `?`".into());
     }
-    let count = text
-        .split_whitespace()
-        .filter(|word| word.ends_with(is_end))
-        .count();
+    let count = text.split_whitespace().filter(|word| word.ends_with(is_end)).count();
     if SENTENCES.contains(&count) {
         return Ok(());
     }
-    Err(format!(
-        "has {count} sentences; expected {} or {}",
-        SENTENCES.start(),
-        SENTENCES.end()
-    ))
+    Err(format!("has {count} sentences; expected {} or {}", SENTENCES.start(), SENTENCES.end()))
 }
 
 /// Ids and titles so far: the same title twice would be offered as two challenges.
@@ -214,11 +172,7 @@ impl Seen {
         let Document { id, title, .. } = document;
         for (key, value, seen) in [("id", id, &mut self.ids), ("title", title, &mut self.titles)] {
             if let Some(first) = seen.insert(comparable(value), position.clone()) {
-                return Err(format!(
-                    "`{key}` repeats {}:{}: `{value}`",
-                    first.path.display(),
-                    first.line
-                ));
+                return Err(format!("`{key}` repeats {}:{}: `{value}`", first.path.display(), first.line));
             }
         }
         Ok(())

@@ -140,12 +140,7 @@ impl Replies {
         for (section, sentences) in &sections {
             for (key, sentence) in sentences {
                 check(section, key, sentence.as_ref()).map_err(|reason| {
-                    error_at(
-                        &path,
-                        &text,
-                        sentence.span().start,
-                        format!("`{section}.{key}` {reason}"),
-                    )
+                    error_at(&path, &text, sentence.span().start, format!("`{section}.{key}` {reason}"))
                 })?;
             }
         }

@@ -11,21 +11,14 @@ use crate::Error;
 /// Reads a file of the catalogue: its text in NFC, without a byte order mark, and its path for messages.
 pub(crate) fn read(dir: &Path, name: &str) -> Result<(String, PathBuf), Error> {
     let path = dir.join(name);
-    let bytes = std::fs::read(&path).map_err(|source| Error::Io {
-        path: path.clone(),
-        source,
-    })?;
+    let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
     match String::from_utf8(bytes) {
         // An editor on macOS may have written decomposed Hangul: the model and every comparison expect NFC.
         Ok(text) => Ok((text.trim_start_matches('\u{feff}').nfc().collect(), path)),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let line = line_of(&String::from_utf8_lossy(&error.as_bytes()[..valid]), valid);
-            Err(error_on_line(
-                &path,
-                line,
-                "not UTF-8 text; save the file with the encoding UTF-8",
-            ))
+            Err(error_on_line(&path, line, "not UTF-8 text; save the file with the encoding UTF-8"))
         }
     }
 }
@@ -33,19 +26,12 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<(String, PathBuf), Error> {
 /// The names of the files in `folder` with this extension, as `folder/name`, sorted.
 pub(crate) fn list(dir: &Path, folder: &str, extension: &str) -> Result<Vec<String>, Error> {
     let path = dir.join(folder);
-    let fail = |source| Error::Io {
-        path: path.clone(),
-        source,
-    };
+    let fail = |source| Error::Io { path: path.clone(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&path).map_err(fail)? {
         let name = entry.map_err(fail)?.file_name().to_string_lossy().into_owned();
         let hidden = name.starts_with('.');
-        if !hidden
-            && Path::new(&name)
-                .extension()
-                .is_some_and(|found| found == extension)
-        {
+        if !hidden && Path::new(&name).extension().is_some_and(|found| found == extension) {
             names.push(format!("{folder}/{name}"));
         }
     }
@@ -63,18 +49,12 @@ pub(crate) fn from_toml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<
         let span = error.span().unwrap_or(0..0);
         let message = error.message().to_owned();
         let reason = if message == "duplicate key" {
-            format!(
-                "duplicate key `{}`; keep one of them",
-                text.get(span.clone()).unwrap_or_default()
-            )
+            format!("duplicate key `{}`; keep one of them", text.get(span.clone()).unwrap_or_default())
         } else {
             // Without its input the error prints the path of the key instead of an excerpt.
             error.set_input(None);
             let printed = error.to_string();
-            explain(
-                &message,
-                printed.strip_prefix(&message).unwrap_or_default().trim(),
-            )
+            explain(&message, printed.strip_prefix(&message).unwrap_or_default().trim())
         };
         error_at(path, text, span.start, reason)
     })
@@ -86,11 +66,7 @@ pub(crate) fn error_at(path: &Path, text: &str, offset: usize, reason: impl Into
 }
 
 pub(crate) fn error_on_line(path: &Path, line: usize, reason: impl Into<String>) -> Error {
-    Error::Catalog {
-        path: path.to_owned(),
-        line,
-        reason: reason.into(),
-    }
+    Error::Catalog { path: path.to_owned(), line, reason: reason.into() }
 }
 
 /// The line, from 1, that holds this byte.
@@ -102,11 +78,7 @@ pub(crate) fn line_of(text: &str, offset: usize) -> usize {
 /// in which table or key it happened ("in `category`"); it may be empty.
 pub(crate) fn explain(message: &str, place: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let place = if place.is_empty() {
-        String::new()
-    } else {
-        format!(" {place}")
-    };
+    let place = if place.is_empty() { String::new() } else { format!(" {place}") };
     match quoted.split_first() {
         Some((unknown, known)) if message.starts_with("unknown field") => {
             format!("unknown key `{unknown}`{place}; {}", suggest(unknown, known))
@@ -123,10 +95,7 @@ pub(crate) fn explain(message: &str, place: &str) -> String {
 
 /// "did you mean …?", or all that is known when nothing is close.
 pub(crate) fn suggest(word: &str, known: &[&str]) -> String {
-    let near = known
-        .iter()
-        .map(|&candidate| (distance(word, candidate), candidate))
-        .min();
+    let near = known.iter().map(|&candidate| (distance(word, candidate), candidate)).min();
     match near {
         Some((distance, candidate)) if distance * 2 <= candidate.chars().count() => {
             format!("did you mean `{candidate}`?")

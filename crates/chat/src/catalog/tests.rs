@@ -44,11 +44,7 @@ fn small() -> TempDir {
     fs::create_dir(dir.path().join("documents")).unwrap();
     fs::write(dir.path().join("categories.toml"), SMALL_CATEGORIES).unwrap();
     fs::write(dir.path().join("documents/vegan.jsonl"), SMALL_DOCUMENTS).unwrap();
-    fs::copy(
-        Path::new(SHIPPED).join("replies.toml"),
-        dir.path().join("replies.toml"),
-    )
-    .unwrap();
+    fs::copy(Path::new(SHIPPED).join("replies.toml"), dir.path().join("replies.toml")).unwrap();
     dir
 }
 
@@ -63,17 +59,8 @@ fn broken(file: &str, from: &str, to: &str, line: usize) -> (usize, String) {
     let Err(error) = Catalog::load(dir.path()) else {
         panic!("{file}: {from:?} → {to:?} was accepted");
     };
-    let line = if line == 0 {
-        source::line_of(&text, offset)
-    } else {
-        line
-    };
-    (
-        line,
-        error
-            .to_string()
-            .replace(&format!("{}/", dir.path().display()), ""),
-    )
+    let line = if line == 0 { source::line_of(&text, offset) } else { line };
+    (line, error.to_string().replace(&format!("{}/", dir.path().display()), ""))
 }
 
 /// Each row: what is replaced, by what, the line that the message names (0: where the change begins), and what else
@@ -87,10 +74,7 @@ fn check(file: &str, cases: &[(&str, &str, usize, &[&str])]) {
             "{from:?} → {to:?}\n  expected {position:?} in\n  {message:?}"
         );
         for part in *expected {
-            assert!(
-                message.contains(part),
-                "{from:?} → {to:?}\n  expected {part:?} in\n  {message:?}"
-            );
+            assert!(message.contains(part), "{from:?} → {to:?}\n  expected {part:?} in\n  {message:?}");
         }
     }
 }
@@ -102,12 +86,7 @@ fn the_shipped_catalogue_loads() {
     assert_eq!(catalog.places().len(), 4);
     assert_eq!(catalog.work_types().len(), 4);
     for category in catalog.categories() {
-        assert!(
-            catalog
-                .fitting(&category.code, Some("산"), Some("재택근무"))
-                .len()
-                >= 3
-        );
+        assert!(catalog.fitting(&category.code, Some("산"), Some("재택근무")).len() >= 3);
     }
     assert_eq!(catalog.replies().required.location, "location은 필수입니다.");
     assert_eq!(catalog.replies().events.challenge(2), "2번째 챌린지 추천");
@@ -132,35 +111,16 @@ fn the_contract_s_names_are_found() {
         ("비건", "VEGAN"),
     ];
     for (text, code) in categories {
-        assert_eq!(
-            catalog.category(text).map(|category| category.code.as_str()),
-            Some(code),
-            "{text}"
-        );
+        assert_eq!(catalog.category(text).map(|category| category.code.as_str()), Some(code), "{text}");
     }
-    for (text, code) in [
-        ("도시", "city"),
-        ("바닷가", "beach"),
-        ("산", "mountain"),
-        ("농촌", "rural"),
-    ] {
-        assert_eq!(
-            catalog.place(text).map(|place| place.code.as_str()),
-            Some(code),
-            "{text}"
-        );
+    for (text, code) in [("도시", "city"), ("바닷가", "beach"), ("산", "mountain"), ("농촌", "rural")]
+    {
+        assert_eq!(catalog.place(text).map(|place| place.code.as_str()), Some(code), "{text}");
     }
-    for (text, code) in [
-        ("사무직", "office"),
-        ("현장직", "field"),
-        ("영업직", "sales"),
-        ("재택근무", "remote"),
-    ] {
-        assert_eq!(
-            catalog.work_type(text).map(|work| work.code.as_str()),
-            Some(code),
-            "{text}"
-        );
+    for (text, code) in
+        [("사무직", "office"), ("현장직", "field"), ("영업직", "sales"), ("재택근무", "remote")]
+    {
+        assert_eq!(catalog.work_type(text).map(|work| work.code.as_str()), Some(code), "{text}");
     }
 }
 
@@ -169,16 +129,8 @@ fn names_are_found_whatever_their_spaces_case_and_composition() {
     let dir = small();
     let catalog = Catalog::load(dir.path()).unwrap();
     let decomposed = "\u{1107}\u{1175}\u{1100}\u{1165}\u{11ab}";
-    for text in [
-        "비건",
-        " 비 건\u{3000}",
-        decomposed,
-        "VEGAN",
-        "vegan",
-        "Vegan",
-        "채식",
-        "PlantBased",
-    ] {
+    for text in ["비건", " 비 건\u{3000}", decomposed, "VEGAN", "vegan", "Vegan", "채식", "PlantBased"]
+    {
         assert!(catalog.category(text).is_some(), "{text:?}");
     }
     for text in ["", " ", "비건식", "vega", "농촌"] {
@@ -193,18 +145,11 @@ fn fitting_documents_fit_place_and_work_and_unknown_values_fit_any() {
     let dir = small();
     let catalog = Catalog::load(dir.path()).unwrap();
     let ids = |category: &str, place: Option<&str>, work_type: Option<&str>| -> Vec<String> {
-        catalog
-            .fitting(category, place, work_type)
-            .iter()
-            .map(|document| document.id.clone())
-            .collect()
+        catalog.fitting(category, place, work_type).iter().map(|document| document.id.clone()).collect()
     };
     assert_eq!(ids("VEGAN", Some("city"), Some("office")), ["v-1", "v-2", "v-3"]);
     assert_eq!(ids("비건", Some("농촌"), None), ["v-1", "v-3", "v-4"]);
-    assert_eq!(
-        ids("VEGAN", Some("우주 정거장"), Some("조종사")),
-        ["v-1", "v-2", "v-3", "v-4"]
-    );
+    assert_eq!(ids("VEGAN", Some("우주 정거장"), Some("조종사")), ["v-1", "v-2", "v-3", "v-4"]);
     assert!(ids("MEDIA", None, None).is_empty());
 }
 
@@ -281,13 +226,7 @@ fn a_fault_in_a_document_is_named_with_line_and_key() {
 #[test]
 fn a_combination_with_too_few_documents_is_named_at_its_category() {
     let (_, message) = broken("documents/vegan.jsonl", "[\"city\"]", "[\"rural\"]", 0);
-    for part in [
-        "categories.toml:3:",
-        "`VEGAN`",
-        "3 documents",
-        "place `city`",
-        "work type `office` has 2",
-    ] {
+    for part in ["categories.toml:3:", "`VEGAN`", "3 documents", "place `city`", "work type `office` has 2"] {
         assert!(message.contains(part), "{part:?} in {message:?}");
     }
 }
@@ -322,8 +261,6 @@ fn what_is_missing_is_named_by_its_path() {
         let shown = name.strip_suffix("/vegan.jsonl").unwrap_or(name);
         assert!(message.contains(shown), "{message}");
     }
-    let message = Catalog::load(Path::new("/nowhere/at/all"))
-        .unwrap_err()
-        .to_string();
+    let message = Catalog::load(Path::new("/nowhere/at/all")).unwrap_err().to_string();
     assert!(message.contains("/nowhere/at/all/categories.toml"), "{message}");
 }

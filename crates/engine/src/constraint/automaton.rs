@@ -40,9 +40,7 @@ struct Masks {
 
 impl std::fmt::Debug for Automaton {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Automaton")
-            .field("states", &self.distances.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Automaton").field("states", &self.distances.len()).finish_non_exhaustive()
     }
 }
 
@@ -56,21 +54,11 @@ impl Automaton {
             .accelerate(false)
             .dfa_size_limit(Some(SIZE_LIMIT))
             .determinize_size_limit(Some(SIZE_LIMIT));
-        let dfa = dense::Builder::new()
-            .configure(config)
-            .build(regex)
-            .map_err(|error| fail(&error))?;
-        let start = dfa
-            .start_state(&start::Config::new().anchored(Anchored::Yes))
-            .map_err(|error| fail(&error))?;
-        let mut automaton = Self {
-            dfa,
-            start,
-            vocab,
-            distances: Vec::new(),
-            farthest: 0,
-            masks: Mutex::default(),
-        };
+        let dfa = dense::Builder::new().configure(config).build(regex).map_err(|error| fail(&error))?;
+        let start =
+            dfa.start_state(&start::Config::new().anchored(Anchored::Yes)).map_err(|error| fail(&error))?;
+        let mut automaton =
+            Self { dfa, start, vocab, distances: Vec::new(), farthest: 0, masks: Mutex::default() };
         automaton.measure();
         if automaton.distance(start) == UNREACHABLE {
             return Err(fail(&"no text of the model's vocabulary matches it"));
@@ -87,9 +75,7 @@ impl Automaton {
         while let Some(state) = open.pop() {
             targets.clear();
             let step = |state, byte| self.step(state, byte);
-            self.vocab
-                .characters
-                .walk(state, &step, &mut |_, target| _ = targets.insert(target));
+            self.vocab.characters.walk(state, &step, &mut |_, target| _ = targets.insert(target));
             for &target in &targets {
                 sources.entry(target).or_default().push(state);
                 if seen.insert(target) {
@@ -97,11 +83,7 @@ impl Automaton {
                 }
             }
         }
-        let mut level: Vec<StateID> = seen
-            .iter()
-            .copied()
-            .filter(|&state| self.is_match(state))
-            .collect();
+        let mut level: Vec<StateID> = seen.iter().copied().filter(|&state| self.is_match(state)).collect();
         let mut distance = 0;
         self.distances =
             vec![UNREACHABLE; seen.iter().map(|&state| self.index(state) + 1).max().unwrap_or(0)];
@@ -130,9 +112,7 @@ impl Automaton {
     }
 
     pub(super) fn step_all(&self, state: StateID, bytes: &[u8]) -> Option<StateID> {
-        bytes
-            .iter()
-            .try_fold(state, |state, &byte| self.step(state, byte))
+        bytes.iter().try_fold(state, |state, &byte| self.step(state, byte))
     }
 
     /// Whether a text that leads here matches as a whole.
@@ -142,10 +122,7 @@ impl Automaton {
 
     /// The fewest tokens from here to a match.
     pub(super) fn distance(&self, state: StateID) -> u32 {
-        self.distances
-            .get(self.index(state))
-            .copied()
-            .unwrap_or(UNREACHABLE)
+        self.distances.get(self.index(state)).copied().unwrap_or(UNREACHABLE)
     }
 
     /// Every token after which at most `left − 1` tokens more lead to a match.
@@ -156,15 +133,11 @@ impl Automaton {
             return mask.clone();
         }
         let mut tokens = Vec::new();
-        self.vocab.tokens.walk(
-            state,
-            &|state, byte| self.step(state, byte),
-            &mut |token, state| {
-                if self.distance(state) < left {
-                    tokens.push(token);
-                }
-            },
-        );
+        self.vocab.tokens.walk(state, &|state, byte| self.step(state, byte), &mut |token, state| {
+            if self.distance(state) < left {
+                tokens.push(token);
+            }
+        });
         tokens.sort_unstable();
         let mut mask: Arc<[Token]> = tokens.into();
         if let Some(known) = masks.distinct.get(&mask) {
@@ -194,10 +167,7 @@ impl Automata {
     const KEPT: usize = 64;
 
     pub(crate) fn new(vocab: Arc<Vocab>) -> Self {
-        Self {
-            vocab,
-            compiled: Mutex::default(),
-        }
+        Self { vocab, compiled: Mutex::default() }
     }
 
     /// # Errors

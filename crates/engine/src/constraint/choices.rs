@@ -38,10 +38,7 @@ impl Choices {
             any = true;
             let mut at = 0;
             for token in tokenizer.tokenize(rest, false) {
-                at = match nodes[at]
-                    .children
-                    .binary_search_by_key(&token, |&(token, _)| token)
-                {
+                at = match nodes[at].children.binary_search_by_key(&token, |&(token, _)| token) {
                     Ok(index) => nodes[at].children[index].1,
                     Err(index) => {
                         let child = nodes.len();
@@ -60,21 +57,10 @@ impl Choices {
         }
         // Children come after their parents.
         for index in (0..nodes.len()).rev() {
-            let nearest = nodes[index]
-                .children
-                .iter()
-                .map(|&(_, child)| nodes[child].distance + 1)
-                .min();
-            nodes[index].distance = if nodes[index].whole {
-                0
-            } else {
-                nearest.unwrap_or(0)
-            };
+            let nearest = nodes[index].children.iter().map(|&(_, child)| nodes[child].distance + 1).min();
+            nodes[index].distance = if nodes[index].whole { 0 } else { nearest.unwrap_or(0) };
         }
-        Ok(Self {
-            nodes: nodes.into(),
-            at: 0,
-        })
+        Ok(Self { nodes: nodes.into(), at: 0 })
     }
 
     pub(super) fn next(&self, left: usize) -> Next {
@@ -88,18 +74,12 @@ impl Choices {
         match (&*tokens, node.whole) {
             ([], _) => Next::End,
             (&[token], false) => Next::Forced(token),
-            _ => Next::Choose {
-                tokens,
-                may_end: node.whole,
-            },
+            _ => Next::Choose { tokens, may_end: node.whole },
         }
     }
 
     pub(super) fn advance(&mut self, token: Token) {
-        let child = self.nodes[self.at]
-            .children
-            .iter()
-            .find(|(other, _)| *other == token);
+        let child = self.nodes[self.at].children.iter().find(|(other, _)| *other == token);
         debug_assert!(child.is_some(), "token {token} was not allowed");
         self.at = child.map_or(self.at, |&(_, child)| child);
     }

@@ -46,19 +46,10 @@ impl Regex {
     pub(crate) fn new(automaton: Arc<Automaton>, excluded: &[String]) -> Result<Self, Error> {
         let excluded = Excluded::new(&automaton, excluded);
         let node = (!excluded.nodes.is_empty()).then_some(0);
-        let at = Position {
-            state: automaton.start,
-            node,
-        };
-        let regex = Self {
-            automaton,
-            excluded: Arc::new(excluded),
-            at,
-        };
+        let at = Position { state: automaton.start, node };
+        let regex = Self { automaton, excluded: Arc::new(excluded), at };
         if regex.distance_at(regex.at) == UNREACHABLE {
-            return Err(Error::Program(
-                "every text that matches a slot's grammar was used before".into(),
-            ));
+            return Err(Error::Program("every text that matches a slot's grammar was used before".into()));
         }
         Ok(regex)
     }
@@ -76,11 +67,8 @@ impl Regex {
 
     pub(super) fn next(&self, left: usize) -> Next {
         let left = u32::try_from(left).unwrap_or(u32::MAX);
-        let tokens = if self.at.node.is_none() {
-            self.automaton.mask(self.at.state, left)
-        } else {
-            self.mask(left)
-        };
+        let tokens =
+            if self.at.node.is_none() { self.automaton.mask(self.at.state, left) } else { self.mask(left) };
         let may_end = self.may_end(self.at);
         match (&*tokens, may_end) {
             ([], _) => Next::End,
@@ -91,10 +79,7 @@ impl Regex {
 
     pub(super) fn advance(&mut self, token: Token) {
         let vocab = self.automaton.vocab.clone();
-        let at = vocab
-            .piece(token)
-            .iter()
-            .try_fold(self.at, |at, &byte| self.step(at, byte));
+        let at = vocab.piece(token).iter().try_fold(self.at, |at, &byte| self.step(at, byte));
         debug_assert!(at.is_some(), "token {token} was not allowed");
         self.at = at.unwrap_or(self.at);
     }
@@ -106,14 +91,11 @@ impl Regex {
     /// As [`Automaton::mask`], but not kept: it depends on this answer's earlier slots.
     fn mask(&self, left: u32) -> Arc<[Token]> {
         let mut tokens = Vec::new();
-        self.automaton
-            .vocab
-            .tokens
-            .walk(self.at, &|at, byte| self.step(at, byte), &mut |token, at| {
-                if self.distance_at(at) < left {
-                    tokens.push(token);
-                }
-            });
+        self.automaton.vocab.tokens.walk(self.at, &|at, byte| self.step(at, byte), &mut |token, at| {
+            if self.distance_at(at) < left {
+                tokens.push(token);
+            }
+        });
         tokens.sort_unstable();
         tokens.into()
     }
@@ -136,10 +118,7 @@ impl Regex {
 
 impl ExcludedNode {
     fn child(&self, byte: u8) -> Option<usize> {
-        self.children
-            .iter()
-            .find(|(other, _)| *other == byte)
-            .map(|&(_, child)| child)
+        self.children.iter().find(|(other, _)| *other == byte).map(|&(_, child)| child)
     }
 }
 
@@ -157,22 +136,14 @@ impl Excluded {
 
     fn step(&self, automaton: &Automaton, at: Position, byte: u8) -> Option<Position> {
         let state = automaton.step(at.state, byte)?;
-        Some(Position {
-            state,
-            node: at.node.and_then(|node| self.nodes[node].child(byte)),
-        })
+        Some(Position { state, node: at.node.and_then(|node| self.nodes[node].child(byte)) })
     }
 
     fn insert(&mut self, automaton: &Automaton, text: &str) {
         if automaton.step_all(automaton.start, text.as_bytes()).is_none() {
             return; // It can't be written anyway.
         }
-        let node = |state| ExcludedNode {
-            state,
-            children: Vec::new(),
-            whole: false,
-            distance: UNREACHABLE,
-        };
+        let node = |state| ExcludedNode { state, children: Vec::new(), whole: false, distance: UNREACHABLE };
         if self.nodes.is_empty() {
             self.nodes.push(node(automaton.start));
         }
@@ -202,15 +173,11 @@ impl Excluded {
         let mut best = UNREACHABLE;
         let step = |at: Position, byte| self.step(automaton, at, byte);
         automaton.vocab.characters.walk(
-            Position {
-                state: node.state,
-                node: Some(index),
-            },
+            Position { state: node.state, node: Some(index) },
             &step,
             &mut |_, at| {
-                let distance = at
-                    .node
-                    .map_or_else(|| automaton.distance(at.state), |node| self.nodes[node].distance);
+                let distance =
+                    at.node.map_or_else(|| automaton.distance(at.state), |node| self.nodes[node].distance);
                 best = best.min(distance);
             },
         );

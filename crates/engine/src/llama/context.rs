@@ -37,17 +37,9 @@ impl LlamaModel {
         // SAFETY: plain look-ups in a model that is alive.
         let (parameters, n_vocab) = unsafe {
             let vocab = sys::llama_model_get_vocab(weights.as_ptr());
-            (
-                sys::llama_model_n_params(weights.as_ptr()),
-                sys::llama_vocab_n_tokens(vocab) as usize,
-            )
+            (sys::llama_model_n_params(weights.as_ptr()), sys::llama_vocab_n_tokens(vocab) as usize)
         };
-        let file_name = || {
-            path.file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
+        let file_name = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let info = ModelInfo {
             name: weights.metadata(c"general.name").unwrap_or_else(file_name),
             parameters,
@@ -88,10 +80,7 @@ impl Model for LlamaModel {
         match unsafe { sys::llama_decode(self.context.0.as_ptr(), self.batch.view()) } {
             0 => Ok(()),
             1 => Err(Error::Native("no room in the KV cache".into())),
-            code => Err(Error::Native(format!(
-                "a batch failed ({code}): {}",
-                take_complaints()
-            ))),
+            code => Err(Error::Native(format!("a batch failed ({code}): {}", take_complaints()))),
         }
     }
 
@@ -100,11 +89,7 @@ impl Model for LlamaModel {
         // until the next decode, which takes `&mut self`.
         unsafe {
             let row = sys::llama_get_logits_ith(self.context.0.as_ptr(), index as i32);
-            if row.is_null() {
-                &[]
-            } else {
-                std::slice::from_raw_parts(row, self.n_vocab)
-            }
+            if row.is_null() { &[] } else { std::slice::from_raw_parts(row, self.n_vocab) }
         }
     }
 
@@ -144,8 +129,8 @@ impl Context {
             params.n_batch = settings.step_tokens as u32;
             params.n_ubatch = settings.step_tokens as u32;
             params.n_seq_max = settings.rows() as u32;
-            // Logits are computed for one token of each request. The default reserves n_batch rows of the vocabulary.
-            params.n_outputs_max = settings.running as u32;
+            // Logits are computed for one token of each row at most. The default reserves n_batch × vocabulary.
+            params.n_outputs_max = settings.rows() as u32;
             params.n_threads = threads;
             params.n_threads_batch = threads;
             params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
@@ -156,11 +141,7 @@ impl Context {
             sys::llama_init_from_model(weights.as_ptr(), params)
         };
         NonNull::new(context).map(Self).ok_or_else(|| {
-            Error::Native(format!(
-                "no context of {} tokens: {}",
-                settings.context,
-                take_complaints()
-            ))
+            Error::Native(format!("no context of {} tokens: {}", settings.context, take_complaints()))
         })
     }
 }
@@ -212,8 +193,7 @@ impl Batch {
         self.sequence_counts.clear();
         self.sequence_counts.resize(entries.len(), 1);
         self.sequence_pointers.clear();
-        self.sequence_pointers
-            .extend(self.sequences.iter_mut().map(std::ptr::from_mut));
+        self.sequence_pointers.extend(self.sequences.iter_mut().map(std::ptr::from_mut));
     }
 
     /// Valid until the next `fill`.

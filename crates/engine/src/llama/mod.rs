@@ -28,9 +28,7 @@ static COMPLAINTS: Mutex<String> = Mutex::new(String::new());
 pub fn system_info() -> String {
     start();
     // SAFETY: returns a static string that ends in NUL.
-    unsafe { CStr::from_ptr(sys::llama_print_system_info()) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(sys::llama_print_system_info()) }.to_string_lossy().into_owned()
 }
 
 /// Starts llama.cpp once, its log going to `tracing`.
@@ -69,11 +67,7 @@ unsafe extern "C" fn log(level: sys::ggml_log_level, text: *const c_char, _: *mu
 
 fn take_complaints() -> String {
     let text = std::mem::take(&mut *COMPLAINTS.lock().unwrap_or_else(PoisonError::into_inner));
-    if text.is_empty() {
-        "no reason given".into()
-    } else {
-        text
-    }
+    if text.is_empty() { "no reason given".into() } else { text }
 }
 
 /// The weights: immutable once loaded, so that threads may share them.
@@ -87,10 +81,7 @@ unsafe impl Sync for Weights {}
 impl Weights {
     fn load(path: &Path, gpu_layers: Option<usize>) -> Result<Self, Error> {
         start();
-        let unusable = |reason: String| Error::ModelFile {
-            path: path.to_owned(),
-            reason,
-        };
+        let unusable = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
         let name = CString::new(path.as_os_str().as_encoded_bytes())
             .map_err(|_| unusable("the path holds a NUL character".into()))?;
         take_complaints();

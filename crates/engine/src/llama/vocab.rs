@@ -18,10 +18,7 @@ const ANCHOR: &str = "\n";
 
 impl LlamaTokenizer {
     pub(super) fn new(weights: Arc<Weights>) -> Self {
-        let mut tokenizer = Self {
-            weights,
-            anchor: None,
-        };
+        let mut tokenizer = Self { weights, anchor: None };
         let first = tokenizer.raw("a", false).first().copied();
         if first.is_some_and(|token| tokenizer.piece(token).starts_with(b" ")) {
             tokenizer.anchor = Some(tokenizer.raw(ANCHOR, false));
@@ -94,12 +91,7 @@ impl LlamaTokenizer {
             sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN | sys::LLAMA_TOKEN_ATTR_UNUSED;
         let pieces = (0..count)
             .map(|token| {
-                if self.has_attribute(token, hidden) {
-                    Vec::new()
-                } else {
-                    self.piece(token)
-                }
-                .into()
+                if self.has_attribute(token, hidden) { Vec::new() } else { self.piece(token) }.into()
             })
             .collect();
         // SAFETY: as above.
@@ -107,12 +99,7 @@ impl LlamaTokenizer {
             .filter(|&token| unsafe { sys::llama_vocab_is_eog(self.vocab(), token as i32) })
             .collect();
         let bos = (wants_bos && bos >= 0).then_some(bos as Token);
-        Vocab::new(
-            pieces,
-            |token| self.has_attribute(token, sys::LLAMA_TOKEN_ATTR_BYTE),
-            ends,
-            bos,
-        )
+        Vocab::new(pieces, |token| self.has_attribute(token, sys::LLAMA_TOKEN_ATTR_BYTE), ends, bos)
     }
 
     /// How the file writes a special token, for its chat template.
@@ -145,10 +132,6 @@ impl Tokenizer for LlamaTokenizer {
             return self.raw(text, special);
         };
         let mut tokens = self.raw(&format!("{ANCHOR}{text}"), special);
-        if tokens.starts_with(anchor) {
-            tokens.split_off(anchor.len())
-        } else {
-            self.raw(text, special)
-        }
+        if tokens.starts_with(anchor) { tokens.split_off(anchor.len()) } else { self.raw(text, special) }
     }
 }

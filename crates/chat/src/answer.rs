@@ -1,0 +1,296 @@
+//! An answer as a program, and the program's deltas as the reader's events.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+
+use leafresh_engine::{Delta, Grammar, Program, Progress, Segment, Slot};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::catalog::source;
+use crate::{Answer, Category, Challenge, Document, Error, Event, Grounding, Source};
+
+/// Challenges in an answer: the contract's number.
+pub(crate) const CHALLENGES: usize = 3;
+
+/// `answer.toml`, with the pieces put into the patterns.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Form {
+    pieces: BTreeMap<String, String>,
+    recommend: Part,
+    title: Part,
+    description: Part,
+    pub(crate) grounding: GroundingForm,
+    pub(crate) sampling: SamplingForm,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    pattern: String,
+    /// For models that choose among documents; without it `pattern` is for all.
+    select_pattern: Option<String>,
+    max_tokens: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroundingForm {
+    pub(crate) documents: usize,
+    pub(crate) select_below_parameters: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SamplingForm {
+    pub(crate) exempt: Vec<String>,
+}
+
+impl Form {
+    pub(crate) fn load(dir: &Path) -> Result<Self, Error> {
+        let (text, path) = source::read(dir, "answer.toml")?;
+        let mut form: Self = source::from_toml(&text, &path)?;
+        let line = |key: &str| source::line_of(&text, text.find(key).unwrap_or(0));
+        if form.grounding.documents < CHALLENGES {
+            let reason =
+                format!("`documents` is {}, but an answer needs {CHALLENGES}", form.grounding.documents);
+            return Err(source::error_on_line(&path, line("documents"), reason));
+        }
+        let pieces = form.pieces.clone();
+        let parts = [
+            ("recommend", &mut form.recommend),
+            ("title", &mut form.title),
+            ("description", &mut form.description),
+        ];
+        for (key, part) in parts {
+            let patterns = std::iter::once(&mut part.pattern).chain(&mut part.select_pattern);
+            for pattern in patterns {
+                *pattern = fill(pattern, &pieces, pieces.len()).map_err(|reason| {
+                    source::error_on_line(&path, line(&format!("[{key}]")), format!("`pattern`: {reason}"))
+                })?;
+            }
+        }
+        Ok(form)
+    }
+
+    /// The program of one answer: what the reader sees, with slots where the model writes.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the documents don't make a program (fewer than three titles to select from).
+    pub(crate) fn program(
+        &self,
+        grounding: Grounding,
+        category: &Category,
+        documents: &[&Document],
+    ) -> Result<Program, Error> {
+        let mut segments = vec![Segment::Slot(self.recommend.slot("recommend".into(), grounding, category))];
+        for number in 1..=CHALLENGES {
+            segments.push(Segment::Fixed(format!("\n\n{number}. ")));
+            let mut title = self.title.slot(format!("title_{number}"), grounding, category);
+            title.distinct_from = (1..number).map(title_slot).collect();
+            let mut description = self.description.slot(format!("description_{number}"), grounding, category);
+            if grounding == Grounding::Select {
+                title.grammar =
+                    Grammar::Choices(documents.iter().map(|document| document.title.clone()).collect());
+                let texts = |document: &&Document| {
+                    (document.title.clone(), vec![document.text.clone(), document.short.clone()])
+                };
+                description.grammar =
+                    Grammar::Lookup { of: title_slot(number), table: documents.iter().map(texts).collect() };
+            }
+            segments.extend([Segment::Slot(title), Segment::Fixed("\n".into()), Segment::Slot(description)]);
+        }
+        Ok(Program::new(segments)?)
+    }
+
+    /// The answer's JSON schema (draft 2020-12), for engines that take one instead of a program.
+    pub(crate) fn schema(&self, grounding: Grounding, category: &Category, documents: &[&Document]) -> Value {
+        let text = |part: &Part| json!({"type": "string", "pattern": format!("^(?:{})$", part.pattern(grounding, category))});
+        let challenge = |title: Value, description: Value| {
+            json!({
+                "type": "object",
+                "properties": {"title": title, "description": description},
+                "required": ["title", "description"],
+                "additionalProperties": false,
+            })
+        };
+        let items = if grounding == Grounding::Select {
+            let choices = documents.iter().map(|document| {
+                challenge(json!({"const": document.title}), json!({"enum": [document.text, document.short]}))
+            });
+            json!({"anyOf": choices.collect::<Vec<_>>()})
+        } else {
+            challenge(text(&self.title), text(&self.description))
+        };
+        json!({
+            "type": "object",
+            "properties": {
+                "recommend": text(&self.recommend),
+                "challenges": {"type": "array", "items": items, "minItems": CHALLENGES, "maxItems": CHALLENGES},
+            },
+            "required": ["recommend", "challenges"],
+            "additionalProperties": false,
+        })
+    }
+}
+
+impl Part {
+    /// The pattern for a request in this category.
+    fn pattern(&self, grounding: Grounding, category: &Category) -> String {
+        let select = self.select_pattern.as_ref().filter(|_| grounding == Grounding::Select);
+        select.unwrap_or(&self.pattern).replace(CATEGORY, &escape(&category.label))
+    }
+
+    fn slot(&self, name: String, grounding: Grounding, category: &Category) -> Slot {
+        let grammar = Grammar::Regex(self.pattern(grounding, category));
+        Slot { name, grammar, max_tokens: self.max_tokens, distinct_from: Vec::new() }
+    }
+}
+
+/// Stands in a pattern for the label of the category asked for.
+const CATEGORY: &str = "{category}";
+
+/// Makes every character of a text match only itself.
+fn escape(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| (!c.is_alphanumeric() && c.is_ascii()).then_some('\\').into_iter().chain([c]))
+        .collect()
+}
+
+/// Slot 0 is the recommendation; each challenge has a title and a description.
+fn title_slot(number: usize) -> usize {
+    2 * number - 1
+}
+
+/// Puts pieces in for `{name}`; quantifiers such as `{2,5}` hold no letters and stay. `depth` bounds pieces in pieces.
+fn fill(pattern: &str, pieces: &BTreeMap<String, String>, depth: usize) -> Result<String, String> {
+    let mut filled = String::new();
+    let mut rest = pattern;
+    while let Some(open) = rest.find('{') {
+        let (before, after) = rest.split_at(open);
+        filled.push_str(before);
+        let close = after.find('}').ok_or("a `{` without its `}`")?;
+        let name = &after[1..close];
+        if &after[..=close] == CATEGORY {
+            filled.push_str(CATEGORY); // Each request has its own.
+        } else if name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
+            let piece = pieces.get(name).ok_or_else(|| format!("there is no piece `{name}` in [pieces]"))?;
+            let inner = depth.checked_sub(1).ok_or_else(|| format!("piece `{name}` contains itself"))?;
+            filled.push_str(&fill(piece, pieces, inner)?);
+        } else {
+            filled.push_str(&after[..=close]);
+        }
+        rest = &after[close + 1..];
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// Turns one generation's deltas into events, fixed text included.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    program: Program,
+    /// Index of the segment being written.
+    segment: usize,
+    progress: Progress,
+    category: Category,
+    grounding: Grounding,
+    documents: Vec<Document>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        program: Program,
+        category: Category,
+        grounding: Grounding,
+        documents: Vec<Document>,
+    ) -> Self {
+        Self { program, segment: 0, progress: Progress::default(), category, grounding, documents }
+    }
+
+    /// Takes a delta and appends what the reader is to get.
+    pub(crate) fn push(&mut self, delta: Delta, events: &mut VecDeque<Event>) {
+        match delta {
+            Delta::Text { text, .. } => {
+                self.progress.partial.push_str(&text);
+                events.push_back(Event::Text(text));
+            }
+            Delta::SlotDone { text, .. } => {
+                self.progress.partial.clear();
+                self.progress.done.push(text);
+                if let Some((number, challenge)) = self.finished_challenge() {
+                    events.push_back(Event::Challenge { number, challenge });
+                }
+                self.segment += 1;
+                while let Some(Segment::Fixed(text)) = self.program.segments().get(self.segment) {
+                    events.push_back(Event::Text(text.clone()));
+                    self.segment += 1;
+                }
+            }
+            Delta::Done(_) => events.push_back(Event::Close(self.answer())),
+            Delta::Failed(error) => {
+                tracing::warn!(%error, "a generation failed");
+                events.push_back(Event::Error(crate::Failure::Internal));
+            }
+        }
+    }
+
+    /// The challenge whose description was the last slot to end.
+    fn finished_challenge(&self) -> Option<(usize, Challenge)> {
+        let done = self.progress.done.len();
+        let number = done / 2;
+        (done % 2 == 1 && number > 0).then(|| (number, self.challenge(number)))
+    }
+
+    fn challenge(&self, number: usize) -> Challenge {
+        let slot = title_slot(number);
+        Challenge {
+            title: self.progress.done[slot].clone(),
+            description: self.progress.done[slot + 1].clone(),
+            category: self.category.code.clone(),
+            label: self.category.label.clone(),
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        let challenges: Vec<Challenge> = (1..=CHALLENGES).map(|number| self.challenge(number)).collect();
+        Answer {
+            recommend: self.progress.done[0].clone(),
+            sources: self.sources(&challenges),
+            challenges,
+            grounding: self.grounding,
+            degraded: false,
+            degraded_reason: None,
+            remembered: false,
+        }
+    }
+
+    /// The documents behind the answer: those selected, or all that the prompt held.
+    fn sources(&self, challenges: &[Challenge]) -> Vec<Source> {
+        let used = |document: &&Document| match self.grounding {
+            Grounding::None => false,
+            Grounding::Context => true,
+            Grounding::Select => challenges.iter().any(|challenge| challenge.title == document.title),
+        };
+        let source = |document: &Document| Source {
+            id: document.id.clone(),
+            title: document.title.clone(),
+            category: document.category.clone(),
+            // Drawn from those that fit category, place and work type exactly; a search will measure how well.
+            score: 1.0,
+        };
+        self.documents.iter().filter(used).map(source).collect()
+    }
+}
+
+impl Answer {
+    /// The text that a reader has seen: exactly what the texts of its stream join to.
+    pub fn render(&self) -> String {
+        let mut text = self.recommend.clone();
+        for (index, challenge) in self.challenges.iter().enumerate() {
+            text.push_str(&format!("\n\n{}. {}\n{}", index + 1, challenge.title, challenge.description));
+        }
+        text
+    }
+}

@@ -1,0 +1,177 @@
+//! From a valid request to a stream of events.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use leafresh_engine::{Backend, Program, Progress, Prompt, Request, Sampling};
+use rand::seq::IndexedRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::Writer;
+use crate::prompt;
+use crate::{Catalog, Document, Error, Events, Grounding};
+
+/// How answers are made. `Default` fits the model's size.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How documents are used. None: small models select among them, large ones read them as context.
+    pub grounding: Option<Grounding>,
+    /// Use the model's own chat template instead of a layout of examples: for instruction models.
+    pub chat_template: bool,
+    pub sampling: Sampling,
+}
+
+/// A valid request for a recommendation: codes where the catalogue knows a value, else the text that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BaseInfo {
+    pub location: String,
+    pub work_type: String,
+    pub category: String,
+    pub session_id: Option<String>,
+}
+
+/// Everything that the engine would be given for a request.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    pub prompt: Prompt,
+    pub program: Program,
+    /// The program as a JSON schema.
+    pub schema: serde_json::Value,
+    pub sampling: Sampling,
+    pub grounding: Grounding,
+}
+
+/// Answers requests with one catalogue and one engine.
+pub struct Recommender {
+    catalog: Arc<Catalog>,
+    backend: Arc<dyn Backend>,
+    settings: Settings,
+    grounding: Grounding,
+}
+
+impl std::fmt::Debug for Recommender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recommender").field("grounding", &self.grounding).finish_non_exhaustive()
+    }
+}
+
+/// What a request comes to, before the engine sees it.
+struct Job<'a> {
+    prompt: Prompt,
+    program: Program,
+    category: &'a crate::Category,
+    documents: Vec<&'a Document>,
+}
+
+impl Recommender {
+    /// Joins a catalogue and an engine, and checks that every answer can end whole.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when a slot's budget is below what its grammar needs, [`Error::Settings`] when the settings
+    /// want what the model hasn't.
+    pub fn new(
+        catalog: Arc<Catalog>,
+        backend: Arc<dyn Backend>,
+        mut settings: Settings,
+    ) -> Result<Self, Error> {
+        let form = catalog.form();
+        let by_size = if backend.model().parameters < form.grounding.select_below_parameters {
+            Grounding::Select
+        } else {
+            Grounding::Context
+        };
+        let grounding = settings.grounding.unwrap_or(by_size);
+        settings.sampling.penalty_exempt.extend(form.sampling.exempt.iter().cloned());
+        for category in catalog.categories() {
+            let documents = catalog.fitting(&category.code, None, None);
+            backend.check(&form.program(grounding, category, &documents)?)?;
+        }
+        let recommender = Self { catalog, backend, settings, grounding };
+        for category in recommender.catalog.categories() {
+            recommender.job(&BaseInfo {
+                location: String::new(),
+                work_type: String::new(),
+                category: category.code.clone(),
+                session_id: None,
+            })?;
+        }
+        Ok(recommender)
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Admits a request and starts its generation.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] with `Overloaded` when the queue is full: nothing was computed.
+    pub fn base_info(&self, request: &BaseInfo) -> Result<Events, Error> {
+        let Job { prompt, program, category, documents } = self.job(request)?;
+        let generation = self.backend.generate(Request {
+            prompt,
+            program: program.clone(),
+            progress: Progress::default(),
+            sampling: self.settings.sampling.clone(),
+        })?;
+        let documents = documents.into_iter().cloned().collect();
+        let writer = Writer::new(program, category.clone(), self.grounding, documents);
+        Ok(Events { generation, writer, ready: VecDeque::new(), ended: false })
+    }
+
+    /// What [`Recommender::base_info`] would give the engine.
+    ///
+    /// # Errors
+    /// As [`Recommender::base_info`].
+    pub fn preview(&self, request: &BaseInfo) -> Result<Preview, Error> {
+        let job = self.job(request)?;
+        Ok(Preview {
+            schema: self.catalog.form().schema(self.grounding, job.category, &job.documents),
+            prompt: job.prompt,
+            program: job.program,
+            sampling: self.settings.sampling.clone(),
+            grounding: self.grounding,
+        })
+    }
+
+    fn job(&self, request: &BaseInfo) -> Result<Job<'_>, Error> {
+        let catalog = &*self.catalog;
+        let Some(category) = catalog.category(&request.category) else {
+            return Err(Error::Settings(format!("there is no category {:?}", request.category)));
+        };
+        let documents = self.draw(request);
+        let shown = if self.grounding == Grounding::Context { &documents[..] } else { &[] };
+        let place = catalog.place(&request.location);
+        let work_type = catalog.work_type(&request.work_type);
+        let prompt = catalog.prompts().base_info(
+            &prompt::Request {
+                location: place.map_or(&request.location, |place| &place.label),
+                place_phrase: place.map(|place| &*place.phrase),
+                work_type: work_type.map_or(&request.work_type, |work_type| &work_type.label),
+                work_phrase: work_type.map(|work_type| &*work_type.phrase),
+                category,
+                documents: shown,
+            },
+            self.settings.chat_template,
+            self.backend.model(),
+        )?;
+        let program = catalog.form().program(self.grounding, category, &documents)?;
+        Ok(Job { prompt, program, category, documents })
+    }
+
+    /// Some of the documents that fit, others every time.
+    fn draw(&self, request: &BaseInfo) -> Vec<&Document> {
+        if self.grounding == Grounding::None {
+            return Vec::new();
+        }
+        let fitting =
+            self.catalog.fitting(&request.category, Some(&request.location), Some(&request.work_type));
+        let count = self.catalog.form().grounding.documents;
+        fitting.choose_multiple(&mut rand::rng(), count).copied().collect()
+    }
+}
