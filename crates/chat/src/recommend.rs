@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use leafresh_engine::{Backend, Program, Progress, Prompt, Request, Sampling};
-use rand::seq::IndexedRandom;
+use rand::rngs::StdRng;
+use rand::{SeedableRng, seq::IndexedRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Writer;
@@ -164,7 +165,7 @@ impl Recommender {
         Ok(Job { prompt, program, category, documents })
     }
 
-    /// Some of the documents that fit, others every time.
+    /// Some of the documents that fit: others every time, unless there is a seed.
     fn draw(&self, request: &BaseInfo) -> Vec<&Document> {
         if self.grounding == Grounding::None {
             return Vec::new();
@@ -172,6 +173,10 @@ impl Recommender {
         let fitting =
             self.catalog.fitting(&request.category, Some(&request.location), Some(&request.work_type));
         let count = self.catalog.form().grounding.documents;
-        fitting.choose_multiple(&mut rand::rng(), count).copied().collect()
+        let drawn = match self.settings.sampling.seed {
+            Some(seed) => fitting.choose_multiple(&mut StdRng::seed_from_u64(seed), count),
+            None => fitting.choose_multiple(&mut rand::rng(), count),
+        };
+        drawn.copied().collect()
     }
 }

@@ -1,1 +1,17 @@
-//! server
+//! The server: HTTP, server-sent events, configuration and command line around the chat.
+//!
+//! [`run`] is the whole server on a listener; [`app`] is its paths without one.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+mod http;
+mod metrics;
+mod serve;
+mod state;
+mod streams;
+
+pub use http::app;
+pub use serve::run;
+pub use state::AppState;

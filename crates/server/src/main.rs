@@ -1,1 +1,7 @@
-fn main() {}
+//! `leafresh`: see `leafresh --help`.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    leafresh::cli::main()
+}

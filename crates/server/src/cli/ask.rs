@@ -1,0 +1,93 @@
+//! `leafresh ask`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+use leafresh_chat::{BaseInfo, Catalog, Event, Recommender};
+
+use super::Common;
+use crate::http::{Error, Given, Name, Raw, Table, check};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Where you live: one of the catalogue's places (by default city, beach, mountain, rural; Korean names
+    /// work too) or a place of your own
+    #[arg(long, value_name = "TEXT")]
+    location: String,
+    /// How you work: one of the catalogue's kinds of work (by default office, field, sales, remote) or your own
+    #[arg(long, value_name = "TEXT")]
+    work_type: String,
+    /// What you like: one of the catalogue's categories, by name or by code such as ZERO_WASTE
+    #[arg(long, value_name = "TEXT")]
+    category: String,
+    /// Print the prompt, the program and the sampling as JSON instead of running them
+    #[arg(long)]
+    show_prompt: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let config = options.common.load(None)?;
+    super::start_logging(&config)?;
+    let catalog = super::load_catalog(&config)?;
+    let request = options.request(&catalog)?;
+    super::check_model(&config.model.file())?;
+    let recommender = super::load_recommender(&config, catalog)?;
+    if options.show_prompt {
+        println!("{}", serde_json::to_string_pretty(&recommender.preview(&request)?)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(print(&recommender, &request))
+}
+
+impl Options {
+    /// The same checks, with the same sentences, as over HTTP.
+    fn request(&self, catalog: &Catalog) -> anyhow::Result<BaseInfo> {
+        let mut given = Given::default();
+        let values = [
+            (Name::Location, &self.location),
+            (Name::WorkType, &self.work_type),
+            (Name::Category, &self.category),
+        ];
+        for (name, value) in values {
+            given.set(name, Some(Raw::Text(value.clone())));
+        }
+        match check(&Table::BASE_INFO, &given, catalog) {
+            Ok(values) => Ok(values.base_info()),
+            Err(error) => {
+                let known: Vec<_> = catalog.categories().iter().map(|known| known.code.as_str()).collect();
+                let message = error.envelope(catalog.replies()).message;
+                bail!("{message} (categories: {})", known.join(", "))
+            }
+        }
+    }
+}
+
+/// Prints the text as it is written.
+async fn print(recommender: &Recommender, request: &BaseInfo) -> anyhow::Result<ExitCode> {
+    let mut events = recommender.base_info(request)?;
+    let mut out = std::io::stdout();
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Text(text) => {
+                write!(out, "{text}")?;
+                out.flush()?;
+            }
+            Event::Challenge { .. } => {}
+            Event::Close(_) => {
+                writeln!(out)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Event::Error(failure) => {
+                writeln!(out)?;
+                let error = Error::from_failure(failure, false);
+                bail!("{}", error.envelope(recommender.catalog().replies()).message);
+            }
+        }
+    }
+    bail!("{}", Error::Internal.envelope(recommender.catalog().replies()).message)
+}

@@ -1,0 +1,121 @@
+//! The command line. Each command has its own file.
+
+mod ask;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use leafresh_chat::{Catalog, Recommender};
+use leafresh_engine::Local;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Flags, LogFormat, Sources};
+
+const EXAMPLES: &str = "\
+Examples:
+  leafresh serve
+      Answer on http://127.0.0.1:8000: the chat page at /, the API below /ai/chatbot.
+  leafresh serve --listen 0.0.0.0:8000 --model models/my-model.gguf
+      Listen on every network interface, with another model.
+  leafresh ask --location city --work-type office --category ZERO_WASTE
+      One recommendation in the terminal, without a server.
+
+Settings come from config/leafresh.toml, which explains every one of them; variables LEAFRESH_SECTION__KEY of .env \
+and of the environment override the file, flags override both.";
+
+#[derive(Debug, Parser)]
+#[command(name = "leafresh", version, about = "Recommends eco-friendly challenges in Korean, token by token")]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server
+    Serve(serve::Options),
+    /// Print one recommendation, written by the model in this process
+    Ask(ask::Options),
+}
+
+/// Options that every command has.
+#[derive(Debug, Args)]
+struct Common {
+    /// Read settings from FILE [default: config/leafresh.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Load the model from this GGUF file [setting: model.path]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Read categories, sentences, prompts and documents from DIR [setting: catalog.dir]
+    #[arg(long, value_name = "DIR")]
+    catalog: Option<PathBuf>,
+}
+
+/// Runs the command that the process was started with. Errors go to stderr as one sentence.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(options) => serve::run(options),
+        Command::Ask(options) => ask::run(&options),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("leafresh: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Common {
+    /// The configuration under these flags and `more` of them.
+    fn load(
+        &self,
+        more: impl IntoIterator<Item = (&'static str, &'static str, String)>,
+    ) -> anyhow::Result<Config> {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let mut flags: Vec<_> = more.into_iter().collect();
+        flags.extend(self.model.as_ref().map(|file| ("--model", "model.path", path(file))));
+        flags.extend(self.catalog.as_ref().map(|dir| ("--catalog", "catalog.dir", path(dir))));
+        Ok(Config::load(&Sources::read(self.config.clone(), Flags(flags))?)?)
+    }
+}
+
+fn start_logging(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log.filter).with_context(|| {
+        format!("log.filter: \"{}\" is no filter such as info or leafresh=debug,info", config.log.filter)
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+fn load_catalog(config: &Config) -> anyhow::Result<Arc<Catalog>> {
+    let dir = &config.catalog.dir;
+    let catalog = Catalog::load(dir).with_context(|| {
+        format!("the catalogue in {} can't be used (--catalog names another folder)", dir.display())
+    })?;
+    Ok(Arc::new(catalog))
+}
+
+/// Says what is wrong with a model file before anything is started.
+fn check_model(path: &Path) -> anyhow::Result<()> {
+    leafresh_engine::gguf::check(path).context(ABOUT_MODELS)?;
+    Ok(())
+}
+
+const ABOUT_MODELS: &str = "the model can't be used (`make model` fetches one, --model names another file)";
+
+/// Loads the model. Blocks for seconds.
+fn load_recommender(config: &Config, catalog: Arc<Catalog>) -> anyhow::Result<Recommender> {
+    let backend = Local::load(&config.model.file(), &config.engine).context(ABOUT_MODELS)?;
+    Ok(Recommender::new(catalog, Arc::new(backend), config.chat.clone())?)
+}

@@ -1,0 +1,125 @@
+//! `leafresh serve`.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Common;
+use crate::config::Config;
+use crate::state::AppState;
+
+/// What a shell reports for a process that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Listen on ADDR, HOST:PORT; 0.0.0.0:8000 is every interface, port 0 any free port
+    /// [setting: server.listen, default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let listen = options.listen.map(|listen| ("--listen", "server.listen", listen));
+    let config = options.common.load(listen)?;
+    super::start_logging(&config)?;
+    let catalog = super::load_catalog(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(async {
+        let listener = bind(&config).await?;
+        super::check_model(&config.model.file())?;
+        announce(listener.local_addr()?);
+        let state = AppState::new(&config, catalog.clone());
+        let loading = load(config, catalog, state.clone());
+        tokio::select! {
+            () = crate::run(listener, state, signals()?) => Ok(()),
+            Err(error) = loading => Err(error),
+        }
+    });
+    // A model that is still loading can't be interrupted; the process doesn't wait for it.
+    runtime.shutdown_background();
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    let listen = config.server.listen.as_str();
+    TcpListener::bind(listen).await.map_err(|error| {
+        let hint = match error.kind() {
+            ErrorKind::AddrInUse => {
+                "another program listens there; stop it or name another port with --listen"
+            }
+            ErrorKind::PermissionDenied => "ports below 1024 need privileges; name another one with --listen",
+            _ => "--listen HOST:PORT names another address",
+        };
+        anyhow!("can't listen on {listen}: {error} ({hint})")
+    })
+}
+
+/// Loads the model beside the server, which says 503 until then. Ends with an error or not at all.
+async fn load(config: Config, catalog: Arc<leafresh_chat::Catalog>, state: AppState) -> anyhow::Result<()> {
+    let loaded = tokio::task::spawn_blocking(move || super::load_recommender(&config, catalog)).await;
+    let recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??;
+    let model = recommender.backend().model().name.clone();
+    state.install(Arc::new(recommender));
+    tracing::info!(model, "ready");
+    std::future::pending().await
+}
+
+/// Completes at the first Ctrl-C or SIGTERM; the second one ends the process at once.
+fn signals() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        let mut either = async move || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        either().await;
+        tokio::spawn(async move {
+            either().await;
+            std::process::exit(INTERRUPTED);
+        });
+    })
+}
+
+/// Prints every URL under which the server can be reached.
+fn announce(address: SocketAddr) {
+    println!("Leafresh answers at");
+    for host in hosts(address.ip()) {
+        println!("  http://{}/", SocketAddr::new(host, address.port()));
+    }
+    if address.ip().is_loopback() {
+        println!("from this machine only; `--listen 0.0.0.0:{}` opens it to the network", address.port());
+    }
+    println!("The model is loading; until it is ready, requests get 503. Ctrl-C stops the server.");
+}
+
+/// The addresses that `listening` stands for, this machine's own last.
+fn hosts(listening: IpAddr) -> Vec<IpAddr> {
+    if !listening.is_unspecified() {
+        return vec![listening];
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut hosts: Vec<_> = interfaces
+        .iter()
+        .map(if_addrs::Interface::ip)
+        // `::` takes IPv4 too. Link-local addresses need a zone, which browsers don't take.
+        .filter(|ip| match ip {
+            IpAddr::V4(ip) => !ip.is_link_local(),
+            IpAddr::V6(ip) => listening.is_ipv6() && !ip.is_unicast_link_local(),
+        })
+        .collect();
+    hosts.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    if hosts.is_empty() { vec![listening] } else { hosts }
+}

@@ -1,0 +1,122 @@
+//! What an operator can set: built-in defaults, then the file, then `.env` and the environment, then flags.
+//!
+//! `config/leafresh.toml` explains every key; a test holds it against the defaults here.
+
+mod explain;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use sources::{DEFAULT_FILE, Flags, Sources};
+pub use values::{Listen, LogFormat, Origin, Seconds};
+
+use std::path::{Path, PathBuf};
+
+use leafresh_engine::LocalSettings;
+use serde::Deserialize;
+
+/// A configuration that can't be used; the text names the file, variable or flag, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub(crate) String);
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub stream: Stream,
+    pub cors: Cors,
+    pub catalog: Catalog,
+    pub model: Model,
+    pub engine: LocalSettings,
+    pub chat: leafresh_chat::Settings,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    pub listen: Listen,
+    /// How long a client may take to send the request line and headers, and then the body.
+    pub request_seconds: Seconds,
+    /// How long running answers may go on after Ctrl-C or SIGTERM.
+    pub drain_seconds: Seconds,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { listen: Listen::default(), request_seconds: Seconds::new(15), drain_seconds: Seconds::new(30) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stream {
+    /// How long a stream may be silent before a keep-alive line; 0 sends none.
+    pub keep_alive_seconds: Seconds,
+    /// Sends a `close` without data after an `error`, for relays that complete on `close` only.
+    pub error_then_close: bool,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self { keep_alive_seconds: Seconds::new(15), error_then_close: false }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cors {
+    /// The origins whose pages may read our answers; `*` is any.
+    pub origins: Vec<Origin>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Catalog {
+    pub dir: PathBuf,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self { dir: "catalog".into() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {
+    /// A GGUF file. A leading `~/` is the home directory.
+    pub path: PathBuf,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { path: "~/.cache/leafresh/models/gemma-3-270m-Q4_K_M.gguf".into() }
+    }
+}
+
+impl Model {
+    /// The path with `~/` replaced.
+    pub fn file(&self) -> PathBuf {
+        match (self.path.strip_prefix("~"), std::env::var_os("HOME")) {
+            (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+            _ => self.path.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is logged, in the syntax of tracing's `EnvFilter`: `info`, `leafresh=debug,info`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}

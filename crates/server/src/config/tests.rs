@@ -1,0 +1,192 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Config, Flags, Listen, Sources};
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("test.toml");
+    std::fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+fn load(text: &str, dotenv: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<Config, String> {
+    let (_dir, path) = file(text);
+    let own =
+        |list: &[(&str, &str)]| list.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let sources = Sources {
+        file: Some(path.clone()),
+        dotenv: own(dotenv),
+        environment: own(environment),
+        flags: Flags::default(),
+    };
+    // The folder differs in every run.
+    Config::load(&sources).map_err(|error| error.to_string().replace(path.to_str().unwrap(), "test.toml"))
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/leafresh.toml")
+}
+
+#[test]
+fn the_shipped_file_holds_the_defaults() {
+    let sources = Sources { file: Some(shipped()), ..Sources::default() };
+    assert_eq!(Config::load(&sources).unwrap(), Config::default());
+}
+
+#[test]
+fn the_shipped_file_explains_every_key() {
+    let text = std::fs::read_to_string(shipped()).unwrap();
+    let sections = known_keys("");
+    assert!(sections.contains(&"engine".to_owned()), "{sections:?}");
+    for section in sections.iter().map(String::as_str).chain(["chat.sampling"]) {
+        let after =
+            text.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("no [{section}]")).1;
+        let lines: Vec<_> = after.lines().take_while(|line| !line.starts_with('[')).collect();
+        for key in known_keys(section).iter().filter(|key| *key != "sampling") {
+            let line = lines
+                .iter()
+                .position(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")))
+                .unwrap_or_else(|| panic!("{section}.{key} is missing"));
+            let comment = lines[line.saturating_sub(1)];
+            assert!(
+                comment.starts_with("# ") && !comment.contains(" = "),
+                "{section}.{key} is not explained"
+            );
+        }
+    }
+}
+
+/// What a section may hold, as the error about an unknown key lists it.
+fn known_keys(section: &str) -> Vec<String> {
+    let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+    let error = load(&format!("{header}0 = 0"), &[], &[]).unwrap_err();
+    let list = error.split_once("known are `").unwrap_or_else(|| panic!("{error}")).1;
+    list.trim_end_matches('`').split("`, `").map(str::to_owned).collect()
+}
+
+#[test]
+fn flags_override_the_environment_which_overrides_dotenv_which_overrides_the_file() {
+    let text = "[server]\nlisten = \"a:1\"\n[stream]\nkeep_alive_seconds = 1\n[engine]\nrunning = 1\n[log]\nfilter = \"a\"";
+    let dotenv = [("LEAFRESH_STREAM__KEEP_ALIVE_SECONDS", "0.25"), ("LEAFRESH_ENGINE__RUNNING", "2")];
+    let environment =
+        [("LEAFRESH_ENGINE__RUNNING", "3"), ("PATH", "/bin"), ("LEAFRESH_TEST_MODELS", "/models")];
+    let config = load(text, &dotenv, &environment).unwrap();
+    assert_eq!(config.server.listen.as_str(), "a:1");
+    assert_eq!(config.stream.keep_alive_seconds.0, Duration::from_millis(250));
+    assert_eq!(config.engine.running, 3);
+
+    let (_dir, path) = file(text);
+    let sources = Sources {
+        file: Some(path),
+        environment: vec![("LEAFRESH_SERVER__LISTEN".into(), "b:2".into())],
+        flags: Flags(vec![("--listen", "server.listen", "c:3".into())]),
+        ..Sources::default()
+    };
+    assert_eq!(Config::load(&sources).unwrap().server.listen.as_str(), "c:3");
+}
+
+#[test]
+fn lists_and_deep_keys_come_from_the_environment_too() {
+    let environment = [
+        ("LEAFRESH_CORS__ORIGINS", r#"["https://a.example", "http://localhost:3000"]"#),
+        ("LEAFRESH_CHAT__SAMPLING__SEED", "7"),
+        ("LEAFRESH_CHAT__GROUNDING", "context"),
+    ];
+    let config = load("", &[], &environment).unwrap();
+    assert_eq!(config.cors.origins.len(), 2);
+    assert_eq!(config.chat.sampling.seed, Some(7));
+    assert_eq!(config.chat.grounding, Some(leafresh_chat::Grounding::Context));
+}
+
+#[test]
+fn errors_name_the_place_what_was_found_and_what_was_expected() {
+    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        (
+            "[server]\nlisen = \"a:1\"",
+            &[],
+            "server.lisen in test.toml: unknown key `lisen`; did you mean `listen`?",
+        ),
+        ("[sever]\nlisten = \"a:1\"", &[], "sever in test.toml: unknown key `sever`; did you mean `server`?"),
+        ("[server]\nlisten = 8000", &[], "server.listen in test.toml: found 8000, expected a text in quotes"),
+        (
+            "[server]\nlisten = \"8000\"",
+            &[],
+            "server.listen in test.toml: found \"8000\", expected an address HOST:PORT, such as 127.0.0.1:8000 or \
+             0.0.0.0:8000",
+        ),
+        (
+            "[stream]\nkeep_alive_seconds = -1",
+            &[],
+            "stream.keep_alive_seconds in test.toml: found -1, expected a number of seconds, 0 to 86400",
+        ),
+        (
+            "[log]\nformat = \"jsonl\"",
+            &[],
+            "log.format in test.toml: unknown value `jsonl`; did you mean `json`?",
+        ),
+        (
+            "",
+            &[("LEAFRESH_SERVER__LISTEM", "a:1")],
+            "LEAFRESH_SERVER__LISTEM (environment): unknown key `listem`; did you mean `listen`?",
+        ),
+        (
+            "",
+            &[("LEAFRESH_SERVER_LISTEN", "a:1")],
+            "LEAFRESH_SERVER_LISTEN (environment): unknown key `server_listen`; section and key are separated by two \
+             underscores: LEAFRESH_SERVER__LISTEN",
+        ),
+        (
+            "",
+            &[("LEAFRESH_ENGINE__RUNNING", "many")],
+            "LEAFRESH_ENGINE__RUNNING (environment): found \"many\", expected a whole number, 0 or more",
+        ),
+        (
+            "[cors]\norigins = [\"https://a.example/\"]",
+            &[],
+            "cors.origins.0 in test.toml: found \"https://a.example/\", expected an origin such as https://example.com \
+             or http://localhost:3000 (no path, no final slash), or *",
+        ),
+    ];
+    for (text, environment, expected) in cases {
+        assert_eq!(load(text, &[], environment).unwrap_err(), *expected);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_no_toml_is_named() {
+    let sources = Sources { file: Some("/nowhere/leafresh.toml".into()), ..Sources::default() };
+    let error = Config::load(&sources).unwrap_err().to_string();
+    assert!(error.starts_with("configuration file /nowhere/leafresh.toml: "), "{error}");
+
+    let error = load("[server\nlisten = 1", &[], &[]).unwrap_err();
+    assert!(error.contains("test.toml") && error.contains("line 1"), "{error}");
+}
+
+#[test]
+fn a_flag_is_named_by_its_own_name() {
+    let sources = Sources {
+        file: Some(shipped()),
+        flags: Flags(vec![("--listen", "server.listen", "8000".into())]),
+        ..Sources::default()
+    };
+    let error = Config::load(&sources).unwrap_err().to_string();
+    assert!(error.starts_with("--listen (command line): found \"8000\""), "{error}");
+}
+
+#[test]
+fn the_home_directory_stands_for_the_tilde() {
+    let mut model = Config::default().model;
+    let home = std::env::var("HOME").unwrap();
+    assert!(model.file().starts_with(home), "{}", model.file().display());
+    model.path = "models/a.gguf".into();
+    assert_eq!(model.file(), Path::new("models/a.gguf"));
+}
+
+#[test]
+fn the_default_address_is_one() {
+    assert_eq!(
+        load("[server]\nlisten = \"127.0.0.1:8000\"", &[], &[]).unwrap().server.listen,
+        Listen::default()
+    );
+}

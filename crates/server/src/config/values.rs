@@ -1,0 +1,161 @@
+//! Values that are checked while they are read, so that an error names the key they came from.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Uri};
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+
+/// An address to listen on: `HOST:PORT`. Port 0 takes any free one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen(String);
+
+impl Listen {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let valid = match text.parse::<SocketAddr>() {
+            Ok(_) => true,
+            Err(_) => text.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && !host.contains([':', '/', ' ']) && port.parse::<u16>().is_ok()
+            }),
+        };
+        valid.then(|| Self(text.to_owned()))
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self("127.0.0.1:8000".into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "an address HOST:PORT, such as 127.0.0.1:8000 or 0.0.0.0:8000";
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+    }
+}
+
+/// A length of time, written as a number of seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl Seconds {
+    pub const fn new(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = Seconds;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number of seconds, 0 to 86400")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Seconds, E> {
+                self.visit_f64(number as f64)
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Seconds, E> {
+                self.visit_f64(number as f64)
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Seconds, E> {
+                if (0.0..=86_400.0).contains(&number) {
+                    Ok(Seconds(Duration::from_secs_f64(number)))
+                } else {
+                    Err(E::invalid_value(Unexpected::Float(number), &self))
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Number)
+    }
+}
+
+/// The origin of a page, as browsers write it: scheme, host and port, no path. Or `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(HeaderValue);
+
+impl Origin {
+    pub fn header(&self) -> &HeaderValue {
+        &self.0
+    }
+
+    pub fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let origin = || {
+            let uri: Uri = text.parse().ok()?;
+            let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+            // Compared with what was written: a browser sends neither a path nor a trailing slash nor capitals.
+            (text == format!("{scheme}://{}", uri.authority()?).to_ascii_lowercase()).then_some(())
+        };
+        if text != "*" {
+            origin()?;
+        }
+        HeaderValue::from_str(text).ok().map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected =
+            "an origin such as https://example.com or http://localhost:3000 (no path, no final slash), or *";
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Listen, Origin};
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for good in ["127.0.0.1:8000", "0.0.0.0:0", "[::]:8000", "localhost:80", "my-host.example:65535"] {
+            assert!(Listen::parse(good).is_some(), "{good}");
+        }
+        for bad in
+            ["", "8000", ":8000", "127.0.0.1", "host:", "host:70000", "::1:80", "http://host:80", "a b:80"]
+        {
+            assert!(Listen::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_send_it() {
+        for good in ["*", "https://example.com", "http://localhost:3000", "http://[::1]:3000"] {
+            assert!(Origin::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "example.com",
+            "https://example.com/",
+            "https://Example.com",
+            "ftp://a",
+            "https://a\r\nb",
+            "null",
+        ] {
+            assert!(Origin::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

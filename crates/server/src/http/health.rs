@@ -1,0 +1,39 @@
+//! `/health*`: for load balancers and people.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use serde_json::json;
+
+use super::envelope::Envelope;
+use super::error::with_retry_after;
+use crate::state::AppState;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/health", get(live))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+}
+
+async fn live(State(app): State<AppState>) -> Response {
+    let data = json!({ "version": env!("CARGO_PKG_VERSION"), "uptimeSeconds": app.uptime_seconds() });
+    Envelope::ok(&app.replies().ok.alive, data).response()
+}
+
+async fn ready(State(app): State<AppState>) -> Response {
+    let model = app.recommender().map(|recommender| recommender.backend().model().name.clone());
+    let mut reasons = Vec::new();
+    if model.is_none() {
+        reasons.push("loading");
+    }
+    if app.draining() {
+        reasons.push("draining");
+    }
+    let ready = reasons.is_empty();
+    let ok = &app.replies().ok;
+    let (status, message) = if ready { (200, &ok.ready) } else { (503, &ok.not_ready) };
+    let data = json!({ "ready": ready, "reasons": reasons, "model": model });
+    with_retry_after(Envelope { status, message: message.clone(), data }.response())
+}

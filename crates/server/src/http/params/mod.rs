@@ -1,0 +1,129 @@
+//! From a query string or a JSON body to checked, normalised values.
+//!
+//! Two steps, because their errors have an order: reading (encoding, JSON syntax), then [`check`] (required fields
+//! first, then every value).
+
+mod check;
+mod json;
+mod query;
+
+pub(crate) use check::{Dialect, Table, check};
+pub(crate) use json::from_json;
+pub(crate) use query::from_query;
+
+use std::fmt;
+
+use leafresh_chat::Replies;
+
+use super::error::Error;
+
+/// The parameters there are. Others are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Location,
+    WorkType,
+    Category,
+    SessionId,
+    Dialect,
+    Adapter,
+    Progress,
+    Errors,
+    LastEventId,
+    RequestId,
+}
+
+impl Name {
+    const ALL: [Self; 10] = [
+        Self::Location,
+        Self::WorkType,
+        Self::Category,
+        Self::SessionId,
+        Self::Dialect,
+        Self::Adapter,
+        Self::Progress,
+        Self::Errors,
+        Self::LastEventId,
+        Self::RequestId,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Location => "location",
+            Self::WorkType => "workType",
+            Self::Category => "category",
+            Self::SessionId => "sessionId",
+            Self::Dialect => "dialect",
+            Self::Adapter => "adapter",
+            Self::Progress => "progress",
+            Self::Errors => "errors",
+            Self::LastEventId => "lastEventId",
+            Self::RequestId => "requestId",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
+    /// The sentence that says that it is missing.
+    pub(crate) fn missing(self, replies: &Replies) -> String {
+        match self {
+            Self::Location => replies.required.location.clone(),
+            Self::WorkType => replies.required.work_type.clone(),
+            Self::Category => replies.required.category.clone(),
+            // No table requires another one.
+            other => replies.errors.invalid_fields(&[other.as_str()]),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A value as it was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Raw {
+    Text(String),
+    /// JSON's `true` and `1`.
+    Yes,
+    /// JSON's `false` and every other number.
+    No,
+    /// A JSON object or array.
+    Structure,
+    /// Bytes that are no UTF-8.
+    Undecodable,
+}
+
+/// The known parameters of one request. Of a repeated one the last counts; JSON's null is absent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Given([Option<Raw>; Name::ALL.len()]);
+
+impl Given {
+    pub(crate) fn set(&mut self, name: Name, value: Option<Raw>) {
+        self.0[name as usize] = value;
+    }
+
+    pub(crate) fn get(&self, name: Name) -> Option<&Raw> {
+        self.0[name as usize].as_ref()
+    }
+
+    /// The value without white space around it, if it is a text that has any other.
+    pub(crate) fn text(&self, name: Name) -> Option<&str> {
+        match self.get(name) {
+            Some(Raw::Text(text)) => Some(text.trim()).filter(|text| !text.is_empty()),
+            _ => None,
+        }
+    }
+
+    /// `errors=http`: real HTTP statuses for whoever can read them.
+    pub(crate) fn wants_http_errors(&self) -> bool {
+        self.text(Name::Errors) == Some("http")
+    }
+
+    fn check_encoding(&self) -> Result<(), Error> {
+        if self.0.contains(&Some(Raw::Undecodable)) { Err(Error::InvalidEncoding) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,194 @@
+//! `/ai/chatbot/recommendation/*`: one pipeline, answered as a stream or as one JSON object.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use leafresh_chat::Event;
+
+use super::envelope::Envelope;
+use super::error::Error;
+use super::params::{self, Dialect, Given, Name, Raw, Table};
+use super::{body, sse};
+use crate::state::AppState;
+use crate::streams::Stream;
+
+pub(super) fn router() -> Router<AppState> {
+    // `get` takes HEAD too: it would run a generation only to drop it.
+    let methods = get(base_info).post(base_info).head(not_allowed).fallback(not_allowed);
+    Router::new().route("/ai/chatbot/recommendation/base-info", methods)
+}
+
+async fn not_allowed(State(app): State<AppState>) -> Response {
+    let mut response = Error::MethodNotAllowed.response(app.replies());
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+    response
+}
+
+async fn base_info(State(app): State<AppState>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let resume = last(&head.headers, "last-event-id");
+    if resume.as_deref().is_some_and(is_end) {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let given = read(&head, body, &app).await;
+    let client = Client {
+        get: head.method == Method::GET,
+        accepts_stream: accepts_stream(&head.headers),
+        errors_http: given.as_ref().is_ok_and(Given::wants_http_errors),
+    };
+    let resume = resume.as_deref().or_else(|| given.as_ref().ok()?.text(Name::LastEventId));
+    if let Some(resume) = resume {
+        return client.resume(resume, &app);
+    }
+    match given.and_then(|given| admit(&given, &app)) {
+        Ok((stream, dialect)) if client.streams() => sse::response(stream, dialect, &app),
+        Ok((stream, _)) => collect(stream, &app).await,
+        Err(error) => client.refuse(&error, &app),
+    }
+}
+
+/// Reads the parameters, those in headers included.
+async fn read(head: &Parts, body: Body, app: &AppState) -> Result<Given, Error> {
+    let mut given = if head.method == Method::POST {
+        params::from_json(&body::read(&head.headers, body, app.server().request_seconds.0).await?)?
+    } else {
+        params::from_query(head.uri.query().unwrap_or_default())
+    };
+    if let Some(key) = last(&head.headers, "idempotency-key") {
+        given.set(Name::RequestId, Some(Raw::Text(key)));
+    }
+    Ok(given)
+}
+
+/// Checks the values and starts the generation.
+fn admit(given: &Given, app: &AppState) -> Result<(Stream, Dialect), Error> {
+    let values = params::check(&Table::BASE_INFO, given, app.catalog())?;
+    if app.draining() {
+        return Err(Error::Draining);
+    }
+    let recommender = app.recommender().ok_or(Error::Loading)?;
+    let dialect = values.dialect;
+    let events = recommender
+        .base_info(&values.base_info())
+        .map_err(|error| Error::from_admission(&error, app.draining()))?;
+    Ok((Stream::new(events, app), dialect))
+}
+
+/// Waits for the end of an answer: one JSON object with what the terminal event says.
+async fn collect(mut stream: Stream, app: &AppState) -> Response {
+    while let Some(numbered) = stream.next().await {
+        match numbered.event {
+            Event::Text(_) | Event::Challenge { .. } => {}
+            Event::Close(answer) => {
+                return Envelope::ok(&app.replies().events.close_base_info, answer).response();
+            }
+            Event::Error(failure) => {
+                return Error::from_failure(failure, app.draining()).response(app.replies());
+            }
+        }
+    }
+    Error::Internal.response(app.replies())
+}
+
+/// What a client can read.
+struct Client {
+    get: bool,
+    /// `Accept` names `text/event-stream`.
+    accepts_stream: bool,
+    errors_http: bool,
+}
+
+impl Client {
+    fn streams(&self) -> bool {
+        self.get || self.accepts_stream
+    }
+
+    fn refuse(&self, error: &Error, app: &AppState) -> Response {
+        tracing::info!(status = error.status(), reason = %error, "refused");
+        app.metrics().refused(error.status());
+        // `EventSource` can't read the body of an error.
+        if self.get && self.accepts_stream && error.is_input() && !self.errors_http {
+            return sse::refusal(error, app);
+        }
+        error.response(app.replies())
+    }
+
+    /// No stream is kept yet, so that there is nothing to resume.
+    fn resume(&self, id: &str, app: &AppState) -> Response {
+        if is_end(id) {
+            return StatusCode::NO_CONTENT.into_response();
+        }
+        app.metrics().refused(Error::StreamGone.status());
+        if self.streams() && !self.errors_http {
+            return sse::refusal(&Error::StreamGone, app);
+        }
+        Error::StreamGone.response(app.replies())
+    }
+}
+
+/// A stream that has ended is never asked for again: its last id says so by itself.
+fn is_end(id: &str) -> bool {
+    id.ends_with(":end")
+}
+
+/// The last value of a header, unless it is blank. Bytes that are no UTF-8 become U+FFFD, which no check lets through.
+fn last(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get_all(name).iter().next_back()?;
+    let text = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Whether `Accept` names `text/event-stream` itself, and not with `q=0`.
+fn accepts_stream(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"));
+        let refused = parts.any(|part| {
+            let quality = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+            quality.and_then(|quality| quality.trim().parse::<f32>().ok()) == Some(0.0)
+        });
+        named && !refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_named_event_stream_is_accepted() {
+        let cases = [
+            ("text/event-stream", true),
+            ("application/json, Text/Event-Stream;q=0.5", true),
+            ("text/event-stream;charset=utf-8", true),
+            ("*/*", false),
+            ("text/*", false),
+            ("application/json", false),
+            ("text/event-stream;q=0", false),
+            ("text/event-stream; q=0.000", false),
+            ("text/event-streams", false),
+            ("", false),
+        ];
+        for (accept, expected) in cases {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(accepts_stream(&headers), expected, "{accept}");
+        }
+        assert!(!accepts_stream(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn of_a_repeated_header_the_last_counts() {
+        let name = || header::HeaderName::from_static("idempotency-key");
+        let mut headers = HeaderMap::new();
+        assert_eq!(last(&headers, "idempotency-key"), None);
+        headers.append(name(), HeaderValue::from_static("a"));
+        headers.append(name(), HeaderValue::from_static(" b "));
+        assert_eq!(last(&headers, "idempotency-key").as_deref(), Some("b"));
+        headers.append(name(), HeaderValue::from_static(""));
+        assert_eq!(last(&headers, "idempotency-key"), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! Server-sent events (WHATWG HTML, section 9.2), as strictly as the strictest reader wants them.
+//!
+//! Every block has an id, a name and data: some readers hand on a block without them as a null event. So a keep-alive
+//! is a comment line *without* an empty line after it, which makes it a part of the next block.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use leafresh_chat::{Answer, Catalog, Event};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::envelope::Envelope;
+use super::error::Error;
+use super::params::Dialect;
+use crate::state::AppState;
+use crate::streams::{Numbered, Source, Stream, StreamId};
+
+const KEEP_ALIVE: &str = ":\n";
+
+/// Milliseconds after which `EventSource` asks again when a response ended before the page closed it.
+const RETRY: &str = "retry: 1000\n";
+
+/// Turns the events of one stream into text, for one reader.
+pub(crate) struct Encoder {
+    stream: StreamId,
+    dialect: Dialect,
+    catalog: Arc<Catalog>,
+    error_then_close: bool,
+    began: bool,
+    /// The number of the last event sent, and of the last text.
+    last: u64,
+    last_text: u64,
+}
+
+enum Id {
+    Number(u64),
+    End,
+}
+
+impl Encoder {
+    pub(crate) fn new(stream: StreamId, dialect: Dialect, app: &AppState) -> Self {
+        Self {
+            stream,
+            dialect,
+            catalog: app.catalog().clone(),
+            error_then_close: app.stream().error_then_close,
+            began: false,
+            last: 0,
+            last_text: 0,
+        }
+    }
+
+    /// The blocks of an event; none if the dialect leaves it out. `draining` says why an engine may be unavailable.
+    pub(crate) fn encode(&mut self, numbered: &Numbered, draining: bool) -> String {
+        let id = Id::Number(numbered.number);
+        match &numbered.event {
+            Event::Text(text) => {
+                self.last_text = numbered.number;
+                self.text(&id, text)
+            }
+            Event::Challenge { .. } if self.dialect == Dialect::Token => String::new(),
+            Event::Challenge { number, challenge } => {
+                let message = self.catalog.replies().events.challenge(*number);
+                let data = json!({ "challenges": challenge });
+                self.block(&id, "challenge", &Envelope::ok(&message, data))
+            }
+            Event::Close(answer) => self.close(answer),
+            Event::Error(failure) => self.error(&Error::from_failure(*failure, draining)),
+        }
+    }
+
+    fn text(&mut self, id: &Id, text: &str) -> String {
+        let (event, data) = match self.dialect {
+            Dialect::Challenge => ("challenge", json!(text)),
+            Dialect::Token => ("token", json!({ "token": text })),
+        };
+        let envelope = Envelope::ok(&self.catalog.replies().events.token, data);
+        self.block(id, event, &envelope)
+    }
+
+    fn close(&mut self, answer: &Answer) -> String {
+        let events = &self.catalog.replies().events;
+        match self.dialect {
+            Dialect::Challenge => {
+                let envelope = Envelope::ok(&events.close_base_info, answer);
+                self.block(&Id::End, "close", &envelope)
+            }
+            Dialect::Token => {
+                let envelope = Envelope::ok(&events.close_free_text, answer);
+                // Only this reader gets `complete`, so it has no number of its own.
+                self.block(&Id::Number(self.last_text), "complete", &envelope)
+                    + &self.block(&Id::End, "close", &envelope)
+            }
+        }
+    }
+
+    /// The blocks that end a stream with an error.
+    pub(crate) fn error(&mut self, error: &Error) -> String {
+        let envelope = error.envelope(self.catalog.replies());
+        if !self.error_then_close {
+            return self.block(&Id::End, "error", &envelope);
+        }
+        let close = Envelope { data: Value::Null, ..envelope.clone() };
+        self.block(&Id::Number(self.last), "error", &envelope) + &self.block(&Id::End, "close", &close)
+    }
+
+    fn block<T: Serialize>(&mut self, id: &Id, event: &str, envelope: &Envelope<T>) -> String {
+        let retry = if self.began { "" } else { RETRY };
+        self.began = true;
+        let id = match id {
+            Id::Number(number) => {
+                self.last = *number;
+                number.to_string()
+            }
+            Id::End => "end".to_owned(),
+        };
+        // JSON escapes line breaks, so whatever a model writes can't forge a line.
+        format!("{retry}id: {}:{id}\nevent: {event}\ndata: {}\n\n", self.stream, envelope.json())
+    }
+}
+
+/// A stream as a response. Its headers go out at once, its first event when there is one.
+pub(crate) fn response<S: Source>(stream: Stream<S>, dialect: Dialect, app: &AppState) -> Response {
+    let encoder = Encoder::new(stream.id(), dialect, app);
+    let keep_alive = app.stream().keep_alive_seconds.0;
+    let writer = Writer { stream, encoder, keep_alive, app: app.clone() };
+    with_headers(Body::new(Blocks { next: Some(Box::pin(writer.write())) }))
+}
+
+/// A stream of one `error` event, for readers that can't see an HTTP status.
+pub(crate) fn refusal(error: &Error, app: &AppState) -> Response {
+    let text = Encoder::new(StreamId::random(), Dialect::default(), app).error(error);
+    with_headers(Body::from(text))
+}
+
+fn with_headers(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let set = [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache, no-transform"),
+        // nginx would collect the events until its buffer is full.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    for (name, value) in set {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// What is needed to write the next piece. It moves through the futures that write.
+struct Writer<S> {
+    stream: Stream<S>,
+    encoder: Encoder,
+    /// Zero: none.
+    keep_alive: Duration,
+    app: AppState,
+}
+
+type Written<S> = Option<(String, Writer<S>)>;
+
+impl<S: Source> Writer<S> {
+    /// The next blocks, or a keep-alive; `None` after the terminal event.
+    async fn write(mut self) -> Written<S> {
+        let silence = silence(self.keep_alive);
+        tokio::pin!(silence);
+        loop {
+            let numbered = tokio::select! {
+                biased;
+                numbered = self.stream.next() => numbered?,
+                () = &mut silence => return Some((KEEP_ALIVE.to_owned(), self)),
+            };
+            let text = self.encoder.encode(&numbered, self.app.draining());
+            if !text.is_empty() {
+                return Some((text, self));
+            }
+        }
+    }
+}
+
+/// Waits for as long as a stream may be silent; zero is for ever.
+async fn silence(limit: Duration) {
+    if limit.is_zero() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(limit).await;
+}
+
+/// The response body. Dropping it drops the stream, and with it the generation.
+struct Blocks<S> {
+    /// `None` after the end.
+    next: Option<Pin<Box<dyn Future<Output = Written<S>> + Send>>>,
+}
+
+impl<S: Source> http_body::Body for Blocks<S> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(next) = &mut self.next else {
+            return Poll::Ready(None);
+        };
+        let written = ready!(next.as_mut().poll(context));
+        let text = written.map(|(text, writer)| {
+            self.next = Some(Box::pin(writer.write()));
+            text
+        });
+        if text.is_none() {
+            self.next = None;
+        }
+        Poll::Ready(text.map(|text| Ok(Frame::data(text.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.next.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,152 @@
+//! The server's figures. Each server has its own registry, so that two in one process don't mix.
+
+use std::time::Duration;
+
+use leafresh_engine::Health;
+use metrics::{
+    Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// Seconds; from a warm cache on a GPU to a long queue on a small CPU.
+const FIRST_TOKEN_BUCKETS: [f64; 12] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0];
+const ANSWER_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 120.0, 240.0];
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Close,
+    Error,
+    /// The reader went away first.
+    Left,
+}
+
+/// How far an answer had come when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Before its first text: queued, or the prompt being read.
+    Waiting,
+    Writing,
+}
+
+impl Outcome {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Error => "error",
+            Self::Left => "left",
+        }
+    }
+}
+
+impl Phase {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Writing => "writing",
+        }
+    }
+}
+
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    running: Gauge,
+    queued: Gauge,
+    parked: Gauge,
+    first_token: Histogram,
+    answer: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new();
+        // Refused only when a list of buckets is empty; then the exporter's own stay.
+        let builder = builder
+            .set_buckets_for_metric(
+                Matcher::Full("leafresh_time_to_first_token_seconds".into()),
+                &FIRST_TOKEN_BUCKETS,
+            )
+            .and_then(|builder| {
+                builder
+                    .set_buckets_for_metric(Matcher::Full("leafresh_answer_seconds".into()), &ANSWER_BUCKETS)
+            })
+            .unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, describe);
+        let (running, queued, parked, first_token, answer) = metrics::with_local_recorder(&recorder, || {
+            (
+                gauge!("leafresh_requests_running"),
+                gauge!("leafresh_requests_queued"),
+                gauge!("leafresh_requests_parked"),
+                histogram!("leafresh_time_to_first_token_seconds"),
+                histogram!("leafresh_answer_seconds"),
+            )
+        });
+        // The series exist from the start, at 0, so that a rate over the first event is right.
+        let metrics = Self { recorder, handle, running, queued, parked, first_token, answer };
+        for outcome in [Outcome::Close, Outcome::Error, Outcome::Left] {
+            for phase in [Phase::Waiting, Phase::Writing] {
+                metrics.count_ended(outcome, phase, 0);
+            }
+        }
+        metrics
+    }
+
+    pub(crate) fn first_token(&self, after: Duration) {
+        self.first_token.record(after);
+    }
+
+    pub(crate) fn ended(&self, outcome: Outcome, phase: Phase, after: Duration) {
+        self.count_ended(outcome, phase, 1);
+        self.answer.record(after);
+    }
+
+    fn count_ended(&self, outcome: Outcome, phase: Phase, by: u64) {
+        metrics::with_local_recorder(&self.recorder, || {
+            counter!("leafresh_requests_ended_total", "outcome" => outcome.name(), "phase" => phase.name())
+                .increment(by);
+        });
+    }
+
+    /// A request that was answered with an error before any work.
+    pub(crate) fn refused(&self, status: u16) {
+        metrics::with_local_recorder(&self.recorder, || {
+            counter!("leafresh_requests_refused_total", "status" => status.to_string()).increment(1);
+        });
+    }
+
+    /// Moves recorded times into their buckets; without it they pile up between two scrapes.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// Prometheus' text format.
+    pub(crate) fn render(&self, engine: &Health) -> String {
+        self.running.set(engine.running as f64);
+        self.queued.set(engine.queued as f64);
+        self.parked.set(0.0);
+        metrics::with_local_recorder(&self.recorder, || {
+            gauge!("leafresh_kv_cells_used").set(engine.kv_used as f64);
+            gauge!("leafresh_kv_cells").set(engine.kv_total as f64);
+            counter!("leafresh_engine_steps_total").absolute(engine.steps);
+            counter!("leafresh_engine_nan_logits_total").absolute(engine.nan_logits);
+        });
+        self.handle.render()
+    }
+}
+
+fn describe() {
+    describe_gauge!("leafresh_requests_running", "Requests in the running batch");
+    describe_gauge!("leafresh_requests_queued", "Requests waiting for a place in the batch");
+    describe_gauge!("leafresh_requests_parked", "Generations waiting for their reader to return");
+    describe_gauge!("leafresh_kv_cells_used", "KV cells that running requests hold");
+    describe_gauge!("leafresh_kv_cells", "KV cells there are");
+    describe_histogram!("leafresh_time_to_first_token_seconds", "From admission to the first text");
+    describe_histogram!("leafresh_answer_seconds", "From admission to the end, whatever it was");
+    describe_counter!("leafresh_requests_ended_total", "Admitted requests by outcome and phase");
+    describe_counter!("leafresh_requests_refused_total", "Requests refused before any work, by status");
+    describe_counter!("leafresh_engine_steps_total", "Batches decoded");
+    describe_counter!("leafresh_engine_nan_logits_total", "Logits that were NaN and counted as -inf");
+}

@@ -1,0 +1,125 @@
+//! What every request shares. Cheap to clone.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use leafresh_chat::{Catalog, Recommender, Replies};
+use tokio::sync::watch;
+
+use crate::config::{self, Config};
+use crate::metrics::Metrics;
+
+/// How far the server is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Serving,
+    /// Running answers go on, new ones are refused.
+    Draining,
+    /// Running answers end now.
+    Stopping,
+}
+
+/// The server's state: catalogue and settings from the start, the model once it is loaded.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+struct Inner {
+    server: config::Server,
+    stream: config::Stream,
+    origins: Vec<config::Origin>,
+    catalog: Arc<Catalog>,
+    recommender: OnceLock<Arc<Recommender>>,
+    metrics: Metrics,
+    stage: watch::Sender<Stage>,
+    running: watch::Sender<usize>,
+    started: Instant,
+}
+
+impl AppState {
+    /// A server without a model: it answers 503 until [`AppState::install`].
+    pub fn new(config: &Config, catalog: Arc<Catalog>) -> Self {
+        Self(Arc::new(Inner {
+            server: config.server.clone(),
+            stream: config.stream.clone(),
+            origins: config.cors.origins.clone(),
+            catalog,
+            recommender: OnceLock::new(),
+            metrics: Metrics::new(),
+            stage: watch::Sender::new(Stage::Serving),
+            running: watch::Sender::new(0),
+            started: Instant::now(),
+        }))
+    }
+
+    /// The model is loaded: requests are answered from now on. Only the first call counts.
+    pub fn install(&self, recommender: Arc<Recommender>) {
+        if self.0.recommender.set(recommender).is_err() {
+            tracing::warn!("a model is already installed; it stays");
+        }
+    }
+
+    pub(crate) fn recommender(&self) -> Option<&Recommender> {
+        self.0.recommender.get().map(Arc::as_ref)
+    }
+
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        &self.0.catalog
+    }
+
+    pub(crate) fn replies(&self) -> &Replies {
+        self.0.catalog.replies()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn server(&self) -> &config::Server {
+        &self.0.server
+    }
+
+    pub(crate) fn stream(&self) -> &config::Stream {
+        &self.0.stream
+    }
+
+    pub(crate) fn origins(&self) -> &[config::Origin] {
+        &self.0.origins
+    }
+
+    pub(crate) fn uptime_seconds(&self) -> u64 {
+        self.0.started.elapsed().as_secs()
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        *self.0.stage.borrow() > Stage::Serving
+    }
+
+    /// Moves on to a later stage; never back.
+    pub(crate) fn advance(&self, stage: Stage) {
+        self.0.stage.send_if_modified(|now| std::mem::replace(now, stage.max(*now)) < stage);
+    }
+
+    pub(crate) fn stages(&self) -> watch::Receiver<Stage> {
+        self.0.stage.subscribe()
+    }
+
+    /// Counts an answer as running until the guard is dropped.
+    pub(crate) fn begin(&self) -> Running {
+        self.0.running.send_modify(|count| *count += 1);
+        Running(self.clone())
+    }
+
+    /// Returns when no answer is running.
+    pub(crate) async fn idle(&self) {
+        // An error would mean that the sender is gone, and `self` has it.
+        let _ = self.0.running.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+pub(crate) struct Running(AppState);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.0.running.send_modify(|count| *count -= 1);
+    }
+}

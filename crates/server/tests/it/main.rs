@@ -1,0 +1,11 @@
+//! The server on a real port with the engine's fake model, as its clients see it.
+
+mod encodings;
+mod ends;
+mod many;
+mod page;
+mod process;
+mod refusals;
+mod resuming;
+mod stream;
+mod support;

@@ -1,0 +1,28 @@
+//! A server to ask, a client that sends bytes as they are, and a reader that forgives nothing.
+
+pub(crate) mod client;
+pub(crate) mod events;
+pub(crate) mod server;
+
+use std::time::Duration;
+
+pub(crate) use client::{Connection, Response, get, post};
+pub(crate) use events::{Event, read};
+pub(crate) use server::{Server, Setup};
+
+pub(crate) const BASE_INFO: &str = "/ai/chatbot/recommendation/base-info";
+pub(crate) const VALID: &str =
+    "/ai/chatbot/recommendation/base-info?location=city&workType=office&category=ZERO_WASTE";
+pub(crate) const VALID_BODY: &str = r#"{"location":"city","workType":"office","category":"ZERO_WASTE"}"#;
+pub(crate) const SSE: (&str, &str) = ("Accept", "text/event-stream");
+
+/// Asks again and again until the answer is yes.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to this: {what}");
+}
