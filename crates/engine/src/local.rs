@@ -285,8 +285,8 @@ impl Engine {
             }
             self.forget_the_left();
             self.admit();
-            self.step();
             self.publish();
+            self.step();
         }
     }
 

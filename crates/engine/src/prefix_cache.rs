@@ -117,9 +117,7 @@ impl PrefixCache {
         while self.free.len() < count {
             let idle = (0..self.rows.len())
                 .filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
-            let Some(row) = idle.min_by_key(|&row| self.rows[row].used) else {
-                return None;
-            };
+            let row = idle.min_by_key(|&row| self.rows[row].used)?;
             self.truncate(row as SeqId, 0);
             evicted.push(row as SeqId);
         }

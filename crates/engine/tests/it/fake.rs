@@ -8,11 +8,11 @@ use leafresh_engine::{
 use crate::support::{SENTENCE, TITLES, assert_valid, cuts, finish, fixed, free, request, select, slot};
 
 fn engine(seed: u64) -> Local {
-    engine_with(FakeModel::new(seed), LocalSettings::default())
+    engine_with(FakeModel::new(seed), &LocalSettings::default())
 }
 
-fn engine_with(model: FakeModel, settings: LocalSettings) -> Local {
-    Local::start(Box::new(model), &settings).unwrap()
+fn engine_with(model: FakeModel, settings: &LocalSettings) -> Local {
+    Local::start(Box::new(model), settings).unwrap()
 }
 
 /// Waits until the engine has let go of everything, and says how many steps it took meanwhile.
@@ -119,7 +119,8 @@ async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> 
 
 #[tokio::test]
 async fn a_short_answer_that_came_later_ends_earlier() {
-    let engine = engine_with(FakeModel::new(5).with_step(Duration::from_millis(2)), LocalSettings::default());
+    let engine =
+        engine_with(FakeModel::new(5).with_step(Duration::from_millis(2)), &LocalSettings::default());
     let short =
         Program::new(vec![slot("only", Grammar::Choices(vec!["네".into()]), 4, &[]), fixed(".")]).unwrap();
     let sentence = slot("only", Grammar::Regex("[가-힣]{3}\\.".into()), 8, &[]);
@@ -141,7 +142,7 @@ async fn a_short_answer_that_came_later_ends_earlier() {
 async fn case_1_a_reader_that_leaves_in_any_phase_frees_all_it_held_within_a_step() {
     let settings =
         LocalSettings { running: 1, prefill_tokens: 4, step_tokens: 16, ..LocalSettings::default() };
-    let engine = engine_with(FakeModel::new(6).with_step(Duration::from_millis(5)), settings);
+    let engine = engine_with(FakeModel::new(6).with_step(Duration::from_millis(5)), &settings);
     let long_prompt = "가".repeat(8000);
 
     // In prefill: 8,000 tokens take 500 steps of 16.
@@ -168,7 +169,7 @@ async fn case_1_a_reader_that_leaves_in_any_phase_frees_all_it_held_within_a_ste
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_takes_more_when_one_has_ended() {
     let settings = LocalSettings { running: 1, queue: 2, ..LocalSettings::default() };
-    let engine = engine_with(FakeModel::new(7).with_step(Duration::from_millis(1)), settings);
+    let engine = engine_with(FakeModel::new(7).with_step(Duration::from_millis(1)), &settings);
     let admitted: Vec<_> =
         (0..3).map(|seed| engine.generate(request("질문", free(60), seed)).unwrap()).collect();
     assert!(matches!(engine.generate(request("질문", free(60), 9)), Err(Error::Overloaded { queued: 2 })));
@@ -199,7 +200,7 @@ async fn requests_with_the_same_beginning_share_it() {
 #[tokio::test]
 async fn more_requests_than_the_cache_holds_wait_and_all_finish() {
     let settings = LocalSettings { context: 300, ..LocalSettings::default() };
-    let engine = engine_with(FakeModel::new(9), settings);
+    let engine = engine_with(FakeModel::new(9), &settings);
     let program = free(30);
     let crowd = join_all((0..12).map(|seed| finish(&engine, request("질문", program.clone(), seed)))).await;
     for written in crowd {
@@ -213,7 +214,7 @@ async fn more_requests_than_the_cache_holds_wait_and_all_finish() {
 #[tokio::test]
 async fn case_29_logits_that_are_not_finite_end_one_request_and_the_engine_goes_on() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let engine = engine_with(FakeModel::new(10).with_logits(value), LocalSettings::default());
+        let engine = engine_with(FakeModel::new(10).with_logits(value), &LocalSettings::default());
         let result = finish(&engine, request("질문", free(60), 1)).await;
         assert_eq!(result.unwrap_err(), Error::NonFinite);
         // What needs no logits is still answered.
@@ -236,7 +237,7 @@ async fn special_tokens_in_what_people_write_stay_text() {
 #[tokio::test]
 async fn jump_forward_changes_no_text_and_samples_less() {
     let slow = LocalSettings { jump_forward: false, ..LocalSettings::default() };
-    let (on, off) = (engine(12), engine_with(FakeModel::new(12), slow));
+    let (on, off) = (engine(12), engine_with(FakeModel::new(12), &slow));
     for seed in 0..20 {
         let a = finish(&on, request("질문", select(), seed)).await.unwrap();
         let b = finish(&off, request("질문", select(), seed)).await.unwrap();

@@ -122,7 +122,7 @@ pub(crate) fn assert_valid(program: &Program, slots: &[String]) {
             }
             Grammar::Choices(choices) => assert!(choices.contains(text), "{}: {text:?}", slot.name),
             Grammar::Lookup { of, table } => {
-                assert!(table[&slots[*of]].contains(text), "{}: {text:?}", slot.name)
+                assert!(table[&slots[*of]].contains(text), "{}: {text:?}", slot.name);
             }
         }
         for &earlier in &slot.distinct_from {
