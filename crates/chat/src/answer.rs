@@ -289,7 +289,8 @@ impl Answer {
     pub fn render(&self) -> String {
         let mut text = self.recommend.clone();
         for (index, challenge) in self.challenges.iter().enumerate() {
-            text.push_str(&format!("\n\n{}. {}\n{}", index + 1, challenge.title, challenge.description));
+            let Challenge { title, description, .. } = challenge;
+            text.extend(["\n\n", &(index + 1).to_string(), ". ", title, "\n", description]);
         }
         text
     }

@@ -101,7 +101,7 @@ pub enum Delta {
 }
 
 /// What a generation cost.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Tokens of the prompt, and how many of them came from the prefix cache.
     pub prompt_tokens: usize,

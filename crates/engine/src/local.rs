@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::constraint::Automata;
 use crate::model::{Entry, Model, SeqId};
-use crate::prefix_cache::PrefixCache;
+use crate::prefix_cache::{PrefixCache, common_prefix};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Limits, Run, Scheduler};
 use crate::sequence::{self, Language, Sequence, Status};
@@ -158,6 +158,7 @@ impl Local {
             requests: BTreeMap::new(),
             next_id: 0,
             plan: Vec::new(),
+            held: Vec::new(),
             batch: Vec::new(),
             scratch: Scratch::default(),
             deltas: Vec::new(),
@@ -235,6 +236,9 @@ fn most_deltas(program: &Program) -> usize {
     tokens.sum::<usize>() + 2
 }
 
+/// Tokens that must be saved for a prompt to wait until a neighbour has decoded them.
+const WORTH_WAITING: usize = 16;
+
 /// What the thread owns.
 struct Engine {
     model: Box<dyn Model>,
@@ -246,6 +250,7 @@ struct Engine {
     next_id: Id,
     // Kept between steps, so that a step allocates little.
     plan: Vec<Run>,
+    held: Vec<Id>,
     batch: Vec<Entry>,
     scratch: Scratch,
     deltas: Vec<Delta>,
@@ -280,8 +285,8 @@ impl Engine {
             }
             self.forget_the_left();
             self.admit();
-            self.step();
             self.publish();
+            self.step();
         }
     }
 
@@ -378,8 +383,11 @@ impl Engine {
     /// Plan, decode, sample.
     fn step(&mut self) {
         self.share_what_neighbours_have();
-        let requests = &self.requests;
-        let pending = |id| requests.get(&id).map_or(0, |active| active.sequence.pending().len());
+        let (requests, held) = (&self.requests, &self.held);
+        let pending = |id| match requests.get(&id) {
+            Some(active) if !held.contains(&id) => active.sequence.pending().len(),
+            _ => 0,
+        };
         self.scheduler.plan(pending, &mut self.plan);
         let plan = std::mem::take(&mut self.plan);
         self.fill_batch(&plan);
@@ -400,18 +408,26 @@ impl Engine {
         self.plan = plan;
     }
 
-    /// A prompt that another request has meanwhile decoded further is taken over from there.
+    /// Takes over what other requests have meanwhile decoded of the same prompt, and holds back prompts whose beginning
+    /// an earlier one is about to decode, so that it is computed once however many come at the same time.
     fn share_what_neighbours_have(&mut self) {
-        let waiting: Vec<Id> = self.scheduler.prefilling().collect();
-        for id in waiting {
-            let Some(active) = self.requests.get_mut(&id) else {
-                continue;
-            };
+        self.held.clear();
+        let prefilling: Vec<Id> = self.scheduler.prefilling().collect();
+        for (index, &id) in prefilling.iter().enumerate() {
+            let Some(active) = self.requests.get_mut(&id) else { continue };
             let Some(row) = active.row else { continue };
             if let Some((from, len)) = self.cache.improve(row, active.sequence.tokens()) {
                 self.model.truncate(row, 0);
                 self.model.share(from, row, len);
                 active.sequence.found_cached(len);
+            }
+            let (cached, tokens) = (self.requests[&id].sequence.cached, self.requests[&id].sequence.tokens());
+            let worth_waiting =
+                prefilling[..index].iter().filter(|earlier| !self.held.contains(earlier)).any(|earlier| {
+                    common_prefix(self.requests[earlier].sequence.tokens(), tokens) >= cached + WORTH_WAITING
+                });
+            if worth_waiting {
+                self.held.push(id);
             }
         }
     }

@@ -46,15 +46,9 @@ impl PrefixCache {
 
     /// The row that agrees longest with `tokens`, and how far.
     fn longest(&self, tokens: &[Token], rows: impl Iterator<Item = usize>) -> Option<(usize, usize)> {
-        rows.map(|row| (row, common(&self.rows[row].tokens, tokens)))
+        rows.map(|row| (row, common_prefix(&self.rows[row].tokens, tokens)))
             .filter(|&(_, len)| len > 0)
             .max_by_key(|&(_, len)| len)
-    }
-
-    /// How many of `tokens` some row holds. The last one never counts: its logits are still to be computed.
-    pub(crate) fn matched(&self, tokens: &[Token]) -> usize {
-        let tokens = &tokens[..tokens.len().saturating_sub(1)];
-        self.longest(tokens, 0..self.rows.len()).map_or(0, |(_, len)| len)
     }
 
     /// Takes a row for a sequence that begins with `tokens`: an empty one, or the idle one used longest ago.
@@ -123,9 +117,7 @@ impl PrefixCache {
         while self.free.len() < count {
             let idle = (0..self.rows.len())
                 .filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
-            let Some(row) = idle.min_by_key(|&row| self.rows[row].used) else {
-                return None;
-            };
+            let row = idle.min_by_key(|&row| self.rows[row].used)?;
             self.truncate(row as SeqId, 0);
             evicted.push(row as SeqId);
         }
@@ -185,7 +177,8 @@ impl PrefixCache {
     }
 }
 
-fn common(a: &[Token], b: &[Token]) -> usize {
+/// How many tokens two texts begin with in common.
+pub(crate) fn common_prefix(a: &[Token], b: &[Token]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
@@ -193,6 +186,14 @@ fn common(a: &[Token], b: &[Token]) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    impl PrefixCache {
+        /// How many of `tokens` some row holds, the last one never counting.
+        fn matched(&self, tokens: &[Token]) -> usize {
+            let tokens = &tokens[..tokens.len().saturating_sub(1)];
+            self.longest(tokens, 0..self.rows.len()).map_or(0, |(_, len)| len)
+        }
+    }
 
     /// What a cell is, naively: the row's tokens up to it. Rows that share hold equal tokens in equal cells.
     fn check(cache: &PrefixCache) {

@@ -87,10 +87,7 @@ impl Program {
             if empty {
                 return fail(format!("slot {} has an empty grammar or choice", slot.name));
             }
-            let of = match &slot.grammar {
-                Grammar::Lookup { of, .. } => Some(of),
-                _ => None,
-            };
+            let of = if let Grammar::Lookup { of, .. } = &slot.grammar { Some(of) } else { None };
             if slot.distinct_from.iter().chain(of).any(|&earlier| earlier >= index) {
                 return fail(format!("slot {} refers to a slot that does not come before it", slot.name));
             }

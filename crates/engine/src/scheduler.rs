@@ -80,7 +80,7 @@ impl Scheduler {
     }
 
     /// One batch: a run of every sequence that writes, then prompts in the order of arrival, as far as the limits go.
-    /// `pending` says how many tokens of a sequence the cache does not hold.
+    /// `pending` says how many tokens of a sequence are to be decoded; one with none is left out.
     pub(crate) fn plan(&mut self, pending: impl Fn(Id) -> usize, plan: &mut Vec<Run>) {
         plan.clear();
         let mut budget = self.limits.step_tokens;
@@ -94,11 +94,11 @@ impl Scheduler {
     }
 }
 
-/// Adds as much of a sequence as the budget allows and says whether that was all.
+/// Adds as much of a sequence as the budget allows and says whether that was all of it.
 fn push(plan: &mut Vec<Run>, id: Id, pending: usize, budget: &mut usize) -> bool {
     let tokens = pending.min(*budget);
     *budget -= tokens;
-    let complete = tokens == pending;
+    let complete = tokens > 0 && tokens == pending;
     if tokens > 0 {
         plan.push(Run { id, tokens, complete });
     }

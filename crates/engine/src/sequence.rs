@@ -220,7 +220,7 @@ impl Sequence {
                 Next::End => {
                     self.close_slot(language, out)?;
                     if self.slot.is_none() {
-                        out.push(Delta::Done(self.usage.clone()));
+                        out.push(Delta::Done(self.usage));
                         return Ok(Status::Finished);
                     }
                 }
@@ -260,7 +260,7 @@ impl Sequence {
                 if ends.contains(&token) {
                     self.close_slot(language, out)?;
                     if self.slot.is_none() {
-                        out.push(Delta::Done(self.usage.clone()));
+                        out.push(Delta::Done(self.usage));
                         return Ok(Status::Finished);
                     }
                 } else {

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)] // The one place for it.
 
 mod context;
+mod quantize;
 mod vocab;
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -15,6 +16,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use llama_cpp_sys_2 as sys;
 
 pub(crate) use context::LlamaModel;
+pub use quantize::{QUANTIZATIONS, quantize};
 
 use crate::Error;
 

@@ -1,0 +1,8 @@
+//! The engine through its public door: with the fake model, and with the real ones that `make model` fetched.
+
+// Helpers outside `#[test]` functions unwrap too: a failure there is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod fake;
+mod real;
+mod support;
