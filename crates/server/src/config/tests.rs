@@ -101,7 +101,8 @@ fn lists_and_deep_keys_come_from_the_environment_too() {
 
 #[test]
 fn errors_name_the_place_what_was_found_and_what_was_expected() {
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    type Variables = &'static [(&'static str, &'static str)];
+    let cases: &[(&str, Variables, &str)] = &[
         (
             "[server]\nlisen = \"a:1\"",
             &[],

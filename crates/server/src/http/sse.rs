@@ -232,3 +232,6 @@ impl<S: Source> http_body::Body for Blocks<S> {
         SizeHint::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

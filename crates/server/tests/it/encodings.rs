@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{BASE_INFO, Connection, Server, get, post, read};
 
 fn encode(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 #[tokio::test]

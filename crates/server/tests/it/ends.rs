@@ -12,12 +12,12 @@ async fn metrics(server: &Server) -> String {
 }
 
 /// The value of a series, with its labels as Prometheus writes them.
-fn value(metrics: &str, series: &str) -> f64 {
+fn value(metrics: &str, series: &str) -> u64 {
     let line = metrics.lines().find(|line| line.starts_with(&format!("{series} ")));
     line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-fn ended(metrics: &str, outcome: &str, phase: &str) -> f64 {
+fn ended(metrics: &str, outcome: &str, phase: &str) -> u64 {
     value(metrics, &format!(r#"leafresh_requests_ended_total{{outcome="{outcome}",phase="{phase}"}}"#))
 }
 
@@ -49,8 +49,8 @@ async fn case_1_a_reader_that_leaves_while_the_model_writes_frees_its_slot_withi
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(server.health().steps, steps, "it computes on for nobody");
     let metrics = metrics(&server).await;
-    assert_eq!(ended(&metrics, "left", "writing"), 1.0);
-    assert_eq!(value(&metrics, "leafresh_requests_running"), 0.0);
+    assert_eq!(ended(&metrics, "left", "writing"), 1);
+    assert_eq!(value(&metrics, "leafresh_requests_running"), 0);
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn case_1_a_reader_that_leaves_before_the_first_token_frees_its_slot() {
     until("it has begun", || server.health().running == 1).await;
     drop(reader);
     until("the slot is free", || is_idle(&server)).await;
-    assert_eq!(ended(&metrics(&server).await, "left", "waiting"), 1.0);
+    assert_eq!(ended(&metrics(&server).await, "left", "waiting"), 1);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn case_1_a_reader_that_leaves_the_queue_gives_its_place_back() {
     let mut third = Connection::open(server.address).await;
     third.send(&get(VALID, &[SSE])).await;
     assert_eq!(third.head().await.status, 200);
-    assert_eq!(ended(&metrics(&server).await, "left", "waiting"), 1.0);
+    assert_eq!(ended(&metrics(&server).await, "left", "waiting"), 1);
 }
 
 async fn read_texts_after_head(connection: &mut Connection, count: usize) {
@@ -100,7 +100,7 @@ async fn case_1_a_client_that_leaves_a_post_frees_its_slot() {
     drop(client);
     until("the slot is free", || is_idle(&server)).await;
     let metrics = metrics(&server).await;
-    assert_eq!(ended(&metrics, "left", "writing") + ended(&metrics, "left", "waiting"), 1.0);
+    assert_eq!(ended(&metrics, "left", "writing") + ended(&metrics, "left", "waiting"), 1);
 }
 
 #[tokio::test]
@@ -119,13 +119,13 @@ async fn case_1_leaving_at_any_moment_counts_once_and_leaves_nothing() {
     }
     until("all slots are free", || is_idle(&server)).await;
     let metrics = metrics(&server).await;
-    let all: f64 = ["close", "error", "left"]
+    let all: u64 = ["close", "error", "left"]
         .into_iter()
         .flat_map(|outcome| ["waiting", "writing"].map(|phase| ended(&metrics, outcome, phase)))
         .sum();
-    assert_eq!(all, 24.0, "{metrics}");
-    assert_eq!(value(&metrics, "leafresh_requests_running"), 0.0);
-    assert_eq!(value(&metrics, "leafresh_kv_cells_used"), server.health().kv_used as f64);
+    assert_eq!(all, 24, "{metrics}");
+    assert_eq!(value(&metrics, "leafresh_requests_running"), 0);
+    assert_eq!(value(&metrics, "leafresh_kv_cells_used"), server.health().kv_used as u64);
 }
 
 #[tokio::test]

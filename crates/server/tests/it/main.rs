@@ -1,5 +1,7 @@
 //! The server on a real port with the engine's fake model, as its clients see it.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
+
 mod encodings;
 mod ends;
 mod many;

@@ -37,7 +37,7 @@ async fn case_8_a_stream_that_has_ended_gets_204_whatever_else_is_asked() {
 #[tokio::test]
 async fn case_7_any_other_stream_is_gone_in_the_form_that_the_client_can_read() {
     let server = Server::start().await;
-    let body = |more: &str| format!(r#"{},{more}}}"#, VALID_BODY.trim_end_matches('}'));
+    let body = |more: &str| format!("{},{more}}}", VALID_BODY.trim_end_matches('}'));
     let data = json!({ "status": 410, "message": "이어 받을 수 없는 응답입니다. 새로 요청해 주세요.", "data": null });
     for id in [format!("{STREAM}:5"), format!("{STREAM}:0"), "nonsense".into(), "x:end ".repeat(2) + "x"] {
         let header = ("Last-Event-ID", id.as_str());

@@ -13,12 +13,11 @@ fn joined(events: &[Event]) -> String {
 /// What the texts have to be, by the answer in `close`.
 fn rendering(answer: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut whole = text(&answer["recommend"]);
-    for (index, challenge) in answer["challenges"].as_array().unwrap().iter().enumerate() {
-        whole +=
-            &format!("\n\n{}. {}\n{}", index + 1, text(&challenge["title"]), text(&challenge["description"]));
-    }
-    whole
+    let challenges = answer["challenges"].as_array().unwrap().iter().enumerate();
+    let challenges = challenges.map(|(index, challenge)| {
+        format!("\n\n{}. {}\n{}", index + 1, text(&challenge["title"]), text(&challenge["description"]))
+    });
+    [text(&answer["recommend"])].into_iter().chain(challenges).collect()
 }
 
 async fn events(server: &Server, target: &str) -> Vec<Event> {

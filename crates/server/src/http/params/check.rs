@@ -134,3 +134,6 @@ fn short(text: String) -> Option<String> {
 fn identifier(text: String) -> Option<String> {
     (text.len() <= MAX_ID && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(text)
 }
+
+#[cfg(test)]
+mod tests;

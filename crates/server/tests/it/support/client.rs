@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// No answer of a test takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A request as bytes.
 pub(crate) fn get(target: &str, headers: &[(&str, &str)]) -> Vec<u8> {

@@ -6,7 +6,7 @@ pub(crate) mod server;
 
 use std::time::Duration;
 
-pub(crate) use client::{Connection, Response, get, post};
+pub(crate) use client::{Connection, get, post};
 pub(crate) use events::{Event, read};
 pub(crate) use server::{Server, Setup};
 
