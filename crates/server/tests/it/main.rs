@@ -7,6 +7,7 @@ mod ends;
 mod many;
 mod page;
 mod process;
+mod program;
 mod refusals;
 mod resuming;
 mod stream;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Runs `leafresh` in the repository's root, where the catalogue and the configuration are.
-fn leafresh(arguments: &[&str]) -> Command {
+pub(crate) fn leafresh(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leafresh"));
     command.args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
     for (name, _) in std::env::vars_os() {
