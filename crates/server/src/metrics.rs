@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use leafresh_engine::Health;
 use metrics::{
-    Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -56,6 +57,7 @@ pub(crate) struct Metrics {
     parked: Gauge,
     first_token: Histogram,
     answer: Histogram,
+    tokens: Counter,
 }
 
 impl Metrics {
@@ -75,17 +77,19 @@ impl Metrics {
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, describe);
-        let (running, queued, parked, first_token, answer) = metrics::with_local_recorder(&recorder, || {
-            (
-                gauge!("leafresh_requests_running"),
-                gauge!("leafresh_requests_queued"),
-                gauge!("leafresh_requests_parked"),
-                histogram!("leafresh_time_to_first_token_seconds"),
-                histogram!("leafresh_answer_seconds"),
-            )
-        });
+        let (running, queued, parked, first_token, answer, tokens) =
+            metrics::with_local_recorder(&recorder, || {
+                (
+                    gauge!("leafresh_requests_running"),
+                    gauge!("leafresh_requests_queued"),
+                    gauge!("leafresh_requests_parked"),
+                    histogram!("leafresh_time_to_first_token_seconds"),
+                    histogram!("leafresh_answer_seconds"),
+                    counter!("leafresh_answer_tokens_total"),
+                )
+            });
         // The series exist from the start, at 0, so that a rate over the first event is right.
-        let metrics = Self { recorder, handle, running, queued, parked, first_token, answer };
+        let metrics = Self { recorder, handle, running, queued, parked, first_token, answer, tokens };
         for outcome in [Outcome::Close, Outcome::Error, Outcome::Left] {
             for phase in [Phase::Waiting, Phase::Writing] {
                 metrics.count_ended(outcome, phase, 0);
@@ -98,9 +102,10 @@ impl Metrics {
         self.first_token.record(after);
     }
 
-    pub(crate) fn ended(&self, outcome: Outcome, phase: Phase, after: Duration) {
+    pub(crate) fn ended(&self, outcome: Outcome, phase: Phase, after: Duration, tokens: usize) {
         self.count_ended(outcome, phase, 1);
         self.answer.record(after);
+        self.tokens.increment(tokens as u64);
     }
 
     fn count_ended(&self, outcome: Outcome, phase: Phase, by: u64) {
@@ -145,6 +150,7 @@ fn describe() {
     describe_gauge!("leafresh_kv_cells", "KV cells there are");
     describe_histogram!("leafresh_time_to_first_token_seconds", "From admission to the first text");
     describe_histogram!("leafresh_answer_seconds", "From admission to the end, whatever it was");
+    describe_counter!("leafresh_answer_tokens_total", "Tokens of the text that readers got");
     describe_counter!("leafresh_requests_ended_total", "Admitted requests by outcome and phase");
     describe_counter!("leafresh_requests_refused_total", "Requests refused before any work, by status");
     describe_counter!("leafresh_engine_steps_total", "Batches decoded");

@@ -123,6 +123,7 @@ struct Account {
     app: AppState,
     started: Instant,
     first_text: Option<Duration>,
+    text: String,
     outcome: Outcome,
     span: tracing::Span,
     _running: Running,
@@ -134,6 +135,7 @@ impl Account {
             app: app.clone(),
             started: Instant::now(),
             first_text: None,
+            text: String::new(),
             outcome: Outcome::Left,
             span: tracing::Span::current(),
             _running: app.begin(),
@@ -142,12 +144,15 @@ impl Account {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Text(_) if self.first_text.is_none() => {
-                let after = self.started.elapsed();
-                self.app.metrics().first_token(after);
-                self.first_text = Some(after);
+            Event::Text(text) => {
+                self.text.push_str(text);
+                if self.first_text.is_none() {
+                    let after = self.started.elapsed();
+                    self.app.metrics().first_token(after);
+                    self.first_text = Some(after);
+                }
             }
-            Event::Text(_) | Event::Challenge { .. } => {}
+            Event::Challenge { .. } => {}
             Event::Close(_) => self.outcome = Outcome::Close,
             Event::Error(_) => self.outcome = Outcome::Error,
         }
@@ -158,13 +163,15 @@ impl Drop for Account {
     fn drop(&mut self) {
         let phase = if self.first_text.is_some() { Phase::Writing } else { Phase::Waiting };
         let total = self.started.elapsed();
-        self.app.metrics().ended(self.outcome, phase, total);
+        let tokens = self.app.recommender().map_or(0, |model| model.backend().count_tokens(&self.text));
+        self.app.metrics().ended(self.outcome, phase, total, tokens);
         tracing::info!(
             parent: &self.span,
             outcome = self.outcome.name(),
             phase = phase.name(),
             first_text_ms = self.first_text.map(|time| time.as_millis() as u64),
             total_ms = total.as_millis() as u64,
+            tokens,
             "answer ended"
         );
     }
