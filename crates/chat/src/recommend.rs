@@ -60,6 +60,16 @@ impl std::fmt::Debug for Recommender {
     }
 }
 
+/// Where the operator can change what the engine can't run.
+fn in_answer_form(error: leafresh_engine::Error) -> Error {
+    match error {
+        leafresh_engine::Error::Program(reason) => {
+            Error::Settings(format!("the catalogue's answer.toml: {reason}"))
+        }
+        other => other.into(),
+    }
+}
+
 /// What a request comes to, before the engine sees it.
 struct Job<'a> {
     prompt: Prompt,

@@ -57,6 +57,31 @@ impl LocalSettings {
         self.threads.unwrap_or(if cores > 2 { cores - 1 } else { cores }).max(1)
     }
 
+    /// # Errors
+    /// [`Error::Unfit`] with the key whose value can't work.
+    fn check(&self) -> Result<(), Error> {
+        let least = [
+            ("running", self.running, 1),
+            ("context", self.context, 1),
+            ("prefill_tokens", self.prefill_tokens, 1),
+            // Every request that writes needs a token in each step.
+            ("step_tokens", self.step_tokens, self.running),
+        ];
+        for (key, value, least) in least {
+            if value < least {
+                return Err(Error::Unfit(format!("engine.{key} is {value}; it must be at least {least}")));
+            }
+        }
+        if self.running > llama::MAX_ROWS {
+            let most = llama::MAX_ROWS;
+            return Err(Error::Unfit(format!(
+                "engine.running is {}; it can be at most {most}",
+                self.running
+            )));
+        }
+        Ok(())
+    }
+
     /// Rows of the KV cache: one for each running request, and as many again that keep prefixes.
     pub(crate) fn rows(&self) -> usize {
         (self.running * 2).min(llama::MAX_ROWS)
@@ -120,14 +145,16 @@ impl Local {
     /// # Errors
     /// [`Error::ModelFile`] when the file can't be used, [`Error::Native`] when llama.cpp refuses it.
     pub fn load(path: &Path, settings: &LocalSettings) -> Result<Self, Error> {
+        settings.check()?;
         Self::start(Box::new(llama::LlamaModel::load(path, settings)?), settings)
     }
 
     /// Starts the thread of a model that is loaded.
     ///
     /// # Errors
-    /// [`Error::Native`] when the system gives no thread.
+    /// [`Error::Unfit`] when a setting can't work, [`Error::Native`] when the system gives no thread.
     pub fn start(model: Box<dyn Model>, settings: &LocalSettings) -> Result<Self, Error> {
+        settings.check()?;
         let vocab = model.vocab();
         let language = Language {
             tokenizer: model.tokenizer(),

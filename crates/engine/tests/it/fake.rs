@@ -279,3 +279,18 @@ async fn a_malformed_grammar_is_named() {
     ];
     assert!(Program::new(touching).is_err());
 }
+
+#[test]
+fn settings_that_cannot_work_are_named() {
+    let default = LocalSettings::default;
+    for (settings, key) in [
+        (LocalSettings { running: 0, ..default() }, "engine.running"),
+        (LocalSettings { running: 1000, step_tokens: 2000, ..default() }, "engine.running"),
+        (LocalSettings { context: 0, ..default() }, "engine.context"),
+        (LocalSettings { step_tokens: 4, ..default() }, "engine.step_tokens"),
+        (LocalSettings { prefill_tokens: 0, ..default() }, "engine.prefill_tokens"),
+    ] {
+        let error = Local::start(Box::new(FakeModel::new(1)), &settings).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
