@@ -19,6 +19,13 @@ export LEAFRESH_TEST_MODELS ?= $(abspath $(MODELS))
 # cargo and what it installs, even where the shell's profile doesn't name the folder.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 
+# A build for this machine's own processor would hold llama.cpp's AMX kernels where the processor lists AMX; they crash on
+# virtual machines that list it but may not use it.
+ifneq ($(findstring target-cpu,$(RUSTFLAGS)),)
+export CFLAGS += -U__AMX_INT8__
+export CXXFLAGS += -U__AMX_INT8__
+endif
+
 say = @echo "==> $(1)"
 
 .PHONY: help setup setup-test build model default-model run test lint deny test-scripts test-rust fmt

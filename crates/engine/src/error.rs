@@ -23,6 +23,18 @@ pub enum Error {
     #[error("{}: {reason}", path.display())]
     ModelFile { path: PathBuf, reason: String },
 
+    /// The machine has no room for it; the text says how much is needed for what, and what to change.
+    #[error("{0}")]
+    NoRoom(String),
+
+    /// llama.cpp was compiled for instruction sets, named here, that this processor doesn't have.
+    #[error(
+        "this build uses {0}, which the processor doesn't have or the virtual machine hides from its guests; build on \
+         this machine with RUSTFLAGS=\"-C target-cpu=native\" make build, or let the virtual machine pass on the \
+         host's processor"
+    )]
+    Processor(String),
+
     /// llama.cpp refused a call.
     #[error("llama.cpp: {0}")]
     Native(String),

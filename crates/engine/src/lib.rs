@@ -11,6 +11,7 @@ pub mod fake;
 pub mod gguf;
 mod llama;
 mod local;
+pub mod memory;
 mod model;
 mod prefix_cache;
 mod program;
@@ -22,8 +23,8 @@ mod worker;
 
 pub use backend::{Backend, Delta, Generation, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
 pub use error::Error;
-pub use llama::{QUANTIZATIONS, quantize, system_info};
-pub use local::{Local, LocalSettings};
+pub use llama::{InstructionSets, QUANTIZATIONS, instruction_sets, quantize};
+pub use local::{KvType, Local, LocalSettings};
 pub use model::{Entry, Model, SeqId};
 pub use program::{Grammar, Program, Progress, Segment, Slot};
 pub use vocab::{Token, Tokenizer, Vocab};

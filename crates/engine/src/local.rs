@@ -12,7 +12,10 @@ use crate::constraint::Automata;
 use crate::model::Model;
 use crate::sequence::{self, Language};
 use crate::worker::Worker;
-use crate::{Backend, Delta, Error, Generation, Health, ModelInfo, Program, Prompt, Request, Segment, llama};
+use crate::{
+    Backend, Delta, Error, Generation, Health, ModelInfo, Program, Prompt, Request, Segment, gguf, llama,
+    memory,
+};
 
 /// How the local engine uses the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,8 +35,25 @@ pub struct LocalSettings {
     pub prefill_tokens: usize,
     /// Feed forced text as a run instead of token by token.
     pub jump_forward: bool,
-    /// Layers on the GPU. None: all that there is a GPU for.
+    /// Layers on the GPU, the output layer counted. None: as many as fit into its free memory.
     pub gpu_layers: Option<usize>,
+    /// How keys and values are stored.
+    pub kv_type: KvType,
+    /// Use the model file's pages where they are instead of copying them into memory of the process.
+    pub mmap: bool,
+    /// Keep the weights from being paged out.
+    pub mlock: bool,
+}
+
+/// A number type of the KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvType {
+    /// Two bytes a number.
+    F16,
+    /// Blocks of 32 numbers in 34 bytes.
+    #[serde(rename = "q8_0")]
+    Q8_0,
 }
 
 impl Default for LocalSettings {
@@ -47,6 +67,9 @@ impl Default for LocalSettings {
             prefill_tokens: 64,
             jump_forward: true,
             gpu_layers: None,
+            kv_type: KvType::F16,
+            mmap: true,
+            mlock: false,
         }
     }
 }
@@ -143,10 +166,12 @@ impl Local {
     /// Loads a GGUF file and starts its thread. Takes seconds: call it where blocking is allowed.
     ///
     /// # Errors
-    /// [`Error::ModelFile`] when the file can't be used, [`Error::Native`] when llama.cpp refuses it.
+    /// [`Error::ModelFile`] when the file can't be used, [`Error::NoRoom`] when it doesn't fit into what is free,
+    /// [`Error::Processor`] when llama.cpp was built for another processor, [`Error::Native`] when it refuses the file.
     pub fn load(path: &Path, settings: &LocalSettings) -> Result<Self, Error> {
         settings.check()?;
-        Self::start(Box::new(llama::LlamaModel::load(path, settings)?), settings)
+        let plan = memory::announce(&gguf::check(path)?, settings)?;
+        Self::start(Box::new(llama::LlamaModel::load(path, settings, plan.gpu_layers)?), settings)
     }
 
     /// Starts the thread of a model that is loaded.

@@ -238,6 +238,14 @@ impl Metadata {
     }
 }
 
+#[cfg(test)]
+impl<const N: usize> From<[(&str, Value); N]> for Metadata {
+    fn from(values: [(&str, Value); N]) -> Self {
+        let values = values.map(|(key, value)| (key.to_owned(), value));
+        Self { values: values.into(), repeated_token: None }
+    }
+}
+
 fn as_number(value: &Value) -> Option<u64> {
     match value {
         Value::Integer(number) => u64::try_from(*number).ok(),

@@ -8,7 +8,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::vocab::LlamaTokenizer;
 use super::{Weights, take_complaints};
-use crate::local::LocalSettings;
+use crate::local::{KvType, LocalSettings};
 use crate::model::{Entry, Model, SeqId};
 use crate::vocab::{Tokenizer, Vocab};
 use crate::{Error, ModelInfo, gguf};
@@ -26,12 +26,14 @@ pub(crate) struct LlamaModel {
 }
 
 impl LlamaModel {
+    /// Loads a file that [`gguf::check`] has found whole, with as many layers on the GPU as the memory plan says.
+    ///
     /// # Errors
-    /// [`Error::ModelFile`] when the file isn't a whole GGUF model, [`Error::Native`] when llama.cpp gives no context.
-    pub(crate) fn load(path: &Path, settings: &LocalSettings) -> Result<Self, Error> {
-        gguf::check(path)?;
+    /// [`Error::ModelFile`] when the file's checksum differs or llama.cpp can't read it, [`Error::Native`] when
+    /// llama.cpp gives no context.
+    pub(crate) fn load(path: &Path, settings: &LocalSettings, gpu_layers: usize) -> Result<Self, Error> {
         gguf::verify_checksum(path)?;
-        let weights = Arc::new(Weights::load(path, settings.gpu_layers)?);
+        let weights = Arc::new(Weights::load(path, settings, gpu_layers)?);
         let context = Context::new(&weights, settings)?;
         let tokenizer = Arc::new(LlamaTokenizer::new(weights.clone()));
         // SAFETY: plain look-ups in a model that is alive.
@@ -133,7 +135,14 @@ impl Context {
             params.n_outputs_max = settings.rows() as u32;
             params.n_threads = threads;
             params.n_threads_batch = threads;
+            // What makes values in fewer bits possible, and idle rows cheap.
             params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
+            let kv_type = match settings.kv_type {
+                KvType::F16 => sys::GGML_TYPE_F16,
+                KvType::Q8_0 => sys::GGML_TYPE_Q8_0,
+            };
+            params.type_k = kv_type;
+            params.type_v = kv_type;
             // Sliding-window layers keep the whole length, or prefixes could not be shared.
             params.swa_full = true;
             params.kv_unified = true;

@@ -5,20 +5,24 @@
 #![allow(unsafe_code)] // The one place for it.
 
 mod context;
+mod cpu;
+mod devices;
 mod quantize;
 mod vocab;
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
 pub(crate) use context::LlamaModel;
+pub use cpu::{InstructionSets, instruction_sets};
 pub use quantize::{QUANTIZATIONS, quantize};
 
 use crate::Error;
+use crate::local::LocalSettings;
 
 /// Rows that llama.cpp's KV cache can have (`LLAMA_MAX_SEQ`).
 pub(crate) const MAX_ROWS: usize = 256;
@@ -26,23 +30,19 @@ pub(crate) const MAX_ROWS: usize = 256;
 /// What llama.cpp complained of last: its calls return no reason.
 static COMPLAINTS: Mutex<String> = Mutex::new(String::new());
 
-/// The instruction sets llama.cpp was built for and uses here, as it names them.
-pub fn system_info() -> String {
-    start();
-    // SAFETY: returns a static string that ends in NUL.
-    unsafe { CStr::from_ptr(sys::llama_print_system_info()) }.to_string_lossy().into_owned()
-}
-
-/// Starts llama.cpp once, its log going to `tracing`.
-fn start() {
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| {
+/// Starts llama.cpp once, its log going to `tracing`; not on a processor that it can't run on.
+fn start() -> Result<(), Error> {
+    static STARTED: OnceLock<Result<(), Error>> = OnceLock::new();
+    let started = STARTED.get_or_init(|| {
+        instruction_sets()?;
         // SAFETY: called once, before any other call; the callback is a plain function and takes no user data.
         unsafe {
             sys::llama_log_set(Some(log), std::ptr::null_mut());
             sys::llama_backend_init();
         }
+        Ok(())
     });
+    started.clone()
 }
 
 unsafe extern "C" fn log(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
@@ -81,16 +81,26 @@ unsafe impl Send for Weights {}
 unsafe impl Sync for Weights {}
 
 impl Weights {
-    fn load(path: &Path, gpu_layers: Option<usize>) -> Result<Self, Error> {
-        start();
+    fn load(path: &Path, settings: &LocalSettings, gpu_layers: usize) -> Result<Self, Error> {
+        start()?;
         let unusable = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
         let name = CString::new(path.as_os_str().as_encoded_bytes())
             .map_err(|_| unusable("the path holds a NUL character".into()))?;
         take_complaints();
-        // SAFETY: the parameters are llama.cpp's defaults with one number changed, the path ends in NUL.
+        // SAFETY: the parameters are llama.cpp's defaults with numbers changed, the path ends in NUL.
         let model = unsafe {
             let mut params = sys::llama_model_default_params();
-            params.n_gpu_layers = gpu_layers.map_or(-1, |layers| layers as i32);
+            params.n_gpu_layers = gpu_layers as i32;
+            params.load_mode = match (settings.mmap, settings.mlock) {
+                // Maps the file unless a device can't compute from a mapping.
+                (true, false) => sys::LLAMA_LOAD_MODE_AUTO,
+                (true, true) => sys::LLAMA_LOAD_MODE_MMAP_MLOCK,
+                (false, true) => sys::LLAMA_LOAD_MODE_MLOCK,
+                (false, false) => sys::LLAMA_LOAD_MODE_NONE,
+            };
+            // AMX kernels run on weights in a buffer of their own type only. These buffers are offered together with
+            // those of the repacked weights, so a build that holds AMX goes without both.
+            params.use_extra_bufts = !cpu::built_with_amx();
             sys::llama_model_load_from_file(name.as_ptr(), params)
         };
         NonNull::new(model)

@@ -31,7 +31,7 @@ pub fn quantize(from: &Path, to: &Path, kind: &str, threads: usize) -> Result<()
         return Err(Error::Native(format!("there is no type {kind}; known are {known}")));
     };
     gguf::check(from)?;
-    start();
+    start()?;
     let name = |path: &Path| {
         CString::new(path.as_os_str().as_encoded_bytes())
             .map_err(|_| Error::Native(format!("{}: the path holds a NUL character", path.display())))

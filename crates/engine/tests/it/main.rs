@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod fake;
+mod memory;
 mod real;
 mod support;
