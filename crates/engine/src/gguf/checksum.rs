@@ -49,8 +49,23 @@ pub fn verify_checksum(path: &Path) -> Result<Option<Verified>, Error> {
     )))
 }
 
-/// `<file>.sha256`, beside it.
-fn note_path(path: &Path) -> PathBuf {
+/// Notes a file's SHA-256 beside it, as `sha256sum` writes it and [`verify_checksum`] reads it. Reads all of the file.
+///
+/// # Errors
+/// [`Error::ModelFile`] when the file can't be read or the note can't be written.
+pub fn note_checksum(path: &Path) -> Result<Verified, Error> {
+    let fail = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
+    let (file, _) = open(path).map_err(fail)?;
+    let found = digest(file).map_err(|error| fail(format!("can't be read: {error}")))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let note = note_path(path);
+    std::fs::write(&note, format!("{}  {name}\n", found.sha256))
+        .map_err(|error| fail(format!("its checksum {} can't be written: {error}", note.display())))?;
+    Ok(found)
+}
+
+/// Where a file's checksum is noted: `<file>.sha256`, beside it.
+pub fn note_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".sha256");
     path.with_file_name(name)
@@ -141,6 +156,15 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert!(verify_checksum(&path).unwrap_err().to_string().contains("no such file"));
+    }
+
+    #[test]
+    fn a_noted_checksum_fits_until_the_file_changes() {
+        let (_dir, path) = file(b"abc");
+        let noted = note_checksum(&path).unwrap();
+        assert_eq!(verify_checksum(&path).unwrap(), Some(noted));
+        fs::write(&path, b"abd").unwrap();
+        assert!(verify_checksum(&path).is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use llama_cpp_sys_2 as sys;
 
 pub(crate) use context::LlamaModel;
 pub use cpu::{InstructionSets, instruction_sets};
-pub use quantize::{QUANTIZATIONS, quantize};
+pub use quantize::{QUANTIZATIONS, quantize, quantized_bytes};
 
 use crate::Error;
 use crate::local::LocalSettings;

@@ -75,10 +75,8 @@ fn the_plan_agrees_with_what_llama_cpp_allocates() {
             let plan = memory::plan(&header, settings, &Available::here().unwrap()).unwrap();
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             let host = &plan.host;
-            let (mapped, copied) = match settings.mmap {
-                true => (mib(host.weights), mib(host.copied_weights)),
-                false => (0.0, mib(host.weights)),
-            };
+            let mapped = if settings.mmap { mib(host.weights) } else { 0.0 };
+            let copied = mib(host.copied_weights);
             let copies = buffers(&log, "CPU_REPACK model") + buffers(&log, "CPU model");
             // What we say, what llama.cpp says, and by how much they may differ. It rounds to hundredths of a MiB.
             let figures = [

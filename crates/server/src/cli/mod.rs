@@ -1,6 +1,7 @@
 //! The command line. Each command has its own file.
 
 mod ask;
+mod models;
 mod serve;
 
 use std::io::IsTerminal;
@@ -24,6 +25,8 @@ Examples:
       Listen on every network interface, with another model.
   leafresh ask --location city --work-type office --category ZERO_WASTE
       One recommendation in the terminal, without a server.
+  leafresh models inspect models/my-model.gguf
+      What is in a model file, and whether it fits into this machine.
 
 Settings come from config/leafresh.toml, which explains every one of them; variables LEAFRESH_SECTION__KEY of .env \
 and of the environment override the file, flags override both.";
@@ -42,6 +45,9 @@ enum Command {
     Serve(serve::Options),
     /// Print one recommendation, written by the model in this process
     Ask(ask::Options),
+    /// Look into model files, and make smaller ones
+    #[command(subcommand)]
+    Models(models::Command),
 }
 
 /// Options that every command has.
@@ -63,6 +69,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(options) => serve::run(options),
         Command::Ask(options) => ask::run(&options),
+        Command::Models(command) => models::run(&command),
     };
     match result {
         Ok(code) => code,
