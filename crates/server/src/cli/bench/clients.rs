@@ -35,8 +35,10 @@ pub(super) struct Record {
     /// When it should have been sent. In a closed loop that is when it was.
     pub(super) due: f64,
     pub(super) sent: f64,
-    /// When each non-empty text came.
-    pub(super) texts: Vec<f64>,
+    /// When bytes with text in them came. Several texts that came together count once.
+    pub(super) arrivals: Vec<f64>,
+    /// Events with text in them.
+    pub(super) texts: usize,
     pub(super) end: f64,
     pub(super) text: String,
     pub(super) outcome: Outcome,
@@ -98,7 +100,8 @@ impl Asker {
         let mut record = Record {
             due: due.unwrap_or(sent),
             sent,
-            texts: Vec::new(),
+            arrivals: Vec::new(),
+            texts: 0,
             end: sent,
             text: String::new(),
             outcome: Outcome::Valid,
@@ -136,7 +139,10 @@ impl Asker {
                 let before = record.text.len();
                 let ended = reader.event(&event, &mut record.text)?;
                 if record.text.len() > before {
-                    record.texts.push(now);
+                    record.texts += 1;
+                    if record.arrivals.last() != Some(&now) {
+                        record.arrivals.push(now);
+                    }
                 }
                 if ended {
                     return Ok(reader.verdict(&record.text));

@@ -89,12 +89,16 @@ fn table(report: &Report) -> String {
         let _ = write!(html, "<th>{}</th>", escape(head));
     }
     html += "<th></th></tr>\n";
+    let mut before = "";
     for Row { name, cells, definition } in &table.rows {
         let _ = write!(html, "<tr><td>{}</td>", escape(name));
         for cell in cells {
             let _ = write!(html, "<td>{cell}</td>");
         }
-        let _ = writeln!(html, "<td>{}</td></tr>", escape(definition));
+        // The quantiles of a series have one definition.
+        let shown = if definition == before { "" } else { definition };
+        let _ = writeln!(html, "<td>{}</td></tr>", escape(shown));
+        before = definition;
     }
     html + "</table>\n"
 }
@@ -214,7 +218,7 @@ fn timeline(level: &Level) -> String {
     let mut drawn = String::new();
     for (index, record) in shown.iter().enumerate() {
         let y = TOP + row * index as f64;
-        let first = record.texts.first().copied().unwrap_or(record.end);
+        let first = record.arrivals.first().copied().unwrap_or(record.end);
         let colour = match record.outcome {
             Outcome::Valid => "#059669",
             Outcome::Invalid(_) => "#d97706",

@@ -138,6 +138,10 @@ async fn drive(bench: &Arc<Bench>, loads: Vec<Load>, warmup: usize) -> anyhow::R
         if run.interrupted.is_some() {
             bail!("stopped during the warm-up: nothing was measured");
         }
+        let failed = figures::reasons(run.records.iter().map(|record| &record.outcome), true);
+        if let Some((reason, count)) = failed.first().filter(|(_, count)| *count == warmup) {
+            bail!("{}: all {count} requests of the warm-up failed: {reason}", bench.asker.url());
+        }
     }
     let mut runs = Vec::new();
     for load in loads {

@@ -135,7 +135,7 @@ fn print(run: &Run, spent: Spent, count: impl Fn(&str) -> usize) -> anyhow::Resu
         bail!("{} requests failed: {}", failed.1, failed.0);
     }
     let tokens: usize = run.records.iter().map(|record| count(&record.text)).sum();
-    let texts: usize = run.records.iter().map(|record| record.texts.len()).sum();
+    let texts: usize = run.records.iter().map(|record| record.texts).sum();
     let rest = spent.process.saturating_sub(spent.engine + spent.client);
     let micros = |count: usize| rest as f64 / TICKS_PER_SECOND * 1e6 / count.max(1) as f64;
     let seconds = |ticks: u64| ticks as f64 / TICKS_PER_SECOND;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use leafresh_engine::Sampling;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -133,7 +133,12 @@ impl Questions {
         let mut questions = Vec::new();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = || format!("{} line {}", path.display(), index + 1);
-            let question: Question = serde_json::from_str(line).with_context(place)?;
+            let question: Question = serde_json::from_str(line).map_err(|error| {
+                // Its own "line 1" would be taken for the file's.
+                let text = error.to_string();
+                let reason = text.split(" at line ").next().unwrap_or_default();
+                anyhow!("{}, column {}: {reason}", place(), error.column())
+            })?;
             let missing = match api {
                 Api::Leafresh if question.location.is_empty() => "`location`, `work_type` and `category`",
                 Api::Openai | Api::LlamaServer if question.prompt.is_empty() => "`prompt`",

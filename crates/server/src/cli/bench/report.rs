@@ -69,8 +69,12 @@ impl Table {
             format!("{line}  {definition}").trim_end().to_owned() + "\n"
         };
         let mut text = line("", &self.heads, "");
+        let mut before = "";
         for row in &self.rows {
-            text += &line(&row.name, &row.cells, &row.definition);
+            // The quantiles of a series have one definition.
+            let definition = if row.definition == before { "" } else { &row.definition };
+            text += &line(&row.name, &row.cells, definition);
+            before = &row.definition;
         }
         text
     }
@@ -190,7 +194,7 @@ fn request(record: &Record, length: usize) -> Value {
         "ttft_ms": record.ttft_ms().map(rounded),
         "tpot_ms": record.tpot_ms(length).map(rounded),
         "length": length,
-        "texts": record.texts.len(),
+        "texts": record.texts,
     });
     let (outcome, reason) = match &record.outcome {
         Outcome::Valid => ("valid", None),

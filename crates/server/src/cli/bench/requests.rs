@@ -64,9 +64,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut lines = String::new();
     for _ in 0..options.count {
-        let preview = |request: &BaseInfo| recommender.preview(request);
         let request = draw(recommender.catalog(), &mut rng);
-        let question = question(request, preview, &recommender, options.max_tokens)?;
+        let question = question(request, &recommender, options.max_tokens)?;
         lines += &serde_json::to_string(&question)?;
         lines.push('\n');
     }
@@ -88,11 +87,10 @@ fn draw(catalog: &Catalog, rng: &mut impl Rng) -> BaseInfo {
 /// What another server is asked instead of this request.
 fn question(
     request: BaseInfo,
-    preview: impl FnOnce(&BaseInfo) -> Result<Preview, leafresh_chat::Error>,
     recommender: &Recommender,
     max_tokens: Option<usize>,
 ) -> anyhow::Result<Question> {
-    let preview = preview(&request)?;
+    let preview = recommender.preview(&request)?;
     let backend = recommender.backend();
     let max_tokens = max_tokens.unwrap_or_else(|| cap(&preview, backend));
     Ok(Question {
