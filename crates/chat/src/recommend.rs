@@ -112,8 +112,8 @@ impl Recommender {
                 BaseInfo { location: unknown.clone(), work_type: unknown, category: code, session_id: None };
             let prompt = self.job(&request)?.prompt;
             let documents = self.catalog.fitting(&category.code, None, None);
-            self.backend
-                .check(&prompt, &self.catalog.form().program(self.grounding, category, &documents)?)?;
+            let program = self.catalog.form().program(self.grounding, category, &documents)?;
+            self.backend.check(&prompt, &program).map_err(in_answer_form)?;
         }
         Ok(())
     }

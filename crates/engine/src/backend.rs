@@ -142,6 +142,8 @@ pub struct Health {
     pub steps: u64,
     /// Logits that were NaN and counted as −∞.
     pub nan_logits: u64,
+    /// Times that a running request had to give its cells to others and wait again.
+    pub preemptions: u64,
 }
 
 /// What the model file says of itself.

@@ -114,6 +114,7 @@ pub(crate) struct Figures {
     pub(crate) kv_total: AtomicUsize,
     pub(crate) steps: AtomicU64,
     pub(crate) nan_logits: AtomicU64,
+    pub(crate) preemptions: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -228,6 +229,7 @@ impl Backend for Local {
             kv_total: figures.kv_total.load(Ordering::Relaxed),
             steps: figures.steps.load(Ordering::Relaxed),
             nan_logits: figures.nan_logits.load(Ordering::Relaxed),
+            preemptions: figures.preemptions.load(Ordering::Relaxed),
         }
     }
 
