@@ -294,3 +294,122 @@ impl Answer {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn catalog() -> crate::Catalog {
+        crate::Catalog::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap()
+    }
+
+    #[test]
+    fn pieces_are_put_in_for_their_names_and_quantifiers_stay() {
+        let pieces = BTreeMap::from([("a".into(), "[가-힣]".into()), ("b".into(), "{a}{2}".into())]);
+        for (pattern, expected) in [
+            ("{b}{3,5}x", Ok("[가-힣]{2}{3,5}x")),
+            ("{category}{a}", Ok("{category}[가-힣]")),
+            ("{c}", Err("no piece `c`")),
+            ("{a", Err("without its `}`")),
+        ] {
+            match (fill(pattern, &pieces, pieces.len()), expected) {
+                (Ok(filled), Ok(expected)) => assert_eq!(filled, expected),
+                (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+                (filled, expected) => panic!("{pattern}: {filled:?}, not {expected:?}"),
+            }
+        }
+        let circle = BTreeMap::from([("a".into(), "{b}".into()), ("b".into(), "{a}".into())]);
+        assert!(fill("{a}", &circle, circle.len()).unwrap_err().contains("contains itself"));
+    }
+
+    /// Deltas as an engine would send them, for slots cut into these pieces.
+    fn events(slots: &[Vec<String>]) -> Vec<Event> {
+        let catalog = catalog();
+        let category = catalog.categories()[0].clone();
+        let program = catalog.form().program(Grounding::None, &category, &[]).unwrap();
+        let mut writer = Writer::new(program, category, Grounding::None, Vec::new());
+        let mut events = VecDeque::new();
+        for (slot, pieces) in slots.iter().enumerate() {
+            for text in pieces.iter().cloned() {
+                writer.push(Delta::Text { slot, text }, &mut events);
+            }
+            writer.push(Delta::SlotDone { slot, text: pieces.concat() }, &mut events);
+        }
+        writer.push(Delta::Done(leafresh_engine::Usage::default()), &mut events);
+        events.into()
+    }
+
+    proptest! {
+        #[test]
+        fn texts_join_to_the_rendering_and_each_challenge_comes_before_the_next_number(
+            slots in proptest::collection::vec(proptest::collection::vec("[가-힣a-z ]{1,6}", 1..5), 7..=7),
+        ) {
+            let events = events(&slots);
+            let Some(Event::Close(answer)) = events.last() else { panic!("no end: {events:?}") };
+            let mut text = String::new();
+            let mut typed = Vec::new();
+            for event in &events {
+                match event {
+                    Event::Text(piece) => text.push_str(piece),
+                    Event::Challenge { number, challenge } => {
+                        prop_assert!(text.ends_with(&challenge.description), "directly after its last text");
+                        let next = format!("\n\n{}. ", number + 1);
+                        prop_assert!(!text.contains(&next), "before the next number");
+                        typed.push(challenge.clone());
+                    }
+                    Event::Close(_) | Event::Error(_) => {}
+                }
+            }
+            prop_assert_eq!(&text, &answer.render());
+            prop_assert_eq!(&typed, &answer.challenges);
+            prop_assert!(answer.sources.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_selected_answer_names_the_documents_it_chose() {
+        let catalog = catalog();
+        let category = catalog.categories()[1].clone();
+        let documents: Vec<&Document> =
+            catalog.fitting(&category.code, None, None).into_iter().take(5).collect();
+        let program = catalog.form().program(Grounding::Select, &category, &documents).unwrap();
+        let owned = documents.iter().map(|&document| document.clone()).collect();
+        let mut writer = Writer::new(program, category, Grounding::Select, owned);
+        let mut events = VecDeque::new();
+        let mut texts = vec!["추천합니다.".to_owned()];
+        for document in [4, 0, 2].map(|index| documents[index]) {
+            texts.extend([document.title.clone(), document.short.clone()]);
+        }
+        for (slot, text) in texts.into_iter().enumerate() {
+            writer.push(Delta::SlotDone { slot, text }, &mut events);
+        }
+        writer.push(Delta::Done(leafresh_engine::Usage::default()), &mut events);
+        let Some(Event::Close(answer)) = events.pop_back() else { panic!("no end") };
+        let ids: Vec<&str> = answer.sources.iter().map(|source| &*source.id).collect();
+        assert_eq!(ids, [0, 2, 4].map(|index| &*documents[index].id));
+    }
+
+    #[test]
+    fn the_schema_says_what_the_program_says() {
+        let catalog = catalog();
+        let category = &catalog.categories()[0];
+        let documents = catalog.fitting(&category.code, None, None);
+        let schema = catalog.form().schema(Grounding::Select, category, &documents[..4]);
+        assert_eq!(schema["properties"]["challenges"]["minItems"], 3);
+        let choices = schema["properties"]["challenges"]["items"]["anyOf"].as_array().unwrap();
+        assert_eq!(choices.len(), 4);
+        assert_eq!(choices[0]["properties"]["title"]["const"], *documents[0].title);
+        let pattern = schema["properties"]["recommend"]["pattern"].as_str().unwrap();
+        assert!(pattern.contains(&category.label) && !pattern.contains("{category}"), "{pattern}");
+    }
+
+    #[test]
+    fn a_label_in_a_pattern_stands_for_itself_and_its_spaces_stay_as_they_are() {
+        for (label, escaped) in
+            [("에너지 절약", "에너지 절약"), ("a.b (c+d)^|", r"a\.b \(c\+d\)\^\|"), ("-%/\"", "-%/\"")]
+        {
+            assert_eq!(escape(label), escaped);
+        }
+    }
+}

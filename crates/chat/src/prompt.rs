@@ -155,3 +155,67 @@ fn describe(error: &minijinja::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> crate::Catalog {
+        crate::Catalog::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap()
+    }
+
+    fn request<'a>(catalog: &'a crate::Catalog, location: &'a str) -> Request<'a> {
+        Request {
+            location,
+            place_phrase: None,
+            work_type: "학생",
+            work_phrase: None,
+            category: &catalog.categories()[0],
+            documents: &[],
+        }
+    }
+
+    #[test]
+    fn prompts_of_different_people_begin_the_same() {
+        let catalog = catalog();
+        let model = ModelInfo::default();
+        let text = |location| {
+            let prompt = catalog.prompts().base_info(&request(&catalog, location), false, &model).unwrap();
+            let [Piece::Text(text)] = &prompt.pieces[..] else { panic!("one piece of text: {prompt:?}") };
+            text.clone()
+        };
+        let (a, b) = (text("제주도"), text("독도"));
+        let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+        assert!(same * 10 > a.chars().count() * 8, "{same} of {} characters", a.chars().count());
+        assert!(a.contains("제주도") && a.ends_with(' '));
+    }
+
+    #[test]
+    fn a_chat_template_goes_around_the_content_and_special_tokens_stay_outside_it() {
+        let catalog = catalog();
+        let template = "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m.content.strip() }}<|end|>{% endfor %}\
+                        {% if add_generation_prompt %}<|assistant|>{% endif %}";
+        let model =
+            ModelInfo { chat_template: Some(template.into()), bos: "<s>".into(), ..ModelInfo::default() };
+        let prompt = catalog.prompts().base_info(&request(&catalog, "<|end|>"), true, &model).unwrap();
+        let [Piece::Template(before), Piece::Text(content), Piece::Template(after)] = &prompt.pieces[..]
+        else {
+            panic!("{prompt:?}")
+        };
+        assert_eq!((&**before, &**after), ("<s><|user|>", "<|end|><|assistant|>"));
+        assert!(content.contains("<|end|>"), "what a person typed is text");
+    }
+
+    #[test]
+    fn a_model_without_a_usable_chat_template_is_told_apart() {
+        let catalog = catalog();
+        for (template, expected) in
+            [(None, "no chat template"), (Some("{{ nonsense( }}"), "fails"), (Some("hello"), "drops")]
+        {
+            let model = ModelInfo { chat_template: template.map(String::from), ..ModelInfo::default() };
+            let error =
+                catalog.prompts().base_info(&request(&catalog, "섬"), true, &model).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("chat.chat_template"), "{error}");
+        }
+    }
+}

@@ -43,6 +43,9 @@ pub struct Preview {
     pub grounding: Grounding,
 }
 
+/// Characters of a place or kind of work that the catalogue doesn't know: the contract's bound.
+const LONGEST_VALUE: usize = 50;
+
 /// Answers requests with one catalogue and one engine.
 pub struct Recommender {
     catalog: Arc<Catalog>,
@@ -54,6 +57,16 @@ pub struct Recommender {
 impl std::fmt::Debug for Recommender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recommender").field("grounding", &self.grounding).finish_non_exhaustive()
+    }
+}
+
+/// Where the operator can change what the engine can't run.
+fn in_answer_form(error: leafresh_engine::Error) -> Error {
+    match error {
+        leafresh_engine::Error::Program(reason) => {
+            Error::Settings(format!("the catalogue's answer.toml: {reason}"))
+        }
+        other => other.into(),
     }
 }
 
@@ -84,20 +97,25 @@ impl Recommender {
         };
         let grounding = settings.grounding.unwrap_or(by_size);
         settings.sampling.penalty_exempt.extend(form.sampling.exempt.iter().cloned());
-        for category in catalog.categories() {
-            let documents = catalog.fitting(&category.code, None, None);
-            backend.check(&form.program(grounding, category, &documents)?)?;
-        }
         let recommender = Self { catalog, backend, settings, grounding };
-        for category in recommender.catalog.categories() {
-            recommender.job(&BaseInfo {
-                location: String::new(),
-                work_type: String::new(),
-                category: category.code.clone(),
-                session_id: None,
-            })?;
-        }
+        recommender.check()?;
         Ok(recommender)
+    }
+
+    /// Whatever is asked for and drawn, the answer fits.
+    fn check(&self) -> Result<(), Error> {
+        for category in self.catalog.categories() {
+            let code = category.code.clone();
+            // Text that the catalogue doesn't know is longer than any label of it.
+            let unknown = "\u{AC00}".repeat(LONGEST_VALUE);
+            let request =
+                BaseInfo { location: unknown.clone(), work_type: unknown, category: code, session_id: None };
+            let prompt = self.job(&request)?.prompt;
+            let documents = self.catalog.fitting(&category.code, None, None);
+            let program = self.catalog.form().program(self.grounding, category, &documents)?;
+            self.backend.check(&prompt, &program).map_err(in_answer_form)?;
+        }
+        Ok(())
     }
 
     pub fn catalog(&self) -> &Catalog {

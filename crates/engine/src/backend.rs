@@ -15,11 +15,12 @@ pub trait Backend: Send + Sync {
     /// [`Error::Overloaded`] when the queue is full, [`Error::Stopped`] when the engine is gone.
     fn generate(&self, request: Request) -> Result<Generation, Error>;
 
-    /// Checks that every slot of a program can end within its budget, and prepares its grammars.
+    /// Checks that a program can be written behind a prompt whatever the model says: every slot ends within its budget,
+    /// and all of it fits the context. Prepares its grammars.
     ///
     /// # Errors
-    /// [`Error::Program`] with the slot, its budget and the fewest tokens it needs.
-    fn check(&self, program: &Program) -> Result<(), Error>;
+    /// [`Error::Program`] with the slot, its budget and the fewest tokens it needs; [`Error::Unfit`] with the figures.
+    fn check(&self, prompt: &Prompt, program: &Program) -> Result<(), Error>;
 
     /// How many tokens the model makes of `text`.
     fn count_tokens(&self, text: &str) -> usize;
@@ -148,6 +149,8 @@ pub struct Health {
     pub steps: u64,
     /// Logits that were NaN and counted as −∞.
     pub nan_logits: u64,
+    /// Times that a running request had to give its cells to others and wait again.
+    pub preemptions: u64,
 }
 
 /// What the model file says of itself.

@@ -18,6 +18,7 @@ mod sampler;
 mod scheduler;
 mod sequence;
 mod vocab;
+mod worker;
 
 pub use backend::{Backend, Delta, Generation, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
 pub use error::Error;

@@ -1,6 +1,5 @@
 //! The model on its own thread, behind a bounded queue.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc as blocking};
@@ -10,12 +9,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::constraint::Automata;
-use crate::model::{Entry, Model, SeqId};
-use crate::prefix_cache::{PrefixCache, common_prefix};
-use crate::sampler::Scratch;
-use crate::scheduler::{Id, Limits, Run, Scheduler};
-use crate::sequence::{self, Language, Sequence, Status};
-use crate::{Backend, Delta, Error, Generation, Health, ModelInfo, Program, Request, Segment, llama};
+use crate::model::Model;
+use crate::sequence::{self, Language};
+use crate::worker::Worker;
+use crate::{Backend, Delta, Error, Generation, Health, ModelInfo, Program, Prompt, Request, Segment, llama};
 
 /// How the local engine uses the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +57,31 @@ impl LocalSettings {
         self.threads.unwrap_or(if cores > 2 { cores - 1 } else { cores }).max(1)
     }
 
+    /// # Errors
+    /// [`Error::Unfit`] with the key whose value can't work.
+    fn check(&self) -> Result<(), Error> {
+        let least = [
+            ("running", self.running, 1),
+            ("context", self.context, 1),
+            ("prefill_tokens", self.prefill_tokens, 1),
+            // Every request that writes needs a token in each step.
+            ("step_tokens", self.step_tokens, self.running),
+        ];
+        for (key, value, least) in least {
+            if value < least {
+                return Err(Error::Unfit(format!("engine.{key} is {value}; it must be at least {least}")));
+            }
+        }
+        if self.running > llama::MAX_ROWS {
+            let most = llama::MAX_ROWS;
+            return Err(Error::Unfit(format!(
+                "engine.running is {}; it can be at most {most}",
+                self.running
+            )));
+        }
+        Ok(())
+    }
+
     /// Rows of the KV cache: one for each running request, and as many again that keep prefixes.
     pub(crate) fn rows(&self) -> usize {
         (self.running * 2).min(llama::MAX_ROWS)
@@ -76,21 +98,23 @@ pub struct Local {
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     info: ModelInfo,
-    language: Language,
+    pub(crate) language: Language,
     /// Requests that were accepted and haven't ended: what bounds the channel.
     admitted: AtomicUsize,
-    figures: Figures,
+    pub(crate) figures: Figures,
 }
 
+/// What the thread counts and others read.
 #[derive(Default)]
-struct Figures {
-    running: AtomicUsize,
-    kv_used: AtomicUsize,
-    kv_total: AtomicUsize,
-    steps: AtomicU64,
-    nan_logits: AtomicU64,
+pub(crate) struct Figures {
+    pub(crate) running: AtomicUsize,
+    pub(crate) kv_used: AtomicUsize,
+    pub(crate) kv_total: AtomicUsize,
+    pub(crate) steps: AtomicU64,
+    pub(crate) nan_logits: AtomicU64,
+    pub(crate) preemptions: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -100,15 +124,15 @@ impl std::fmt::Debug for Shared {
 }
 
 #[derive(Debug)]
-struct Command {
-    request: Request,
-    deltas: mpsc::Sender<Delta>,
-    place: Place,
+pub(crate) struct Command {
+    pub(crate) request: Request,
+    pub(crate) deltas: mpsc::Sender<Delta>,
+    pub(crate) place: Place,
 }
 
 /// A request's place among the admitted: given back wherever the request ends.
 #[derive(Debug)]
-struct Place(Arc<Shared>);
+pub(crate) struct Place(Arc<Shared>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -122,14 +146,16 @@ impl Local {
     /// # Errors
     /// [`Error::ModelFile`] when the file can't be used, [`Error::Native`] when llama.cpp refuses it.
     pub fn load(path: &Path, settings: &LocalSettings) -> Result<Self, Error> {
+        settings.check()?;
         Self::start(Box::new(llama::LlamaModel::load(path, settings)?), settings)
     }
 
     /// Starts the thread of a model that is loaded.
     ///
     /// # Errors
-    /// [`Error::Native`] when the system gives no thread.
+    /// [`Error::Unfit`] when a setting can't work, [`Error::Native`] when the system gives no thread.
     pub fn start(model: Box<dyn Model>, settings: &LocalSettings) -> Result<Self, Error> {
+        settings.check()?;
         let vocab = model.vocab();
         let language = Language {
             tokenizer: model.tokenizer(),
@@ -138,34 +164,17 @@ impl Local {
             jump_forward: settings.jump_forward,
         };
         let shared = Arc::new(Shared {
-            info: model.info().clone(),
+            info: ModelInfo { context: settings.context, ..model.info().clone() },
             language,
             admitted: AtomicUsize::new(0),
             figures: Figures::default(),
         });
         shared.figures.kv_total.store(settings.context, Ordering::Relaxed);
         let (sender, commands) = blocking::channel();
-        let mut engine = Engine {
-            model,
-            commands,
-            shared: shared.clone(),
-            scheduler: Scheduler::new(Limits {
-                running: settings.running,
-                step_tokens: settings.step_tokens,
-                prefill_tokens: settings.prefill_tokens,
-            }),
-            cache: PrefixCache::new(settings.rows(), settings.context),
-            requests: BTreeMap::new(),
-            next_id: 0,
-            plan: Vec::new(),
-            held: Vec::new(),
-            batch: Vec::new(),
-            scratch: Scratch::default(),
-            deltas: Vec::new(),
-        };
+        let mut worker = Worker::new(model, commands, shared.clone(), settings);
         let thread = std::thread::Builder::new()
             .name("engine".into())
-            .spawn(move || engine.run())
+            .spawn(move || worker.run())
             .map_err(|error| Error::Native(format!("no thread for the engine: {error}")))?;
         Ok(Self {
             commands: Some(sender),
@@ -201,8 +210,9 @@ impl Backend for Local {
         Ok(Generation { deltas: receiver })
     }
 
-    fn check(&self, program: &Program) -> Result<(), Error> {
-        sequence::check(program, &self.shared.language)
+    fn check(&self, prompt: &Prompt, program: &Program) -> Result<(), Error> {
+        let most = sequence::check(prompt, program, &self.shared.language)?;
+        fits(most, self.shared.info.context)
     }
 
     fn count_tokens(&self, text: &str) -> usize {
@@ -219,12 +229,23 @@ impl Backend for Local {
             kv_total: figures.kv_total.load(Ordering::Relaxed),
             steps: figures.steps.load(Ordering::Relaxed),
             nan_logits: figures.nan_logits.load(Ordering::Relaxed),
+            preemptions: figures.preemptions.load(Ordering::Relaxed),
         }
     }
 
     fn model(&self) -> &ModelInfo {
         &self.shared.info
     }
+}
+
+pub(crate) fn fits(most: usize, context: usize) -> Result<(), Error> {
+    if most <= context {
+        return Ok(());
+    }
+    Err(Error::Unfit(format!(
+        "an answer may need {most} tokens with its prompt, but engine.context holds {context}; raise it, or lower \
+         max_tokens in the catalogue's answer.toml"
+    )))
 }
 
 /// A text for every token, an end for every slot, the detokenizer's last character, and the end.
@@ -234,277 +255,4 @@ fn most_deltas(program: &Program) -> usize {
         Segment::Slot(slot) => slot.max_tokens + 2,
     });
     tokens.sum::<usize>() + 2
-}
-
-/// Tokens that must be saved for a prompt to wait until a neighbour has decoded them.
-const WORTH_WAITING: usize = 16;
-
-/// What the thread owns.
-struct Engine {
-    model: Box<dyn Model>,
-    commands: blocking::Receiver<Command>,
-    shared: Arc<Shared>,
-    scheduler: Scheduler,
-    cache: PrefixCache,
-    requests: BTreeMap<Id, Active>,
-    next_id: Id,
-    // Kept between steps, so that a step allocates little.
-    plan: Vec<Run>,
-    held: Vec<Id>,
-    batch: Vec<Entry>,
-    scratch: Scratch,
-    deltas: Vec<Delta>,
-}
-
-struct Active {
-    sequence: Sequence,
-    deltas: mpsc::Sender<Delta>,
-    /// The most tokens it can come to hold: what admission reserves.
-    most: usize,
-    /// Its row in the KV cache while it runs.
-    row: Option<SeqId>,
-    _place: Place,
-}
-
-impl Engine {
-    fn run(&mut self) {
-        loop {
-            if self.requests.is_empty() {
-                self.publish();
-                match self.commands.recv() {
-                    Ok(command) => self.accept(command),
-                    Err(_) => return,
-                }
-            }
-            loop {
-                match self.commands.try_recv() {
-                    Ok(command) => self.accept(command),
-                    Err(blocking::TryRecvError::Empty) => break,
-                    Err(blocking::TryRecvError::Disconnected) => return,
-                }
-            }
-            self.forget_the_left();
-            self.admit();
-            self.publish();
-            self.step();
-        }
-    }
-
-    /// A new request: tokenised, checked, put in line.
-    fn accept(&mut self, command: Command) {
-        let Command { request, deltas, place } = command;
-        if deltas.is_closed() {
-            return;
-        }
-        self.deltas.clear();
-        match Sequence::new(request, &self.shared.language, &mut self.deltas) {
-            Ok((sequence, status)) => {
-                send(&deltas, &mut self.deltas);
-                if status == Status::Finished {
-                    return;
-                }
-                let most = sequence.most_tokens(&self.shared.language);
-                if most > self.cache.total_cells() {
-                    let text = format!(
-                        "the request may need {most} tokens, but engine.context holds {}",
-                        self.cache.total_cells()
-                    );
-                    let _ = deltas.try_send(Delta::Failed(Error::Unfit(text)));
-                    return;
-                }
-                let id = self.next_id;
-                self.next_id += 1;
-                self.requests.insert(id, Active { sequence, deltas, most, row: None, _place: place });
-                self.scheduler.enqueue(id);
-            }
-            Err(error) => {
-                let _ = deltas.try_send(Delta::Failed(error));
-            }
-        }
-    }
-
-    /// Requests whose reader has dropped the generation end here, before anything is computed for them.
-    fn forget_the_left(&mut self) {
-        let left: Vec<Id> =
-            self.requests.iter().filter(|(_, active)| active.deltas.is_closed()).map(|(&id, _)| id).collect();
-        for id in left {
-            self.end(id);
-        }
-    }
-
-    fn end(&mut self, id: Id) {
-        self.scheduler.remove(id);
-        if let Some(active) = self.requests.remove(&id)
-            && let Some(row) = active.row
-        {
-            self.cache.release(row);
-        }
-    }
-
-    /// Starts waiting requests while rows and cells allow: all that the running ones may still write is reserved, so
-    /// that the cache can't run full in the middle of an answer.
-    fn admit(&mut self) {
-        while let Some(id) = self.scheduler.next_waiting() {
-            let Some(active) = self.requests.get(&id) else {
-                self.scheduler.remove(id);
-                continue;
-            };
-            let growth: usize = self
-                .scheduler
-                .running()
-                .filter_map(|id| self.requests.get(&id))
-                .map(|active| active.most - active.sequence.cached)
-                .sum();
-            // What it may share from an idle row counts in full: the row is then held by this request.
-            if self.cache.running_cells() + growth + active.most > self.cache.total_cells() {
-                return;
-            }
-            let Some(claim) = self.cache.claim(active.sequence.tokens()) else {
-                return;
-            };
-            for &row in &claim.evicted {
-                self.model.truncate(row, 0);
-            }
-            if let Some((from, len)) = claim.shared {
-                if from == claim.row {
-                    self.model.truncate(from, len);
-                } else {
-                    self.model.share(from, claim.row, len);
-                }
-            }
-            if let Some(active) = self.requests.get_mut(&id) {
-                active.row = Some(claim.row);
-                active.sequence.found_cached(claim.shared.map_or(0, |(_, len)| len));
-            }
-            self.scheduler.admit();
-        }
-    }
-
-    /// Plan, decode, sample.
-    fn step(&mut self) {
-        self.share_what_neighbours_have();
-        let (requests, held) = (&self.requests, &self.held);
-        let pending = |id| match requests.get(&id) {
-            Some(active) if !held.contains(&id) => active.sequence.pending().len(),
-            _ => 0,
-        };
-        self.scheduler.plan(pending, &mut self.plan);
-        let plan = std::mem::take(&mut self.plan);
-        self.fill_batch(&plan);
-        if self.batch.is_empty() {
-            self.plan = plan;
-            return;
-        }
-        match self.cache.make_room(self.batch.len()) {
-            Some(evicted) => evicted.into_iter().for_each(|row| self.model.truncate(row, 0)),
-            None => return self.fail(&plan, &Error::Native("the KV cache is full".into())),
-        }
-        let decoded = self.model.decode(&self.batch);
-        self.shared.figures.steps.fetch_add(1, Ordering::Relaxed);
-        match decoded {
-            Ok(()) => self.read_out(&plan),
-            Err(error) => self.fail(&plan, &error),
-        }
-        self.plan = plan;
-    }
-
-    /// Takes over what other requests have meanwhile decoded of the same prompt, and holds back prompts whose beginning
-    /// an earlier one is about to decode, so that it is computed once however many come at the same time.
-    fn share_what_neighbours_have(&mut self) {
-        self.held.clear();
-        let prefilling: Vec<Id> = self.scheduler.prefilling().collect();
-        for (index, &id) in prefilling.iter().enumerate() {
-            let Some(active) = self.requests.get_mut(&id) else { continue };
-            let Some(row) = active.row else { continue };
-            if let Some((from, len)) = self.cache.improve(row, active.sequence.tokens()) {
-                self.model.truncate(row, 0);
-                self.model.share(from, row, len);
-                active.sequence.found_cached(len);
-            }
-            let (cached, tokens) = (self.requests[&id].sequence.cached, self.requests[&id].sequence.tokens());
-            let worth_waiting =
-                prefilling[..index].iter().filter(|earlier| !self.held.contains(earlier)).any(|earlier| {
-                    common_prefix(self.requests[earlier].sequence.tokens(), tokens) >= cached + WORTH_WAITING
-                });
-            if worth_waiting {
-                self.held.push(id);
-            }
-        }
-    }
-
-    fn fill_batch(&mut self, plan: &[Run]) {
-        self.batch.clear();
-        for run in plan {
-            let Some(active) = self.requests.get(&run.id) else {
-                continue;
-            };
-            let Some(sequence) = active.row else { continue };
-            let start = active.sequence.cached;
-            for (offset, &token) in active.sequence.pending()[..run.tokens].iter().enumerate() {
-                let logits = run.complete && offset + 1 == run.tokens;
-                self.batch.push(Entry { token, position: start + offset, sequence, logits });
-            }
-        }
-    }
-
-    /// Notes what the cache holds now, samples where a run is complete, and sends what was written.
-    fn read_out(&mut self, plan: &[Run]) {
-        let mut last = 0;
-        for run in plan {
-            let Some(active) = self.requests.get_mut(&run.id) else {
-                continue;
-            };
-            let Some(row) = active.row else { continue };
-            self.cache.extend(row, &active.sequence.pending()[..run.tokens]);
-            active.sequence.cached += run.tokens;
-            last += run.tokens;
-            if !run.complete {
-                continue;
-            }
-            self.deltas.clear();
-            let logits = self.model.logits(last - 1);
-            let status =
-                active.sequence.sample(logits, &self.shared.language, &mut self.scratch, &mut self.deltas);
-            self.shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
-            let finished = match status {
-                Ok(status) => status == Status::Finished,
-                Err(error) => {
-                    self.deltas.push(Delta::Failed(error));
-                    true
-                }
-            };
-            send(&active.deltas, &mut self.deltas);
-            if finished {
-                self.end(run.id);
-            }
-        }
-    }
-
-    /// The batch failed: its requests end, and their rows are emptied, since nobody knows what they hold.
-    fn fail(&mut self, plan: &[Run], error: &Error) {
-        tracing::error!(%error, requests = plan.len(), "a batch failed");
-        for run in plan {
-            if let Some(active) = self.requests.get(&run.id) {
-                let _ = active.deltas.try_send(Delta::Failed(error.clone()));
-                if let Some(row) = active.row {
-                    self.cache.truncate(row, 0);
-                    self.model.truncate(row, 0);
-                }
-            }
-            self.end(run.id);
-        }
-    }
-
-    fn publish(&self) {
-        let figures = &self.shared.figures;
-        figures.running.store(self.scheduler.running().count(), Ordering::Relaxed);
-        figures.kv_used.store(self.cache.running_cells(), Ordering::Relaxed);
-    }
-}
-
-/// The channel has room for all that a program can say, so this fails only when the reader is gone.
-fn send(sender: &mpsc::Sender<Delta>, deltas: &mut Vec<Delta>) {
-    for delta in deltas.drain(..) {
-        let _ = sender.try_send(delta);
-    }
 }

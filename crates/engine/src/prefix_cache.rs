@@ -110,18 +110,19 @@ impl PrefixCache {
         self.rows[to].cells = cells;
     }
 
-    /// Makes room for `count` tokens by giving up idle rows, least recently used first, and says which.
-    /// `None`: there isn't room even so.
-    pub(crate) fn make_room(&mut self, count: usize) -> Option<Vec<SeqId>> {
-        let mut evicted = Vec::new();
+    /// Makes room for `count` tokens by giving up idle rows, least recently used first, and calls `evict` for each.
+    /// `false`: there isn't room even so, and all idle rows are gone.
+    pub(crate) fn make_room(&mut self, count: usize, mut evict: impl FnMut(SeqId)) -> bool {
         while self.free.len() < count {
             let idle = (0..self.rows.len())
                 .filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
-            let row = idle.min_by_key(|&row| self.rows[row].used)?;
+            let Some(row) = idle.min_by_key(|&row| self.rows[row].used) else {
+                return false;
+            };
             self.truncate(row as SeqId, 0);
-            evicted.push(row as SeqId);
+            evict(row as SeqId);
         }
-        Some(evicted)
+        true
     }
 
     /// Notes tokens that were decoded into a running row. [`PrefixCache::make_room`] came before.
@@ -253,13 +254,13 @@ mod tests {
                             prop_assert_eq!(row.tokens.len(), longest, "the longest match is shared");
                             prop_assert_eq!(&row.tokens[..], &tokens[..longest]);
                             let rest = &tokens[longest..];
-                            if cache.make_room(rest.len()).is_some() {
+                            if cache.make_room(rest.len(), |_| ()) {
                                 cache.extend(claim.row, rest);
                             }
                         }
                     }
                     Op::Write(row, tokens) if cache.rows[row].running => {
-                        if cache.make_room(tokens.len()).is_some() { cache.extend(row as SeqId, &tokens); }
+                        if cache.make_room(tokens.len(), |_| ()) { cache.extend(row as SeqId, &tokens); }
                     }
                     Op::End(row) => cache.release(row as SeqId),
                     Op::Cut(row, len) if cache.rows[row].running => cache.truncate(row as SeqId, len),
@@ -268,7 +269,7 @@ mod tests {
                 check(&cache);
             }
             for row in 0..4 { cache.release(row); }
-            prop_assert!(cache.make_room(40).is_some(), "all of it can be had back");
+            prop_assert!(cache.make_room(40, |_| ()), "all of it can be had back");
             prop_assert_eq!(cache.free.len(), 40);
         }
     }
@@ -279,14 +280,16 @@ mod tests {
         for base in [10, 20, 30] {
             let tokens = [base, base + 1, base + 2, base + 3];
             let claim = cache.claim(&tokens).expect("a row");
-            cache.make_room(4).expect("room");
+            assert!(cache.make_room(4, |_| ()));
             cache.extend(claim.row, &tokens);
         }
         cache.release(0);
         cache.release(1);
-        assert_eq!(cache.make_room(2), Some(vec![0]));
-        assert_eq!(cache.make_room(8), Some(vec![1]));
-        assert_eq!(cache.make_room(9), None, "the running row keeps its cells");
+        let mut evicted = Vec::new();
+        assert!(cache.make_room(2, |row| evicted.push(row)));
+        assert!(cache.make_room(8, |row| evicted.push(row)));
+        assert!(!cache.make_room(9, |row| evicted.push(row)), "the running row keeps its cells");
+        assert_eq!(evicted, [0, 1]);
     }
 
     #[test]

@@ -175,10 +175,7 @@ impl Sequence {
         };
         let needed = constraint.distance();
         if needed > slot.max_tokens {
-            return Err(Error::Program(format!(
-                "slot {} may take {} tokens, but its grammar needs at least {needed}",
-                slot.name, slot.max_tokens
-            )));
+            return Err(too_small(slot, needed));
         }
         Ok(constraint)
     }
@@ -348,29 +345,38 @@ impl Sequence {
     }
 }
 
-/// Checks that every slot of a program can be written within its budget, whatever earlier slots hold, and compiles its
-/// expressions, so that no running batch waits for that.
+/// Checks that every slot of a program can be written within its budget, whatever earlier slots hold, compiles its
+/// expressions, so that no running batch waits for that, and gives the most tokens that prompt and program come to.
 ///
 /// # Errors
 /// [`Error::Program`] with the slot, its budget and the fewest tokens it needs.
-pub(crate) fn check(program: &Program, language: &Language) -> Result<(), Error> {
-    let mut lead = 0;
+pub(crate) fn check(prompt: &Prompt, program: &Program, language: &Language) -> Result<usize, Error> {
+    let (tokens, mut lead) = prompt_tokens(prompt, language);
+    let mut most = tokens.len();
     for segment in program.segments() {
         match segment {
-            Segment::Fixed(text) => lead = split_lead(text).1,
+            Segment::Fixed(text) => {
+                most += language.tokenizer.tokenize(text, false).len();
+                lead = split_lead(text).1;
+            }
             Segment::Slot(slot) => {
                 let needed = fewest_tokens(slot, lead, language)?;
                 if needed > slot.max_tokens {
-                    return Err(Error::Program(format!(
-                        "slot {} may take {} tokens, but its grammar needs {needed}",
-                        slot.name, slot.max_tokens
-                    )));
+                    return Err(too_small(slot, needed));
                 }
+                most += slot.max_tokens;
                 lead = 0;
             }
         }
     }
-    Ok(())
+    Ok(most)
+}
+
+fn too_small(slot: &Slot, needed: usize) -> Error {
+    Error::Program(format!(
+        "slot {} may take {} tokens, but its grammar needs at least {needed}; raise its max_tokens",
+        slot.name, slot.max_tokens
+    ))
 }
 
 /// The budget with which a slot always ends whole: for a list the longest choice, since any may be the last one left.

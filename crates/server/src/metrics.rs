@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use leafresh_engine::Health;
-use metrics::{
-    Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Seconds; from a warm cache on a GPU to a long queue on a small CPU.
@@ -51,41 +49,25 @@ impl Phase {
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    running: Gauge,
-    queued: Gauge,
-    parked: Gauge,
-    first_token: Histogram,
-    answer: Histogram,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let builder = PrometheusBuilder::new();
-        // Refused only when a list of buckets is empty; then the exporter's own stay.
-        let builder = builder
-            .set_buckets_for_metric(
-                Matcher::Full("leafresh_time_to_first_token_seconds".into()),
-                &FIRST_TOKEN_BUCKETS,
-            )
-            .and_then(|builder| {
-                builder
-                    .set_buckets_for_metric(Matcher::Full("leafresh_answer_seconds".into()), &ANSWER_BUCKETS)
-            })
+        let full = |name: &str| Matcher::Full(name.to_owned());
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(full("leafresh_time_to_first_token_seconds"), &FIRST_TOKEN_BUCKETS)
+            .and_then(|builder| builder.set_buckets_for_metric(full("leafresh_answer_seconds"), &ANSWER_BUCKETS))
+            // Refused only when a list of buckets is empty.
             .unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
-        let handle = recorder.handle();
-        metrics::with_local_recorder(&recorder, describe);
-        let (running, queued, parked, first_token, answer) = metrics::with_local_recorder(&recorder, || {
-            (
-                gauge!("leafresh_requests_running"),
-                gauge!("leafresh_requests_queued"),
-                gauge!("leafresh_requests_parked"),
-                histogram!("leafresh_time_to_first_token_seconds"),
-                histogram!("leafresh_answer_seconds"),
-            )
+        let metrics = Self { handle: recorder.handle(), recorder };
+        metrics.with(describe);
+        // These exist from the start, at 0, so that a rate over the first event is right.
+        metrics.with(|| {
+            let _ = histogram!("leafresh_time_to_first_token_seconds");
+            let _ = histogram!("leafresh_answer_seconds");
+            counter!("leafresh_answer_tokens_total").increment(0);
         });
-        // The series exist from the start, at 0, so that a rate over the first event is right.
-        let metrics = Self { recorder, handle, running, queued, parked, first_token, answer };
         for outcome in [Outcome::Close, Outcome::Error, Outcome::Left] {
             for phase in [Phase::Waiting, Phase::Writing] {
                 metrics.count_ended(outcome, phase, 0);
@@ -94,17 +76,21 @@ impl Metrics {
         metrics
     }
 
+    /// The first text came so long after admission.
     pub(crate) fn first_token(&self, after: Duration) {
-        self.first_token.record(after);
+        self.with(|| histogram!("leafresh_time_to_first_token_seconds").record(after));
     }
 
-    pub(crate) fn ended(&self, outcome: Outcome, phase: Phase, after: Duration) {
+    pub(crate) fn ended(&self, outcome: Outcome, phase: Phase, after: Duration, tokens: usize) {
         self.count_ended(outcome, phase, 1);
-        self.answer.record(after);
+        self.with(|| {
+            histogram!("leafresh_answer_seconds").record(after);
+            counter!("leafresh_answer_tokens_total").increment(tokens as u64);
+        });
     }
 
     fn count_ended(&self, outcome: Outcome, phase: Phase, by: u64) {
-        metrics::with_local_recorder(&self.recorder, || {
+        self.with(|| {
             counter!("leafresh_requests_ended_total", "outcome" => outcome.name(), "phase" => phase.name())
                 .increment(by);
         });
@@ -112,7 +98,7 @@ impl Metrics {
 
     /// A request that was answered with an error before any work.
     pub(crate) fn refused(&self, status: u16) {
-        metrics::with_local_recorder(&self.recorder, || {
+        self.with(|| {
             counter!("leafresh_requests_refused_total", "status" => status.to_string()).increment(1);
         });
     }
@@ -124,16 +110,22 @@ impl Metrics {
 
     /// Prometheus' text format.
     pub(crate) fn render(&self, engine: &Health) -> String {
-        self.running.set(engine.running as f64);
-        self.queued.set(engine.queued as f64);
-        self.parked.set(0.0);
-        metrics::with_local_recorder(&self.recorder, || {
+        self.with(|| {
+            gauge!("leafresh_requests_running").set(engine.running as f64);
+            gauge!("leafresh_requests_queued").set(engine.queued as f64);
+            // No generation waits for its reader to return yet.
+            gauge!("leafresh_requests_parked").set(0.0);
             gauge!("leafresh_kv_cells_used").set(engine.kv_used as f64);
             gauge!("leafresh_kv_cells").set(engine.kv_total as f64);
             counter!("leafresh_engine_steps_total").absolute(engine.steps);
             counter!("leafresh_engine_nan_logits_total").absolute(engine.nan_logits);
         });
         self.handle.render()
+    }
+
+    /// The macros write to this registry while `work` runs.
+    fn with(&self, work: impl FnOnce()) {
+        metrics::with_local_recorder(&self.recorder, work);
     }
 }
 
@@ -145,6 +137,7 @@ fn describe() {
     describe_gauge!("leafresh_kv_cells", "KV cells there are");
     describe_histogram!("leafresh_time_to_first_token_seconds", "From admission to the first text");
     describe_histogram!("leafresh_answer_seconds", "From admission to the end, whatever it was");
+    describe_counter!("leafresh_answer_tokens_total", "Tokens of the text that readers got");
     describe_counter!("leafresh_requests_ended_total", "Admitted requests by outcome and phase");
     describe_counter!("leafresh_requests_refused_total", "Requests refused before any work, by status");
     describe_counter!("leafresh_engine_steps_total", "Batches decoded");

@@ -38,13 +38,16 @@ const SMALL_DOCUMENTS: &str = r#"{"id":"v-1","category":"VEGAN","places":["city"
 {"id":"v-4","category":"VEGAN","places":["rural"],"work_types":["office"],"title":"텃밭 상추 따기","text":"텃밭에서 상추를 따서 드세요.","short":"상추를 따요.","source":"시험"}
 "#;
 
-/// A folder with the small catalogue and the shipped replies.
+/// A folder with the small catalogue and the shipped replies, answer form and prompts.
 fn small() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("documents")).unwrap();
     fs::write(dir.path().join("categories.toml"), SMALL_CATEGORIES).unwrap();
     fs::write(dir.path().join("documents/vegan.jsonl"), SMALL_DOCUMENTS).unwrap();
-    fs::copy(Path::new(SHIPPED).join("replies.toml"), dir.path().join("replies.toml")).unwrap();
+    fs::create_dir(dir.path().join("prompts")).unwrap();
+    for file in ["replies.toml", "answer.toml", "prompts/base-info.j2", "prompts/base-info.chat.j2"] {
+        fs::copy(Path::new(SHIPPED).join(file), dir.path().join(file)).unwrap();
+    }
     dir
 }
 

@@ -15,6 +15,10 @@ fn engine_with(model: FakeModel, settings: &LocalSettings) -> Local {
     Local::start(Box::new(model), settings).unwrap()
 }
 
+fn prompt() -> Prompt {
+    Prompt { pieces: vec![Piece::Text("질문".into())] }
+}
+
 /// Waits until the engine has let go of everything, and says how many steps it took meanwhile.
 async fn idle(engine: &Local) -> u64 {
     let before = engine.health().steps;
@@ -43,8 +47,8 @@ async fn every_seed_writes_a_valid_answer() {
 async fn case_13_a_budget_at_the_computed_minimum_still_ends_whole_and_below_it_is_refused() {
     let engine = engine(2);
     // Six syllables, "요" and "." are the shortest sentence; a title needs three.
-    engine.check(&free(8)).unwrap_or_else(|error| panic!("{error}"));
-    let error = engine.check(&free(6)).unwrap_err().to_string();
+    engine.check(&prompt(), &free(8)).unwrap_or_else(|error| panic!("{error}"));
+    let error = engine.check(&prompt(), &free(6)).unwrap_err().to_string();
     assert!(error.contains("opening") && error.contains('6') && error.contains('7'), "{error}");
     for seed in 0..200 {
         let program = free(8);
@@ -198,14 +202,24 @@ async fn requests_with_the_same_beginning_share_it() {
 }
 
 #[tokio::test]
-async fn more_requests_than_the_cache_holds_wait_and_all_finish() {
+async fn case_16_a_cache_that_runs_full_preempts_and_changes_nobody_s_text() {
+    // Answers come to about 60 tokens, their budgets to 150: nine start, and the cache holds five.
     let settings = LocalSettings { context: 300, ..LocalSettings::default() };
     let engine = engine_with(FakeModel::new(9), &settings);
     let program = free(30);
-    let crowd = join_all((0..12).map(|seed| finish(&engine, request("질문", program.clone(), seed)))).await;
-    for written in crowd {
-        assert_valid(&program, &written.unwrap().slots);
+    let prompt = |seed: u64| format!("{seed}번째 사람의 질문");
+    let crowd =
+        join_all((0..12).map(|seed| finish(&engine, request(&prompt(seed), program.clone(), seed)))).await;
+    let preemptions = engine.health().preemptions;
+    assert!((1..=12 * 3).contains(&preemptions), "{preemptions}");
+    for (seed, written) in crowd.into_iter().enumerate() {
+        let seed = seed as u64;
+        let alone = finish(&engine, request(&prompt(seed), program.clone(), seed)).await.unwrap();
+        assert_eq!(written.unwrap().slots, alone.slots);
     }
+    assert_eq!(engine.health().preemptions, preemptions, "alone nobody is preempted");
+    let long = Prompt { pieces: vec![Piece::Text("가".repeat(300))] };
+    assert!(engine.check(&long, &program).unwrap_err().to_string().contains("engine.context"));
     let error = finish(&engine, request(&"가".repeat(300), program, 1)).await.unwrap_err();
     assert!(error.to_string().contains("engine.context"), "{error}");
     idle(&engine).await;
@@ -262,14 +276,29 @@ async fn a_malformed_grammar_is_named() {
     let program =
         |pattern: &str| Program::new(vec![slot("only", Grammar::Regex(pattern.into()), 40, &[])]).unwrap();
     for pattern in ["(가", "[^\\x00-\\x{10FFFF}]", "(?:[가-힣]{1,400}나){200}"] {
-        let error = engine.check(&program(pattern)).unwrap_err().to_string();
+        let error = engine.check(&prompt(), &program(pattern)).unwrap_err().to_string();
         assert!(error.contains("regular expression"), "{error}");
     }
-    engine.check(&program(SENTENCE)).unwrap();
+    engine.check(&prompt(), &program(SENTENCE)).unwrap();
     assert!(Program::new(vec![fixed("글")]).is_err());
     let touching = vec![
         slot("a", Grammar::Choices(vec!["가".into()]), 4, &[]),
         slot("b", Grammar::Choices(vec![]), 4, &[]),
     ];
     assert!(Program::new(touching).is_err());
+}
+
+#[test]
+fn settings_that_cannot_work_are_named() {
+    let default = LocalSettings::default;
+    for (settings, key) in [
+        (LocalSettings { running: 0, ..default() }, "engine.running"),
+        (LocalSettings { running: 1000, step_tokens: 2000, ..default() }, "engine.running"),
+        (LocalSettings { context: 0, ..default() }, "engine.context"),
+        (LocalSettings { step_tokens: 4, ..default() }, "engine.step_tokens"),
+        (LocalSettings { prefill_tokens: 0, ..default() }, "engine.prefill_tokens"),
+    ] {
+        let error = Local::start(Box::new(FakeModel::new(1)), &settings).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
 }

@@ -37,7 +37,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     super::check_model(&config.model.file())?;
     let recommender = super::load_recommender(&config, catalog)?;
     if options.show_prompt {
-        println!("{}", serde_json::to_string_pretty(&recommender.preview(&request)?)?);
+        let preview = serde_json::to_string_pretty(&recommender.preview(&request)?)?;
+        writeln!(std::io::stdout(), "{preview}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,7 +1,7 @@
 //! `leafresh serve`.
 
 use std::future::Future;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -92,14 +92,20 @@ fn signals() -> anyhow::Result<impl Future<Output = ()>> {
 
 /// Prints every URL under which the server can be reached.
 fn announce(address: SocketAddr) {
-    println!("Leafresh answers at");
-    for host in hosts(address.ip()) {
-        println!("  http://{}/", SocketAddr::new(host, address.port()));
-    }
+    let mut lines = vec!["Leafresh answers at".to_owned()];
+    lines.extend(
+        hosts(address.ip())
+            .into_iter()
+            .map(|host| format!("  http://{}/", SocketAddr::new(host, address.port()))),
+    );
     if address.ip().is_loopback() {
-        println!("from this machine only; `--listen 0.0.0.0:{}` opens it to the network", address.port());
+        let port = address.port();
+        lines.push(format!("from this machine only; `--listen 0.0.0.0:{port}` opens it to the network"));
     }
-    println!("The model is loading; until it is ready, requests get 503. Ctrl-C stops the server.");
+    lines
+        .push("The model is loading; until it is ready, requests get 503. Ctrl-C stops the server.\n".into());
+    // A closed stdout is no reason not to serve.
+    let _ = std::io::stdout().write_all(lines.join("\n").as_bytes());
 }
 
 /// The addresses that `listening` stands for, this machine's own last.

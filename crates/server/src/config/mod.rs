@@ -39,6 +39,7 @@ pub struct Config {
 pub struct Server {
     pub listen: Listen,
     /// How long a client may take to send the request line and headers, and then the body.
+    #[serde(deserialize_with = "values::positive")]
     pub request_seconds: Seconds,
     /// How long running answers may go on after Ctrl-C or SIGTERM.
     pub drain_seconds: Seconds,

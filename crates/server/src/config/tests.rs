@@ -117,6 +117,11 @@ fn errors_name_the_place_what_was_found_and_what_was_expected() {
              0.0.0.0:8000",
         ),
         (
+            "[server]\nrequest_seconds = 0",
+            &[],
+            "server.request_seconds in test.toml: found 0, expected a number of seconds above 0",
+        ),
+        (
             "[stream]\nkeep_alive_seconds = -1",
             &[],
             "stream.keep_alive_seconds in test.toml: found -1, expected a number of seconds, 0 to 86400",

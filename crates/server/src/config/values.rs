@@ -82,6 +82,15 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
+/// For times without which nothing would work.
+pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Seconds, D::Error> {
+    let seconds = Seconds::deserialize(deserializer)?;
+    if seconds.0.is_zero() {
+        return Err(D::Error::invalid_value(Unexpected::Unsigned(0), &"a number of seconds above 0"));
+    }
+    Ok(seconds)
+}
+
 /// The origin of a page, as browsers write it: scheme, host and port, no path. Or `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(HeaderValue);

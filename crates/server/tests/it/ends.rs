@@ -177,7 +177,7 @@ async fn case_10_nothing_follows_the_end_not_even_a_keep_alive() {
 
 #[tokio::test]
 async fn a_server_that_drains_lets_answers_finish_and_refuses_new_ones() {
-    let mut server = Setup::slow(10).start().await;
+    let mut server = Setup::slow(50).start().await;
     let mut reader = Connection::open(server.address).await;
     reader.send(&get(VALID, &[SSE])).await;
     let head = reader.head().await;
@@ -223,7 +223,7 @@ async fn answers_that_are_still_running_at_the_drain_deadline_end_with_an_error(
     assert_eq!(error.data["message"], json!("서버를 종료하는 중입니다. 잠시 후 다시 시도해 주세요."));
     assert_eq!(client.response().await.status(), 503);
     (&mut server.ended).await.unwrap();
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]
@@ -237,6 +237,6 @@ async fn an_idle_server_stops_at_once_even_with_open_connections() {
     let asked = std::time::Instant::now();
     server.shut_down();
     (&mut server.ended).await.unwrap();
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert!(idle.is_closed().await);
 }

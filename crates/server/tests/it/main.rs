@@ -8,6 +8,7 @@ mod ends;
 mod many;
 mod page;
 mod process;
+mod program;
 mod refusals;
 mod resuming;
 mod stream;

@@ -78,6 +78,8 @@ async fn the_figures_count_what_happened() {
     ] {
         assert!(after.lines().any(|line| line == series), "{series} in\n{after}");
     }
+    assert!(!after.lines().any(|line| line == "leafresh_answer_tokens_total 0"), "{after}");
+    assert!(after.contains("\nleafresh_answer_tokens_total "), "{after}");
 }
 
 const PAGE: (&str, &str) = ("Origin", "https://page.example");

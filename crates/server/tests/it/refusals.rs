@@ -185,6 +185,12 @@ async fn unknown_paths_and_methods_get_404_and_405() {
             assert_eq!(response.json(), json!({ "status": 405, "message": message, "data": null }));
         }
     }
+    for (method, target) in
+        [("OPTIONS", "*"), ("GET", "http://other.example/nothing"), ("CONNECT", "a.example:80")]
+    {
+        let status = Connection::ask(server.address, &request(method, target, &[], b"")).await.status();
+        assert!(matches!(status, 404 | 405), "{method} {target}: {status}");
+    }
     let mut connection = Connection::open(server.address).await;
     connection.send(&request("HEAD", VALID, &[], b"")).await;
     let head = connection.head().await;
@@ -325,7 +331,7 @@ async fn a_full_server_says_so_at_once() {
     for request in [get(VALID, &[SSE]), post(BASE_INFO, &[], VALID_BODY)] {
         let asked = std::time::Instant::now();
         let response = Connection::ask(server.address, &request).await;
-        assert!(asked.elapsed() < Duration::from_millis(50), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
         assert_eq!((response.status(), response.head.header("retry-after")), (503, Some("3")));
         let message = "지금은 이용자가 많아 요청을 처리할 수 없습니다. 잠시 후 다시 시도해 주세요.";
         assert_eq!(response.json()["message"], json!(message));

@@ -1,0 +1,359 @@
+//! The model's thread: schedule, decode, sample, over and over.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc as blocking};
+
+use tokio::sync::mpsc;
+
+use crate::local::{Command, LocalSettings, Place, Shared, fits};
+use crate::model::{Entry, Model, SeqId};
+use crate::prefix_cache::{PrefixCache, common_prefix};
+use crate::sampler::Scratch;
+use crate::scheduler::{Id, Limits, Run, Scheduler};
+use crate::sequence::{Sequence, Status};
+use crate::{Delta, Error};
+
+/// Tokens that must be saved for a prompt to wait until a neighbour has decoded them.
+const WORTH_WAITING: usize = 16;
+
+/// Cells that must be free beyond a request's pending tokens for it to start.
+const ADMISSION_MARGIN: usize = 64;
+
+/// How often a request can lose its place to others.
+const MOST_PREEMPTIONS: u32 = 3;
+
+/// What the thread owns.
+pub(crate) struct Worker {
+    model: Box<dyn Model>,
+    commands: blocking::Receiver<Command>,
+    shared: Arc<Shared>,
+    scheduler: Scheduler,
+    cache: PrefixCache,
+    requests: BTreeMap<Id, Active>,
+    next_id: Id,
+    // Kept between steps, so that a step allocates little.
+    plan: Vec<Run>,
+    held: Vec<Id>,
+    batch: Vec<Entry>,
+    scratch: Scratch,
+    deltas: Vec<Delta>,
+}
+
+struct Active {
+    sequence: Sequence,
+    deltas: mpsc::Sender<Delta>,
+    /// The most tokens it can come to hold: what admission reserves.
+    most: usize,
+    /// Its row in the KV cache while it runs.
+    row: Option<SeqId>,
+    preempted: u32,
+    _place: Place,
+}
+
+impl Active {
+    /// It was preempted as often as anyone may be.
+    fn is_protected(&self) -> bool {
+        self.preempted >= MOST_PREEMPTIONS
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        model: Box<dyn Model>,
+        commands: blocking::Receiver<Command>,
+        shared: Arc<Shared>,
+        settings: &LocalSettings,
+    ) -> Self {
+        let limits = Limits {
+            running: settings.running,
+            step_tokens: settings.step_tokens,
+            prefill_tokens: settings.prefill_tokens,
+        };
+        Self {
+            model,
+            commands,
+            shared,
+            scheduler: Scheduler::new(limits),
+            cache: PrefixCache::new(settings.rows(), settings.context),
+            requests: BTreeMap::new(),
+            next_id: 0,
+            plan: Vec::new(),
+            held: Vec::new(),
+            batch: Vec::new(),
+            scratch: Scratch::default(),
+            deltas: Vec::new(),
+        }
+    }
+
+    /// Until nobody can send a request any more.
+    pub(crate) fn run(&mut self) {
+        loop {
+            if self.requests.is_empty() {
+                self.publish();
+                match self.commands.recv() {
+                    Ok(command) => self.accept(command),
+                    Err(_) => return,
+                }
+            }
+            loop {
+                match self.commands.try_recv() {
+                    Ok(command) => self.accept(command),
+                    Err(blocking::TryRecvError::Empty) => break,
+                    Err(blocking::TryRecvError::Disconnected) => return,
+                }
+            }
+            self.forget_the_left();
+            self.admit();
+            self.publish();
+            self.step();
+        }
+    }
+
+    /// A new request: tokenised, checked, put in line.
+    fn accept(&mut self, command: Command) {
+        let Command { request, deltas, place } = command;
+        if deltas.is_closed() {
+            return;
+        }
+        self.deltas.clear();
+        match Sequence::new(request, &self.shared.language, &mut self.deltas) {
+            Ok((sequence, status)) => {
+                send(&deltas, &mut self.deltas);
+                if status == Status::Finished {
+                    return;
+                }
+                let most = sequence.most_tokens(&self.shared.language);
+                if let Err(error) = fits(most, self.cache.total_cells()) {
+                    let _ = deltas.try_send(Delta::Failed(error));
+                    return;
+                }
+                let id = self.next_id;
+                self.next_id += 1;
+                self.requests
+                    .insert(id, Active { sequence, deltas, most, row: None, preempted: 0, _place: place });
+                self.scheduler.enqueue(id);
+            }
+            Err(error) => {
+                let _ = deltas.try_send(Delta::Failed(error));
+            }
+        }
+    }
+
+    /// Requests whose reader has dropped the generation end here, before anything is computed for them.
+    fn forget_the_left(&mut self) {
+        let left: Vec<Id> =
+            self.requests.iter().filter(|(_, active)| active.deltas.is_closed()).map(|(&id, _)| id).collect();
+        for id in left {
+            self.end(id);
+        }
+    }
+
+    fn end(&mut self, id: Id) {
+        self.scheduler.remove(id);
+        if let Some(active) = self.requests.remove(&id)
+            && let Some(row) = active.row
+        {
+            self.cache.release(row);
+        }
+    }
+
+    /// Starts waiting requests while rows and cells allow. Most answers end long before their budgets do, so only what
+    /// is pending, with a margin, must fit; when the cache runs full all the same, [`Worker::preempt`] makes room. A
+    /// request that was preempted as often as allowed gets all that it may come to hold, and keeps it.
+    fn admit(&mut self) {
+        while let Some(id) = self.scheduler.next_waiting() {
+            let Some(active) = self.requests.get(&id) else {
+                self.scheduler.remove(id);
+                continue;
+            };
+            let running = self.scheduler.running().filter_map(|id| self.requests.get(&id));
+            let reserved: usize = running
+                .filter(|active| active.is_protected())
+                .map(|active| active.most - active.sequence.cached)
+                .sum();
+            let wanted = if active.is_protected() {
+                active.most
+            } else {
+                active.most.min(active.sequence.tokens().len() + ADMISSION_MARGIN)
+            };
+            // What it may share from an idle row counts in full: the row is then held by this request.
+            if self.cache.running_cells() + reserved + wanted > self.cache.total_cells() {
+                return;
+            }
+            let Some(claim) = self.cache.claim(active.sequence.tokens()) else {
+                return;
+            };
+            for &row in &claim.evicted {
+                self.model.truncate(row, 0);
+            }
+            if let Some((from, len)) = claim.shared {
+                if from == claim.row {
+                    self.model.truncate(from, len);
+                } else {
+                    self.model.share(from, claim.row, len);
+                }
+            }
+            if let Some(active) = self.requests.get_mut(&id) {
+                active.row = Some(claim.row);
+                active.sequence.found_cached(claim.shared.map_or(0, |(_, len)| len));
+            }
+            self.scheduler.admit();
+        }
+    }
+
+    /// Takes the row of the latest request that may still be preempted, and lets it wait for its turn again. Its text
+    /// stays; when it comes back what the cache has lost is computed anew.
+    fn preempt(&mut self) -> bool {
+        // The only one that runs has room: `most` fits the cache.
+        if self.scheduler.running().count() < 2 {
+            return false;
+        }
+        let unprotected = |id: &Id| self.requests.get(id).is_some_and(|active| !active.is_protected());
+        let Some(latest) = self.scheduler.running().filter(unprotected).max() else {
+            return false;
+        };
+        self.scheduler.requeue(latest);
+        if let Some(active) = self.requests.get_mut(&latest) {
+            active.preempted += 1;
+            active.sequence.cached = 0;
+            if let Some(row) = active.row.take() {
+                self.cache.release(row);
+            }
+        }
+        self.shared.figures.preemptions.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Plan, decode, sample.
+    fn step(&mut self) {
+        self.share_what_neighbours_have();
+        let (requests, held) = (&self.requests, &self.held);
+        let pending = |id| match requests.get(&id) {
+            Some(active) if !held.contains(&id) => active.sequence.pending().len(),
+            _ => 0,
+        };
+        self.scheduler.plan(pending, &mut self.plan);
+        let plan = std::mem::take(&mut self.plan);
+        self.fill_batch(&plan);
+        if self.batch.is_empty() {
+            self.plan = plan;
+            return;
+        }
+        let Self { cache, model, batch, .. } = self;
+        if !cache.make_room(batch.len(), |row| model.truncate(row, 0)) {
+            if !self.preempt() {
+                self.fail(&plan, &Error::Native("the KV cache is full".into()));
+            }
+            self.plan = plan;
+            return; // And again, with what is left.
+        }
+        let decoded = self.model.decode(&self.batch);
+        self.shared.figures.steps.fetch_add(1, Ordering::Relaxed);
+        match decoded {
+            Ok(()) => self.read_out(&plan),
+            Err(error) => self.fail(&plan, &error),
+        }
+        self.plan = plan;
+    }
+
+    /// Takes over what other requests have meanwhile decoded of the same prompt, and holds back prompts whose beginning
+    /// an earlier one is about to decode, so that it is computed once however many come at the same time.
+    fn share_what_neighbours_have(&mut self) {
+        self.held.clear();
+        let prefilling: Vec<Id> = self.scheduler.prefilling().collect();
+        for (index, &id) in prefilling.iter().enumerate() {
+            let Some(active) = self.requests.get_mut(&id) else { continue };
+            let Some(row) = active.row else { continue };
+            if let Some((from, len)) = self.cache.improve(row, active.sequence.tokens()) {
+                self.model.truncate(row, 0);
+                self.model.share(from, row, len);
+                active.sequence.found_cached(len);
+            }
+            let (cached, tokens) = (self.requests[&id].sequence.cached, self.requests[&id].sequence.tokens());
+            let worth_waiting =
+                prefilling[..index].iter().filter(|earlier| !self.held.contains(earlier)).any(|earlier| {
+                    common_prefix(self.requests[earlier].sequence.tokens(), tokens) >= cached + WORTH_WAITING
+                });
+            if worth_waiting {
+                self.held.push(id);
+            }
+        }
+    }
+
+    fn fill_batch(&mut self, plan: &[Run]) {
+        self.batch.clear();
+        for run in plan {
+            let Some(active) = self.requests.get(&run.id) else {
+                continue;
+            };
+            let Some(sequence) = active.row else { continue };
+            let start = active.sequence.cached;
+            for (offset, &token) in active.sequence.pending()[..run.tokens].iter().enumerate() {
+                let logits = run.complete && offset + 1 == run.tokens;
+                self.batch.push(Entry { token, position: start + offset, sequence, logits });
+            }
+        }
+    }
+
+    /// Notes what the cache holds now, samples where a run is complete, and sends what was written.
+    fn read_out(&mut self, plan: &[Run]) {
+        let mut last = 0;
+        for run in plan {
+            let Some(active) = self.requests.get_mut(&run.id) else {
+                continue;
+            };
+            let Some(row) = active.row else { continue };
+            self.cache.extend(row, &active.sequence.pending()[..run.tokens]);
+            active.sequence.cached += run.tokens;
+            last += run.tokens;
+            if !run.complete {
+                continue;
+            }
+            self.deltas.clear();
+            let logits = self.model.logits(last - 1);
+            let status =
+                active.sequence.sample(logits, &self.shared.language, &mut self.scratch, &mut self.deltas);
+            self.shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
+            let finished = match status {
+                Ok(status) => status == Status::Finished,
+                Err(error) => {
+                    self.deltas.push(Delta::Failed(error));
+                    true
+                }
+            };
+            send(&active.deltas, &mut self.deltas);
+            if finished {
+                self.end(run.id);
+            }
+        }
+    }
+
+    /// The batch failed: its requests end, and their rows are emptied, since nobody knows what they hold.
+    fn fail(&mut self, plan: &[Run], error: &Error) {
+        tracing::error!(%error, requests = plan.len(), "a batch failed");
+        for run in plan {
+            if let Some(active) = self.requests.get(&run.id) {
+                let _ = active.deltas.try_send(Delta::Failed(error.clone()));
+                if let Some(row) = active.row {
+                    self.cache.truncate(row, 0);
+                    self.model.truncate(row, 0);
+                }
+            }
+            self.end(run.id);
+        }
+    }
+
+    fn publish(&self) {
+        let figures = &self.shared.figures;
+        figures.running.store(self.scheduler.running().count(), Ordering::Relaxed);
+        figures.kv_used.store(self.cache.running_cells(), Ordering::Relaxed);
+    }
+}
+
+/// The channel has room for all that a program can say, so this fails only when the reader is gone.
+fn send(sender: &mpsc::Sender<Delta>, deltas: &mut Vec<Delta>) {
+    for delta in deltas.drain(..) {
+        let _ = sender.try_send(delta);
+    }
+}
