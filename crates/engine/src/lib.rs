@@ -23,7 +23,9 @@ mod worker;
 
 pub use backend::{Backend, Delta, Generation, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
 pub use error::Error;
-pub use llama::{InstructionSets, QUANTIZATIONS, instruction_sets, quantize, quantized_bytes};
+pub use llama::{
+    InstructionSets, QUANTIZATIONS, instruction_sets, load_tokenizer, quantize, quantized_bytes,
+};
 pub use local::{KvType, Local, LocalSettings};
 pub use model::{Entry, Model, SeqId};
 pub use program::{Grammar, Program, Progress, Segment, Slot};

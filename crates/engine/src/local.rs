@@ -25,6 +25,9 @@ pub struct LocalSettings {
     pub threads: Option<usize>,
     /// Tokens that the KV cache holds for all requests together.
     pub context: usize,
+    /// Tokens that are kept of requests that have ended, for others with the same beginning. Every one of them makes
+    /// each step a little slower.
+    pub cached_tokens: usize,
     /// Requests that write at the same time.
     pub running: usize,
     /// Requests that may wait; one more is refused.
@@ -61,6 +64,7 @@ impl Default for LocalSettings {
         Self {
             threads: None,
             context: 16_384,
+            cached_tokens: 2048,
             running: 16,
             queue: 64,
             step_tokens: 512,
@@ -137,6 +141,7 @@ pub(crate) struct Figures {
     pub(crate) kv_total: AtomicUsize,
     pub(crate) steps: AtomicU64,
     pub(crate) nan_logits: AtomicU64,
+    pub(crate) preemptions: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -253,6 +258,7 @@ impl Backend for Local {
             kv_total: figures.kv_total.load(Ordering::Relaxed),
             steps: figures.steps.load(Ordering::Relaxed),
             nan_logits: figures.nan_logits.load(Ordering::Relaxed),
+            preemptions: figures.preemptions.load(Ordering::Relaxed),
         }
     }
 

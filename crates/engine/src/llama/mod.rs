@@ -13,7 +13,7 @@ mod vocab;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
@@ -21,8 +21,10 @@ pub(crate) use context::LlamaModel;
 pub use cpu::{InstructionSets, instruction_sets};
 pub use quantize::{QUANTIZATIONS, quantize, quantized_bytes};
 
-use crate::Error;
 use crate::local::LocalSettings;
+use crate::vocab::Tokenizer;
+use crate::{Error, gguf};
+use vocab::LlamaTokenizer;
 
 /// Rows that llama.cpp's KV cache can have (`LLAMA_MAX_SEQ`).
 pub(crate) const MAX_ROWS: usize = 256;
@@ -72,6 +74,16 @@ fn take_complaints() -> String {
     if text.is_empty() { "no reason given".into() } else { text }
 }
 
+/// The tokenizer of a model file, without its weights: a fraction of a second, and no memory to speak of.
+///
+/// # Errors
+/// [`Error::ModelFile`] when the file isn't a whole GGUF model.
+pub fn load_tokenizer(path: &Path) -> Result<Arc<dyn Tokenizer>, Error> {
+    gguf::check(path)?;
+    let weights = Weights::open(path, |params| params.vocab_only = true)?;
+    Ok(Arc::new(LlamaTokenizer::new(Arc::new(weights))))
+}
+
 /// The weights: immutable once loaded, so that threads may share them.
 struct Weights(NonNull<sys::llama_model>);
 
@@ -82,14 +94,7 @@ unsafe impl Sync for Weights {}
 
 impl Weights {
     fn load(path: &Path, settings: &LocalSettings, gpu_layers: usize) -> Result<Self, Error> {
-        start()?;
-        let unusable = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
-        let name = CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(|_| unusable("the path holds a NUL character".into()))?;
-        take_complaints();
-        // SAFETY: the parameters are llama.cpp's defaults with numbers changed, the path ends in NUL.
-        let model = unsafe {
-            let mut params = sys::llama_model_default_params();
+        Self::open(path, |params| {
             params.n_gpu_layers = gpu_layers as i32;
             params.load_mode = match (settings.mmap, settings.mlock) {
                 // Maps the file unless a device can't compute from a mapping.
@@ -98,9 +103,22 @@ impl Weights {
                 (false, true) => sys::LLAMA_LOAD_MODE_MLOCK,
                 (false, false) => sys::LLAMA_LOAD_MODE_NONE,
             };
+        })
+    }
+
+    fn open(path: &Path, change: impl FnOnce(&mut sys::llama_model_params)) -> Result<Self, Error> {
+        start()?;
+        let unusable = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
+        let name = CString::new(path.as_os_str().as_encoded_bytes())
+            .map_err(|_| unusable("the path holds a NUL character".into()))?;
+        take_complaints();
+        // SAFETY: the parameters are llama.cpp's defaults with numbers changed, the path ends in NUL.
+        let model = unsafe {
+            let mut params = sys::llama_model_default_params();
             // AMX kernels run on weights in a buffer of their own type only. These buffers are offered together with
             // those of the repacked weights, so a build that holds AMX goes without both.
             params.use_extra_bufts = !cpu::built_with_amx();
+            change(&mut params);
             sys::llama_model_load_from_file(name.as_ptr(), params)
         };
         NonNull::new(model)

@@ -1,6 +1,7 @@
 //! The command line. Each command has its own file.
 
 mod ask;
+mod bench;
 mod models;
 mod serve;
 
@@ -25,6 +26,8 @@ Examples:
       Listen on every network interface, with another model.
   leafresh ask --location city --work-type office --category ZERO_WASTE
       One recommendation in the terminal, without a server.
+  leafresh bench --clients 1,8
+      How fast the server on this machine answers one client, and eight at once.
   leafresh models inspect models/my-model.gguf
       What is in a model file, and whether it fits into this machine.
 
@@ -45,10 +48,15 @@ enum Command {
     Serve(serve::Options),
     /// Print one recommendation, written by the model in this process
     Ask(ask::Options),
+    /// Measure this server or another one under load
+    Bench(Box<bench::Options>),
     /// Look into model files, and make smaller ones
     #[command(subcommand)]
     Models(models::Command),
 }
+
+/// What a shell reports for a process that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
 
 /// Options that every command has.
 #[derive(Debug, Args)]
@@ -69,6 +77,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(options) => serve::run(options),
         Command::Ask(options) => ask::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Models(command) => models::run(&command),
     };
     match result {
@@ -127,6 +136,11 @@ const ABOUT_MODELS: &str = "the model can't be used (`make model` fetches one, -
 
 /// Loads the model. Blocks for seconds.
 fn load_recommender(config: &Config, catalog: Arc<Catalog>) -> anyhow::Result<Recommender> {
-    let backend = Local::load(&config.model.file(), &config.engine).context(ABOUT_MODELS)?;
+    let loaded = Local::load(&config.model.file(), &config.engine);
+    // Another file helps against a file that can't be used, not against a machine that is too small.
+    let backend = match loaded {
+        Err(error @ leafresh_engine::Error::ModelFile { .. }) => Err(error).context(ABOUT_MODELS)?,
+        loaded => loaded?,
+    };
     Ok(Recommender::new(catalog, Arc::new(backend), config.chat.clone())?)
 }

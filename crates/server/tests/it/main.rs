@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
+mod bench;
 mod encodings;
 mod ends;
 mod many;
+mod models;
 mod page;
 mod process;
 mod program;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::process::leafresh;
+use crate::support::program::leafresh;
 use crate::support::{Connection, SSE, VALID, get, read};
 
 /// The model that `make run` takes.
-fn model() -> Option<String> {
+pub(crate) fn model() -> Option<String> {
     let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS") else {
         eprintln!("skipped: LEAFRESH_TEST_MODELS names no folder with models (`make test` sets it)");
         return None;

@@ -16,13 +16,15 @@ use crate::config::{Config, Flags, Sources};
 const HELP: &str = "\
 What is printed:
   the file    what it says of itself: kind of model, size, how its weights are stored
-  checksum    whether it is the file that FILE.sha256 beside it names (`sha256sum FILE > FILE.sha256` writes one)
-  memory      what it would take with the settings in use, part by part, against what is free now: the machine's
+  checksum    whether it is the file that FILE.sha256 beside it names
+              (`sha256sum FILE > FILE.sha256` writes one)
+  memory      what it would take with the settings in use, part by part, against what is free now:
               MemAvailable or the tightest control group above this process, and each GPU
   disk        what is free where models and temporary files are written
 
-The settings that count are those of [engine]: context (the KV cache grows with it), kv_type, running, step_tokens,
-gpu_layers, mmap. Ends with 1 when the checksum differs or the model doesn't fit.
+The settings that count are those of [engine]: context (the KV cache grows with it), kv_type,
+running, step_tokens, gpu_layers, mmap. Ends with 1 when the checksum differs or the model doesn't
+fit.
 
 Examples:
   leafresh models inspect models/my-model.gguf

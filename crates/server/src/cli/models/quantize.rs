@@ -24,8 +24,9 @@ Types, from small to large, with the bits that a weight takes:
   Q8_0                 8.5: half of F16, practically without loss
   F16 BF16             16
 
-Start from the largest file there is (F16, BF16, Q8_0): what an earlier quantisation lost doesn't come back. OUT appears
-only when it is whole; OUT.sha256 is written beside it, and the server checks it before loading.
+Start from the largest file there is (F16, BF16, Q8_0): what an earlier quantisation lost doesn't
+come back. OUT appears only when it is whole; OUT.sha256 is written beside it, and the server checks
+it before loading.
 
 Example:
   leafresh models quantize models/my-model-F16.gguf models/my-model-Q4_K_M.gguf Q4_K_M";
