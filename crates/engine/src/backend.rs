@@ -45,6 +45,13 @@ pub struct Prompt {
     pub pieces: Vec<Piece>,
 }
 
+impl Prompt {
+    /// All pieces joined, for engines that take one text.
+    pub fn text(&self) -> String {
+        self.pieces.iter().map(|(Piece::Template(text) | Piece::Text(text))| text.as_str()).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Piece {
@@ -142,6 +149,8 @@ pub struct Health {
     pub steps: u64,
     /// Logits that were NaN and counted as −∞.
     pub nan_logits: u64,
+    /// Times that a running request had to give its cells to others and wait again.
+    pub preemptions: u64,
 }
 
 /// What the model file says of itself.

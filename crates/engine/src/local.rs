@@ -22,6 +22,9 @@ pub struct LocalSettings {
     pub threads: Option<usize>,
     /// Tokens that the KV cache holds for all requests together.
     pub context: usize,
+    /// Tokens that are kept of requests that have ended, for others with the same beginning. Every one of them makes
+    /// each step a little slower.
+    pub cached_tokens: usize,
     /// Requests that write at the same time.
     pub running: usize,
     /// Requests that may wait; one more is refused.
@@ -41,6 +44,7 @@ impl Default for LocalSettings {
         Self {
             threads: None,
             context: 16_384,
+            cached_tokens: 2048,
             running: 16,
             queue: 64,
             step_tokens: 512,
@@ -55,6 +59,31 @@ impl LocalSettings {
     pub(crate) fn thread_count(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.threads.unwrap_or(if cores > 2 { cores - 1 } else { cores }).max(1)
+    }
+
+    /// # Errors
+    /// [`Error::Unfit`] with the key whose value can't work.
+    fn check(&self) -> Result<(), Error> {
+        let least = [
+            ("running", self.running, 1),
+            ("context", self.context, 1),
+            ("prefill_tokens", self.prefill_tokens, 1),
+            // Every request that writes needs a token in each step.
+            ("step_tokens", self.step_tokens, self.running),
+        ];
+        for (key, value, least) in least {
+            if value < least {
+                return Err(Error::Unfit(format!("engine.{key} is {value}; it must be at least {least}")));
+            }
+        }
+        if self.running > llama::MAX_ROWS {
+            let most = llama::MAX_ROWS;
+            return Err(Error::Unfit(format!(
+                "engine.running is {}; it can be at most {most}",
+                self.running
+            )));
+        }
+        Ok(())
     }
 
     /// Rows of the KV cache: one for each running request, and as many again that keep prefixes.
@@ -89,6 +118,7 @@ pub(crate) struct Figures {
     pub(crate) kv_total: AtomicUsize,
     pub(crate) steps: AtomicU64,
     pub(crate) nan_logits: AtomicU64,
+    pub(crate) preemptions: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -120,14 +150,16 @@ impl Local {
     /// # Errors
     /// [`Error::ModelFile`] when the file can't be used, [`Error::Native`] when llama.cpp refuses it.
     pub fn load(path: &Path, settings: &LocalSettings) -> Result<Self, Error> {
+        settings.check()?;
         Self::start(Box::new(llama::LlamaModel::load(path, settings)?), settings)
     }
 
     /// Starts the thread of a model that is loaded.
     ///
     /// # Errors
-    /// [`Error::Native`] when the system gives no thread.
+    /// [`Error::Unfit`] when a setting can't work, [`Error::Native`] when the system gives no thread.
     pub fn start(model: Box<dyn Model>, settings: &LocalSettings) -> Result<Self, Error> {
+        settings.check()?;
         let vocab = model.vocab();
         let language = Language {
             tokenizer: model.tokenizer(),
@@ -201,6 +233,7 @@ impl Backend for Local {
             kv_total: figures.kv_total.load(Ordering::Relaxed),
             steps: figures.steps.load(Ordering::Relaxed),
             nan_logits: figures.nan_logits.load(Ordering::Relaxed),
+            preemptions: figures.preemptions.load(Ordering::Relaxed),
         }
     }
 

@@ -110,18 +110,19 @@ impl PrefixCache {
         self.rows[to].cells = cells;
     }
 
-    /// Makes room for `count` tokens by giving up idle rows, least recently used first, and says which.
-    /// `None`: there isn't room even so.
-    pub(crate) fn make_room(&mut self, count: usize) -> Option<Vec<SeqId>> {
-        let mut evicted = Vec::new();
+    /// Makes room for `count` tokens by giving up idle rows, least recently used first, and calls `evict` for each.
+    /// `false`: there isn't room even so, and all idle rows are gone.
+    pub(crate) fn make_room(&mut self, count: usize, mut evict: impl FnMut(SeqId)) -> bool {
         while self.free.len() < count {
             let idle = (0..self.rows.len())
                 .filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
-            let row = idle.min_by_key(|&row| self.rows[row].used)?;
+            let Some(row) = idle.min_by_key(|&row| self.rows[row].used) else {
+                return false;
+            };
             self.truncate(row as SeqId, 0);
-            evicted.push(row as SeqId);
+            evict(row as SeqId);
         }
-        Some(evicted)
+        true
     }
 
     /// Notes tokens that were decoded into a running row. [`PrefixCache::make_room`] came before.
@@ -138,10 +139,20 @@ impl PrefixCache {
         }
     }
 
-    /// The sequence has ended: its row keeps the tokens for others.
-    pub(crate) fn release(&mut self, row: SeqId) {
+    /// The sequence has ended: its row keeps the tokens for others, as long as all idle rows together hold at most
+    /// `keep` cells. Those used longest ago go first; `evict` is called for each.
+    pub(crate) fn release(&mut self, row: SeqId, keep: usize, mut evict: impl FnMut(SeqId)) {
         self.rows[row as usize].running = false;
         self.touch(row as usize);
+        while self.total_cells() - self.free.len() - self.running_cells() > keep {
+            let idle = (0..self.rows.len())
+                .filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
+            let Some(oldest) = idle.min_by_key(|&row| self.rows[row].used) else {
+                return;
+            };
+            self.truncate(oldest as SeqId, 0);
+            evict(oldest as SeqId);
+        }
     }
 
     /// Forgets a row's tokens from `len` on.
@@ -226,7 +237,7 @@ mod tests {
     enum Op {
         Start(Vec<Token>),
         Write(usize, Vec<Token>),
-        End(usize),
+        End(usize, usize),
         Cut(usize, usize),
     }
 
@@ -235,7 +246,7 @@ mod tests {
         prop_oneof![
             tokens().prop_map(Op::Start),
             (0usize..4, tokens()).prop_map(|(row, tokens)| Op::Write(row, tokens)),
-            (0usize..4).prop_map(Op::End),
+            (0usize..4, 0usize..40).prop_map(|(row, keep)| Op::End(row, keep)),
             (0usize..4, 0usize..6).prop_map(|(row, len)| Op::Cut(row, len)),
         ]
     }
@@ -253,22 +264,26 @@ mod tests {
                             prop_assert_eq!(row.tokens.len(), longest, "the longest match is shared");
                             prop_assert_eq!(&row.tokens[..], &tokens[..longest]);
                             let rest = &tokens[longest..];
-                            if cache.make_room(rest.len()).is_some() {
+                            if cache.make_room(rest.len(), |_| ()) {
                                 cache.extend(claim.row, rest);
                             }
                         }
                     }
                     Op::Write(row, tokens) if cache.rows[row].running => {
-                        if cache.make_room(tokens.len()).is_some() { cache.extend(row as SeqId, &tokens); }
+                        if cache.make_room(tokens.len(), |_| ()) { cache.extend(row as SeqId, &tokens); }
                     }
-                    Op::End(row) => cache.release(row as SeqId),
+                    Op::End(row, keep) => {
+                        cache.release(row as SeqId, keep, |_| ());
+                        let idle = 40 - cache.free.len() - cache.running_cells();
+                        prop_assert!(idle <= keep, "{idle} idle cells");
+                    }
                     Op::Cut(row, len) if cache.rows[row].running => cache.truncate(row as SeqId, len),
                     Op::Write(..) | Op::Cut(..) => {}
                 }
                 check(&cache);
             }
-            for row in 0..4 { cache.release(row); }
-            prop_assert!(cache.make_room(40).is_some(), "all of it can be had back");
+            for row in 0..4 { cache.release(row, 40, |_| ()); }
+            prop_assert!(cache.make_room(40, |_| ()), "all of it can be had back");
             prop_assert_eq!(cache.free.len(), 40);
         }
     }
@@ -279,14 +294,16 @@ mod tests {
         for base in [10, 20, 30] {
             let tokens = [base, base + 1, base + 2, base + 3];
             let claim = cache.claim(&tokens).expect("a row");
-            cache.make_room(4).expect("room");
+            assert!(cache.make_room(4, |_| ()));
             cache.extend(claim.row, &tokens);
         }
-        cache.release(0);
-        cache.release(1);
-        assert_eq!(cache.make_room(2), Some(vec![0]));
-        assert_eq!(cache.make_room(8), Some(vec![1]));
-        assert_eq!(cache.make_room(9), None, "the running row keeps its cells");
+        cache.release(0, 12, |_| ());
+        cache.release(1, 12, |_| ());
+        let mut evicted = Vec::new();
+        assert!(cache.make_room(2, |row| evicted.push(row)));
+        assert!(cache.make_room(8, |row| evicted.push(row)));
+        assert!(!cache.make_room(9, |row| evicted.push(row)), "the running row keeps its cells");
+        assert_eq!(evicted, [0, 1]);
     }
 
     #[test]

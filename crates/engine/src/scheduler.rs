@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// A request, from its arrival to its end.
+/// A request, from its arrival to its end; a later one has a greater number.
 pub(crate) type Id = u64;
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +58,13 @@ impl Scheduler {
         if let Some(id) = self.waiting.pop_front() {
             self.running.push(Running { id, writing: false });
         }
+    }
+
+    /// A running request waits again, before all that came later.
+    pub(crate) fn requeue(&mut self, id: Id) {
+        self.running.retain(|running| running.id != id);
+        let place = self.waiting.partition_point(|&other| other < id);
+        self.waiting.insert(place, id);
     }
 
     pub(crate) fn remove(&mut self, id: Id) {
@@ -141,6 +148,7 @@ mod tests {
         fn every_sequence_is_served_within_the_limits(
             lengths in proptest::collection::vec((1usize..40, 1usize..6), 1..12),
             leaving in proptest::collection::vec(any::<bool>(), 12),
+            preempted in proptest::collection::vec(0usize..40, 0..6),
         ) {
             let mut scheduler = Scheduler::new(LIMITS);
             let mut pending = BTreeMap::new();
@@ -153,11 +161,14 @@ mod tests {
             let mut finished = 0;
             for step in 0..2000 {
                 while scheduler.next_waiting().is_some() { scheduler.admit(); }
+                if preempted.contains(&step) && let Some(latest) = scheduler.running().max() {
+                    scheduler.requeue(latest);
+                }
                 let order: Vec<Id> = scheduler.running().chain(scheduler.waiting()).collect();
                 prop_assert!(order.is_sorted(), "order of arrival");
                 prop_assert!(scheduler.running().count() <= LIMITS.running);
                 let batch = plan(&mut scheduler, &pending);
-                if batch.is_empty() { break; }
+                if batch.is_empty() && scheduler.next_waiting().is_none() { break; }
                 prop_assert!(batch.iter().map(|run| run.tokens).sum::<usize>() <= LIMITS.step_tokens);
                 for run in batch {
                     let left = pending.get_mut(&run.id).expect("known");

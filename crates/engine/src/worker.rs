@@ -17,6 +17,12 @@ use crate::{Delta, Error};
 /// Tokens that must be saved for a prompt to wait until a neighbour has decoded them.
 const WORTH_WAITING: usize = 16;
 
+/// Cells that must be free beyond a request's pending tokens for it to start.
+const ADMISSION_MARGIN: usize = 64;
+
+/// How often a request can lose its place to others.
+const MOST_PREEMPTIONS: u32 = 3;
+
 /// What the thread owns.
 pub(crate) struct Worker {
     model: Box<dyn Model>,
@@ -26,6 +32,7 @@ pub(crate) struct Worker {
     cache: PrefixCache,
     requests: BTreeMap<Id, Active>,
     next_id: Id,
+    cached_tokens: usize,
     // Kept between steps, so that a step allocates little.
     plan: Vec<Run>,
     held: Vec<Id>,
@@ -41,7 +48,15 @@ struct Active {
     most: usize,
     /// Its row in the KV cache while it runs.
     row: Option<SeqId>,
+    preempted: u32,
     _place: Place,
+}
+
+impl Active {
+    /// It was preempted as often as anyone may be.
+    fn is_protected(&self) -> bool {
+        self.preempted >= MOST_PREEMPTIONS
+    }
 }
 
 impl Worker {
@@ -64,6 +79,7 @@ impl Worker {
             cache: PrefixCache::new(settings.rows(), settings.context),
             requests: BTreeMap::new(),
             next_id: 0,
+            cached_tokens: settings.cached_tokens,
             plan: Vec::new(),
             held: Vec::new(),
             batch: Vec::new(),
@@ -116,7 +132,8 @@ impl Worker {
                 }
                 let id = self.next_id;
                 self.next_id += 1;
-                self.requests.insert(id, Active { sequence, deltas, most, row: None, _place: place });
+                self.requests
+                    .insert(id, Active { sequence, deltas, most, row: None, preempted: 0, _place: place });
                 self.scheduler.enqueue(id);
             }
             Err(error) => {
@@ -139,26 +156,36 @@ impl Worker {
         if let Some(active) = self.requests.remove(&id)
             && let Some(row) = active.row
         {
-            self.cache.release(row);
+            self.release(row);
         }
     }
 
-    /// Starts waiting requests while rows and cells allow: all that the running ones may still write is reserved, so
-    /// that the cache can't run full in the middle of an answer.
+    fn release(&mut self, row: SeqId) {
+        let Self { cache, model, .. } = self;
+        cache.release(row, self.cached_tokens, |row| model.truncate(row, 0));
+    }
+
+    /// Starts waiting requests while rows and cells allow. Most answers end long before their budgets do, so only what
+    /// is pending, with a margin, must fit; when the cache runs full all the same, [`Worker::preempt`] makes room. A
+    /// request that was preempted as often as allowed gets all that it may come to hold, and keeps it.
     fn admit(&mut self) {
         while let Some(id) = self.scheduler.next_waiting() {
             let Some(active) = self.requests.get(&id) else {
                 self.scheduler.remove(id);
                 continue;
             };
-            let growth: usize = self
-                .scheduler
-                .running()
-                .filter_map(|id| self.requests.get(&id))
+            let running = self.scheduler.running().filter_map(|id| self.requests.get(&id));
+            let reserved: usize = running
+                .filter(|active| active.is_protected())
                 .map(|active| active.most - active.sequence.cached)
                 .sum();
+            let wanted = if active.is_protected() {
+                active.most
+            } else {
+                active.most.min(active.sequence.tokens().len() + ADMISSION_MARGIN)
+            };
             // What it may share from an idle row counts in full: the row is then held by this request.
-            if self.cache.running_cells() + growth + active.most > self.cache.total_cells() {
+            if self.cache.running_cells() + reserved + wanted > self.cache.total_cells() {
                 return;
             }
             let Some(claim) = self.cache.claim(active.sequence.tokens()) else {
@@ -182,6 +209,29 @@ impl Worker {
         }
     }
 
+    /// Takes the row of the latest request that may still be preempted, and lets it wait for its turn again. Its text
+    /// stays; when it comes back what the cache has lost is computed anew.
+    fn preempt(&mut self) -> bool {
+        // The only one that runs has room: `most` fits the cache.
+        if self.scheduler.running().count() < 2 {
+            return false;
+        }
+        let unprotected = |id: &Id| self.requests.get(id).is_some_and(|active| !active.is_protected());
+        let Some(latest) = self.scheduler.running().filter(unprotected).max() else {
+            return false;
+        };
+        self.scheduler.requeue(latest);
+        if let Some(active) = self.requests.get_mut(&latest) {
+            active.preempted += 1;
+            active.sequence.cached = 0;
+            if let Some(row) = active.row.take() {
+                self.release(row);
+            }
+        }
+        self.shared.figures.preemptions.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
     /// Plan, decode, sample.
     fn step(&mut self) {
         self.share_what_neighbours_have();
@@ -197,9 +247,13 @@ impl Worker {
             self.plan = plan;
             return;
         }
-        match self.cache.make_room(self.batch.len()) {
-            Some(evicted) => evicted.into_iter().for_each(|row| self.model.truncate(row, 0)),
-            None => return self.fail(&plan, &Error::Native("the KV cache is full".into())),
+        let Self { cache, model, batch, .. } = self;
+        if !cache.make_room(batch.len(), |row| model.truncate(row, 0)) {
+            if !self.preempt() {
+                self.fail(&plan, &Error::Native("the KV cache is full".into()));
+            }
+            self.plan = plan;
+            return; // And again, with what is left.
         }
         let decoded = self.model.decode(&self.batch);
         self.shared.figures.steps.fetch_add(1, Ordering::Relaxed);

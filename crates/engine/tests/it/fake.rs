@@ -202,14 +202,22 @@ async fn requests_with_the_same_beginning_share_it() {
 }
 
 #[tokio::test]
-async fn more_requests_than_the_cache_holds_wait_and_all_finish() {
+async fn case_16_a_cache_that_runs_full_preempts_and_changes_nobody_s_text() {
+    // Answers come to about 60 tokens, their budgets to 150: nine start, and the cache holds five.
     let settings = LocalSettings { context: 300, ..LocalSettings::default() };
     let engine = engine_with(FakeModel::new(9), &settings);
     let program = free(30);
-    let crowd = join_all((0..12).map(|seed| finish(&engine, request("질문", program.clone(), seed)))).await;
-    for written in crowd {
-        assert_valid(&program, &written.unwrap().slots);
+    let prompt = |seed: u64| format!("{seed}번째 사람의 질문");
+    let crowd =
+        join_all((0..12).map(|seed| finish(&engine, request(&prompt(seed), program.clone(), seed)))).await;
+    let preemptions = engine.health().preemptions;
+    assert!((1..=12 * 3).contains(&preemptions), "{preemptions}");
+    for (seed, written) in crowd.into_iter().enumerate() {
+        let seed = seed as u64;
+        let alone = finish(&engine, request(&prompt(seed), program.clone(), seed)).await.unwrap();
+        assert_eq!(written.unwrap().slots, alone.slots);
     }
+    assert_eq!(engine.health().preemptions, preemptions, "alone nobody is preempted");
     let long = Prompt { pieces: vec![Piece::Text("가".repeat(300))] };
     assert!(engine.check(&long, &program).unwrap_err().to_string().contains("engine.context"));
     let error = finish(&engine, request(&"가".repeat(300), program, 1)).await.unwrap_err();
@@ -278,4 +286,19 @@ async fn a_malformed_grammar_is_named() {
         slot("b", Grammar::Choices(vec![]), 4, &[]),
     ];
     assert!(Program::new(touching).is_err());
+}
+
+#[test]
+fn settings_that_cannot_work_are_named() {
+    let default = LocalSettings::default;
+    for (settings, key) in [
+        (LocalSettings { running: 0, ..default() }, "engine.running"),
+        (LocalSettings { running: 1000, step_tokens: 2000, ..default() }, "engine.running"),
+        (LocalSettings { context: 0, ..default() }, "engine.context"),
+        (LocalSettings { step_tokens: 4, ..default() }, "engine.step_tokens"),
+        (LocalSettings { prefill_tokens: 0, ..default() }, "engine.prefill_tokens"),
+    ] {
+        let error = Local::start(Box::new(FakeModel::new(1)), &settings).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
 }

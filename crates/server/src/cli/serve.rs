@@ -6,17 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Common;
+use super::{Common, INTERRUPTED};
 use crate::config::Config;
 use crate::state::AppState;
-
-/// What a shell reports for a process that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -68,6 +65,7 @@ async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 async fn load(config: Config, catalog: Arc<leafresh_chat::Catalog>, state: AppState) -> anyhow::Result<()> {
     let loaded = tokio::task::spawn_blocking(move || super::load_recommender(&config, catalog)).await;
     let recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??;
+    recommender.warm().await.context("the model was loaded, but can't compute")?;
     let model = recommender.backend().model().name.clone();
     state.install(Arc::new(recommender));
     tracing::info!(model, "ready");
