@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use leafresh_engine::{Backend, Program, Progress, Prompt, Request, Sampling};
+use leafresh_engine::{Backend, Delta, Grammar, Program, Progress, Prompt, Request, Sampling, Segment, Slot};
 use rand::rngs::StdRng;
 use rand::{SeedableRng, seq::IndexedRandom};
 use serde::{Deserialize, Serialize};
@@ -141,6 +141,41 @@ impl Recommender {
         let documents = documents.into_iter().cloned().collect();
         let writer = Writer::new(program, category.clone(), self.grounding, documents);
         Ok(Events { generation, writer, ready: VecDeque::new(), ended: false })
+    }
+
+    /// Has the engine read what all prompts begin with, so that the first person doesn't wait for it. Takes seconds.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the model can't compute.
+    pub async fn warm(&self) -> Result<(), Error> {
+        let Some(category) = self.catalog.categories().first() else {
+            return Ok(());
+        };
+        let unknown = BaseInfo {
+            location: String::new(),
+            work_type: String::new(),
+            category: category.code.clone(),
+            session_id: None,
+        };
+        // One token has to be chosen, so the whole prompt has to be read.
+        let slot = Slot {
+            name: "warm".into(),
+            grammar: Grammar::Choices(vec!["0".into(), "1".into()]),
+            max_tokens: 4,
+            distinct_from: Vec::new(),
+        };
+        let mut generation = self.backend.generate(Request {
+            prompt: self.job(&unknown)?.prompt,
+            program: Program::new(vec![Segment::Slot(slot)])?,
+            progress: Progress::default(),
+            sampling: self.settings.sampling.clone(),
+        })?;
+        while let Some(delta) = generation.next().await {
+            if let Delta::Failed(error) = delta {
+                return Err(error.into());
+            }
+        }
+        Ok(())
     }
 
     /// What [`Recommender::base_info`] would give the engine.

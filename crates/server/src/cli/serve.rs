@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,6 +68,7 @@ async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 async fn load(config: Config, catalog: Arc<leafresh_chat::Catalog>, state: AppState) -> anyhow::Result<()> {
     let loaded = tokio::task::spawn_blocking(move || super::load_recommender(&config, catalog)).await;
     let recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??;
+    recommender.warm().await.context("the model was loaded, but can't compute")?;
     let model = recommender.backend().model().name.clone();
     state.install(Arc::new(recommender));
     tracing::info!(model, "ready");
