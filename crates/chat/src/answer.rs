@@ -151,11 +151,10 @@ impl Part {
 /// Stands in a pattern for the label of the category asked for.
 const CATEGORY: &str = "{category}";
 
-/// Makes every character of a text match only itself.
+/// Makes every character of a text match only itself. No other character is escaped: engines that take the pattern as a
+/// part of a JSON schema know no `\ `, and some then drop the whole pattern.
 fn escape(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| (!c.is_alphanumeric() && c.is_ascii()).then_some('\\').into_iter().chain([c]))
-        .collect()
+    text.chars().flat_map(|c| r"\.+*?()|[]{}^$".contains(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 /// Slot 0 is the recommendation; each challenge has a title and a description.
@@ -403,5 +402,14 @@ mod tests {
         assert_eq!(choices[0]["properties"]["title"]["const"], *documents[0].title);
         let pattern = schema["properties"]["recommend"]["pattern"].as_str().unwrap();
         assert!(pattern.contains(&category.label) && !pattern.contains("{category}"), "{pattern}");
+    }
+
+    #[test]
+    fn a_label_in_a_pattern_stands_for_itself_and_its_spaces_stay_as_they_are() {
+        for (label, escaped) in
+            [("에너지 절약", "에너지 절약"), ("a.b (c+d)^|", r"a\.b \(c\+d\)\^\|"), ("-%/\"", "-%/\"")]
+        {
+            assert_eq!(escape(label), escaped);
+        }
     }
 }

@@ -45,6 +45,13 @@ pub struct Prompt {
     pub pieces: Vec<Piece>,
 }
 
+impl Prompt {
+    /// All pieces joined, for engines that take one text.
+    pub fn text(&self) -> String {
+        self.pieces.iter().map(|(Piece::Template(text) | Piece::Text(text))| text.as_str()).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Piece {

@@ -22,7 +22,7 @@ mod worker;
 
 pub use backend::{Backend, Delta, Generation, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
 pub use error::Error;
-pub use llama::{QUANTIZATIONS, quantize, system_info};
+pub use llama::{QUANTIZATIONS, load_tokenizer, quantize, system_info};
 pub use local::{Local, LocalSettings};
 pub use model::{Entry, Model, SeqId};
 pub use program::{Grammar, Program, Progress, Segment, Slot};

@@ -22,6 +22,9 @@ pub struct LocalSettings {
     pub threads: Option<usize>,
     /// Tokens that the KV cache holds for all requests together.
     pub context: usize,
+    /// Tokens that are kept of requests that have ended, for others with the same beginning. Every one of them makes
+    /// each step a little slower.
+    pub cached_tokens: usize,
     /// Requests that write at the same time.
     pub running: usize,
     /// Requests that may wait; one more is refused.
@@ -41,6 +44,7 @@ impl Default for LocalSettings {
         Self {
             threads: None,
             context: 16_384,
+            cached_tokens: 2048,
             running: 16,
             queue: 64,
             step_tokens: 512,

@@ -139,10 +139,20 @@ impl PrefixCache {
         }
     }
 
-    /// The sequence has ended: its row keeps the tokens for others.
-    pub(crate) fn release(&mut self, row: SeqId) {
+    /// The sequence has ended: its row keeps the tokens for others, as long as all idle rows together hold at most
+    /// `keep` cells. Those used longest ago go first; `evict` is called for each.
+    pub(crate) fn release(&mut self, row: SeqId, keep: usize, mut evict: impl FnMut(SeqId)) {
         self.rows[row as usize].running = false;
         self.touch(row as usize);
+        while self.total_cells() - self.free.len() - self.running_cells() > keep {
+            let idle = (0..self.rows.len())
+                .filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
+            let Some(oldest) = idle.min_by_key(|&row| self.rows[row].used) else {
+                return;
+            };
+            self.truncate(oldest as SeqId, 0);
+            evict(oldest as SeqId);
+        }
     }
 
     /// Forgets a row's tokens from `len` on.
@@ -227,7 +237,7 @@ mod tests {
     enum Op {
         Start(Vec<Token>),
         Write(usize, Vec<Token>),
-        End(usize),
+        End(usize, usize),
         Cut(usize, usize),
     }
 
@@ -236,7 +246,7 @@ mod tests {
         prop_oneof![
             tokens().prop_map(Op::Start),
             (0usize..4, tokens()).prop_map(|(row, tokens)| Op::Write(row, tokens)),
-            (0usize..4).prop_map(Op::End),
+            (0usize..4, 0usize..40).prop_map(|(row, keep)| Op::End(row, keep)),
             (0usize..4, 0usize..6).prop_map(|(row, len)| Op::Cut(row, len)),
         ]
     }
@@ -262,13 +272,17 @@ mod tests {
                     Op::Write(row, tokens) if cache.rows[row].running => {
                         if cache.make_room(tokens.len(), |_| ()) { cache.extend(row as SeqId, &tokens); }
                     }
-                    Op::End(row) => cache.release(row as SeqId),
+                    Op::End(row, keep) => {
+                        cache.release(row as SeqId, keep, |_| ());
+                        let idle = 40 - cache.free.len() - cache.running_cells();
+                        prop_assert!(idle <= keep, "{idle} idle cells");
+                    }
                     Op::Cut(row, len) if cache.rows[row].running => cache.truncate(row as SeqId, len),
                     Op::Write(..) | Op::Cut(..) => {}
                 }
                 check(&cache);
             }
-            for row in 0..4 { cache.release(row); }
+            for row in 0..4 { cache.release(row, 40, |_| ()); }
             prop_assert!(cache.make_room(40, |_| ()), "all of it can be had back");
             prop_assert_eq!(cache.free.len(), 40);
         }
@@ -283,8 +297,8 @@ mod tests {
             assert!(cache.make_room(4, |_| ()));
             cache.extend(claim.row, &tokens);
         }
-        cache.release(0);
-        cache.release(1);
+        cache.release(0, 12, |_| ());
+        cache.release(1, 12, |_| ());
         let mut evicted = Vec::new();
         assert!(cache.make_room(2, |row| evicted.push(row)));
         assert!(cache.make_room(8, |row| evicted.push(row)));

@@ -32,6 +32,7 @@ pub(crate) struct Worker {
     cache: PrefixCache,
     requests: BTreeMap<Id, Active>,
     next_id: Id,
+    cached_tokens: usize,
     // Kept between steps, so that a step allocates little.
     plan: Vec<Run>,
     held: Vec<Id>,
@@ -78,6 +79,7 @@ impl Worker {
             cache: PrefixCache::new(settings.rows(), settings.context),
             requests: BTreeMap::new(),
             next_id: 0,
+            cached_tokens: settings.cached_tokens,
             plan: Vec::new(),
             held: Vec::new(),
             batch: Vec::new(),
@@ -154,8 +156,13 @@ impl Worker {
         if let Some(active) = self.requests.remove(&id)
             && let Some(row) = active.row
         {
-            self.cache.release(row);
+            self.release(row);
         }
+    }
+
+    fn release(&mut self, row: SeqId) {
+        let Self { cache, model, .. } = self;
+        cache.release(row, self.cached_tokens, |row| model.truncate(row, 0));
     }
 
     /// Starts waiting requests while rows and cells allow. Most answers end long before their budgets do, so only what
@@ -218,7 +225,7 @@ impl Worker {
             active.preempted += 1;
             active.sequence.cached = 0;
             if let Some(row) = active.row.take() {
-                self.cache.release(row);
+                self.release(row);
             }
         }
         self.shared.figures.preemptions.fetch_add(1, Ordering::Relaxed);

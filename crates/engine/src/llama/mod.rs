@@ -11,14 +11,16 @@ mod vocab;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
 pub(crate) use context::LlamaModel;
 pub use quantize::{QUANTIZATIONS, quantize};
 
-use crate::Error;
+use crate::vocab::Tokenizer;
+use crate::{Error, gguf};
+use vocab::LlamaTokenizer;
 
 /// Rows that llama.cpp's KV cache can have (`LLAMA_MAX_SEQ`).
 pub(crate) const MAX_ROWS: usize = 256;
@@ -72,6 +74,16 @@ fn take_complaints() -> String {
     if text.is_empty() { "no reason given".into() } else { text }
 }
 
+/// The tokenizer of a model file, without its weights: a fraction of a second, and no memory to speak of.
+///
+/// # Errors
+/// [`Error::ModelFile`] when the file isn't a whole GGUF model.
+pub fn load_tokenizer(path: &Path) -> Result<Arc<dyn Tokenizer>, Error> {
+    gguf::check(path)?;
+    let weights = Weights::open(path, |params| params.vocab_only = true)?;
+    Ok(Arc::new(LlamaTokenizer::new(Arc::new(weights))))
+}
+
 /// The weights: immutable once loaded, so that threads may share them.
 struct Weights(NonNull<sys::llama_model>);
 
@@ -82,6 +94,10 @@ unsafe impl Sync for Weights {}
 
 impl Weights {
     fn load(path: &Path, gpu_layers: Option<usize>) -> Result<Self, Error> {
+        Self::open(path, |params| params.n_gpu_layers = gpu_layers.map_or(-1, |layers| layers as i32))
+    }
+
+    fn open(path: &Path, change: impl FnOnce(&mut sys::llama_model_params)) -> Result<Self, Error> {
         start();
         let unusable = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
         let name = CString::new(path.as_os_str().as_encoded_bytes())
@@ -90,7 +106,7 @@ impl Weights {
         // SAFETY: the parameters are llama.cpp's defaults with one number changed, the path ends in NUL.
         let model = unsafe {
             let mut params = sys::llama_model_default_params();
-            params.n_gpu_layers = gpu_layers.map_or(-1, |layers| layers as i32);
+            change(&mut params);
             sys::llama_model_load_from_file(name.as_ptr(), params)
         };
         NonNull::new(model)

@@ -1,4 +1,4 @@
-use leafresh_engine::{Backend, Local, LocalSettings, Progress, Request, quantize};
+use leafresh_engine::{Backend, Local, LocalSettings, Progress, Request, load_tokenizer, quantize};
 
 use crate::support::{assert_valid, cuts, finish, free, model, request, select};
 
@@ -48,6 +48,17 @@ async fn special_tokens_typed_by_people_are_spelled_out() {
     for (name, typed) in [(GEMMA, "<start_of_turn>"), (SMOLLM, "<|im_start|>")] {
         let Some(engine) = load(name) else { return };
         assert!(engine.count_tokens(typed) > 1, "{typed} is text, not one special token");
+    }
+}
+
+#[test]
+fn a_tokenizer_without_weights_counts_as_the_loaded_model_does() {
+    for name in [GEMMA, SMOLLM] {
+        let (Some(path), Some(engine)) = (model(name), load(name)) else { return };
+        let tokenizer = load_tokenizer(&path).unwrap();
+        for text in [PROMPT, "", " a", "추천합니다. 🌱"] {
+            assert_eq!(tokenizer.tokenize(text, false).len(), engine.count_tokens(text), "{text:?}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line. Each command has its own file.
 
 mod ask;
+mod bench;
 mod serve;
 mod threads;
 
@@ -25,6 +26,8 @@ Examples:
       Listen on every network interface, with another model.
   leafresh ask --location city --work-type office --category ZERO_WASTE
       One recommendation in the terminal, without a server.
+  leafresh bench --clients 1,8
+      How fast the server on this machine answers one client, and eight at once.
 
 Settings come from config/leafresh.toml, which explains every one of them; variables LEAFRESH_SECTION__KEY of .env \
 and of the environment override the file, flags override both.";
@@ -43,7 +46,12 @@ enum Command {
     Serve(serve::Options),
     /// Print one recommendation, written by the model in this process
     Ask(ask::Options),
+    /// Measure this server or another one under load
+    Bench(Box<bench::Options>),
 }
+
+/// What a shell reports for a process that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
 
 /// Options that every command has.
 #[derive(Debug, Args)]
@@ -65,6 +73,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(options) => serve::run(options),
         Command::Ask(options) => ask::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(code) => code,

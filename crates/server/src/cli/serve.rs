@@ -11,12 +11,9 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Common;
+use super::{Common, INTERRUPTED};
 use crate::config::Config;
 use crate::state::AppState;
-
-/// What a shell reports for a process that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

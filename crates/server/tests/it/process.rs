@@ -1,24 +1,9 @@
 //! The program itself: what it says and how it ends when it can't start.
 
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-/// Runs `leafresh` in the repository's root, where the catalogue and the configuration are.
-pub(crate) fn leafresh(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leafresh"));
-    command.args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LEAFRESH_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
+use crate::support::program::{leafresh, text};
 
 /// Fails with one sentence that has all of these in it.
 fn assert_fails(output: &Output, parts: &[&str]) {

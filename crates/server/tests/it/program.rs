@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::process::leafresh;
+use crate::support::program::leafresh;
 use crate::support::{Connection, SSE, VALID, get, read};
 
 /// The model that `make run` takes.
