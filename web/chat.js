@@ -21,6 +21,7 @@ const TEXT = {
   again: '다시 추천',
   retry: '다시 시도',
   refused: '서버가 연결을 받지 않았습니다. 잠시 후 다시 시도해 주세요.',
+  loading: '서버가 아직 모델을 불러오는 중입니다. 잠시 후 다시 시도해 주세요.',
   blocked: '이 페이지의 보안 정책이 다른 서버로의 연결을 막았습니다. 설정에서 서버 주소를 비우거나, 페이지를 다른 곳에서 열어 주세요.',
   noResult: '응답을 읽을 수 없습니다. 다시 시도해 주세요.',
   noServer: '파일로 연 페이지입니다. 연결할 서버 주소를 적고 적용을 눌러 주세요.',
@@ -182,8 +183,17 @@ function listen(name, onEvent) {
 
 function connectionLost() {
   // EventSource reconnects by itself and goes on after the last id, so it must not be closed here.
-  if (turn.source.readyState === EventSource.CLOSED) end('failed', TEXT.refused);
+  if (turn.source.readyState === EventSource.CLOSED) refused();
   else setPhase('reconnecting');
+}
+
+/** EventSource doesn't tell why a server refused; the commonest reason, a model that is still loading, can be asked. */
+async function refused() {
+  const mine = turn;
+  end('failed', TEXT.refused);
+  const url = new URL('../../../health/ready', mine.source.url);
+  const ready = await fetch(url).then((response) => response.json()).catch(() => null);
+  if (ready?.data?.reasons?.includes('loading')) setText(mine.answer.querySelector('.notice'), TEXT.loading);
 }
 
 function addText(text) {

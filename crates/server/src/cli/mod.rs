@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 mod models;
 mod serve;
+mod threads;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,7 @@ struct Common {
 
 /// Runs the command that the process was started with. Errors go to stderr as one sentence.
 pub fn main() -> ExitCode {
+    threads::wait_briefly();
     let result = match Cli::parse().command {
         Command::Serve(options) => serve::run(options),
         Command::Ask(options) => ask::run(&options),

@@ -1,0 +1,9 @@
+//! The chat page in a real browser, served by the real server with the engine's fake model.
+
+// Helpers outside `#[test]` functions unwrap too: a failure there is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod answer;
+mod interruptions;
+mod layout;
+mod support;

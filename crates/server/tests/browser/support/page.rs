@@ -1,0 +1,154 @@
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thirtyfour::{By, WebDriver};
+
+use super::until;
+
+/// The chat page, as somebody who uses it sees it.
+pub(crate) struct Page<'a> {
+    driver: &'a WebDriver,
+}
+
+/// An answer as it stands on the page.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Shown {
+    pub(crate) recommend: String,
+    pub(crate) cards: Vec<Card>,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Card {
+    pub(crate) title: String,
+    pub(crate) description: String,
+    pub(crate) label: String,
+    pub(crate) finished: bool,
+}
+
+/// An event as the page's own list of them has it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) data: Value,
+}
+
+impl<'a> Page<'a> {
+    pub(crate) fn new(driver: &'a WebDriver) -> Self {
+        Self { driver }
+    }
+
+    /// What the body of a function returns in the page.
+    pub(crate) async fn run<T: DeserializeOwned>(&self, script: &str) -> T {
+        let result = self.driver.execute(script, Vec::new()).await;
+        result.and_then(|value| value.convert()).unwrap_or_else(|error| panic!("{error}\nin {script}"))
+    }
+
+    /// Clicks where a person would.
+    pub(crate) async fn click(&self, css: &str) {
+        let element = self.driver.find(By::Css(css)).await.unwrap();
+        element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+    }
+
+    pub(crate) async fn write(&self, css: &str, text: &str) {
+        self.driver.find(By::Css(css)).await.unwrap().send_keys(text).await.unwrap();
+    }
+
+    /// Chooses 도시, 사무직 and 제로웨이스트.
+    pub(crate) async fn choose(&self) {
+        for value in ["city", "office", "ZERO_WASTE"] {
+            // By script: on a phone the button at the bottom may lie over a choice until one scrolls.
+            self.run::<()>(&format!("document.querySelector('input[value={value}]').click()")).await;
+        }
+    }
+
+    pub(crate) async fn ask(&self) {
+        self.click("#ask").await;
+    }
+
+    pub(crate) async fn phase(&self) -> String {
+        self.run("return document.body.dataset.phase").await
+    }
+
+    pub(crate) async fn until_phase(&self, phase: &str) {
+        until(&format!("the page is {phase}"), async || self.phase().await == phase).await;
+    }
+
+    pub(crate) async fn text(&self, css: &str) -> String {
+        self.driver.find(By::Css(css)).await.unwrap().text().await.unwrap()
+    }
+
+    pub(crate) async fn shown(&self) -> Shown {
+        self.run(
+            "const text = (from, css) => from.querySelector(css).textContent;
+             const cards = [...document.querySelectorAll('.card')];
+             return {
+               recommend: text(document, '#log .bubble'),
+               cards: cards.map((card) => ({
+                 title: text(card, '.card-title'),
+                 description: text(card, '.card-description'),
+                 label: text(card, '.card-label'),
+                 finished: card.classList.contains('finished'),
+               })),
+             }",
+        )
+        .await
+    }
+
+    /// Keeps every text that the answer shows from now on.
+    pub(crate) async fn watch(&self) {
+        self.run::<()>(
+            "window.seen = [];
+             const parts = '.bubble, .card-title, .card-description';
+             const look = () => {
+               const shown = [...document.querySelectorAll('#log :is(' + parts + ')')];
+               const text = shown.map((part) => part.textContent).join('\\n').trimEnd();
+               if (text !== (seen.at(-1) ?? '')) seen.push(text);
+             };
+             const changes = { childList: true, subtree: true, characterData: true };
+             new MutationObserver(look).observe(document.getElementById('log'), changes)",
+        )
+        .await;
+    }
+
+    /// The texts since [`Page::watch`].
+    pub(crate) async fn seen(&self) -> Vec<String> {
+        self.run("return window.seen").await
+    }
+
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        self.run(
+            "const rows = [...document.querySelectorAll('#raw-events li')].filter((row) => row.querySelector('.raw-data'));
+             return rows.map((row) => ({
+               name: row.querySelector('.raw-name').textContent,
+               data: JSON.parse(row.querySelector('.raw-data').textContent),
+             }))",
+        )
+        .await
+    }
+
+    /// Errors and warnings of the console, those for requests that failed included.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let log = self.driver.browser_log().await.unwrap().into_iter();
+        let log = log.filter(|entry| matches!(entry.level.as_str(), "SEVERE" | "WARNING"));
+        log.map(|entry| entry.message).collect()
+    }
+
+    /// Makes the page as large as a screen: width and height in its own pixels, with a phone's rules when it is narrow.
+    pub(crate) async fn resize(&self, width: u32, height: u32) {
+        let phone = width < 600;
+        let density = if phone { 2.0 } else { 1.0 };
+        let emulation = self.driver.cdp();
+        emulation.emulation().set_device_metrics_override(width, height, density, phone).await.unwrap();
+    }
+
+    /// Waits for the end of everything that moves.
+    pub(crate) async fn until_still(&self) {
+        until("nothing moves", async || self.run("return document.getAnimations().length === 0").await).await;
+    }
+
+    pub(crate) async fn screenshot(&self, path: &Path) {
+        self.driver.screenshot(path).await.unwrap();
+    }
+}

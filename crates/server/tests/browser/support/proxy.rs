@@ -1,0 +1,86 @@
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the browser asked, and what it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    /// The request's first line and headers.
+    head: String,
+    pub(crate) status: u16,
+}
+
+impl Exchange {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).next_back()
+    }
+}
+
+/// Stands between browser and server and writes down every request. It carries requests without a body, one on each
+/// connection, and passes answers on as they come.
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    exchanges: Arc<Mutex<Vec<Exchange>>>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(server: &str) -> Self {
+        let server: SocketAddr = server.strip_prefix("http://").unwrap().parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let exchanges = Arc::new(Mutex::new(Vec::new()));
+        let log = exchanges.clone();
+        tokio::spawn(async move {
+            while let Ok((browser, _)) = listener.accept().await {
+                let log = log.clone();
+                // Whoever leaves first ends the exchange; neither is a failure here.
+                tokio::spawn(async move { carry(browser, server, &log).await.ok() });
+            }
+        });
+        Self { url, exchanges }
+    }
+
+    /// The answered requests for this path and query, in order.
+    pub(crate) fn exchanges(&self, target: &str) -> Vec<Exchange> {
+        let start = format!("GET {target} ");
+        self.exchanges.lock().unwrap().iter().filter(|one| one.head.starts_with(&start)).cloned().collect()
+    }
+}
+
+async fn carry(
+    mut browser: TcpStream,
+    server: SocketAddr,
+    log: &Mutex<Vec<Exchange>>,
+) -> std::io::Result<()> {
+    let Some(head) = read_head(&mut browser).await? else { return Ok(()) };
+    let mut server = TcpStream::connect(server).await?;
+    // The answer's end is then the connection's, and nothing in it must be understood.
+    let lines = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    let request = lines.chain(["Connection: close", "", ""]).collect::<Vec<_>>().join("\r\n");
+    server.write_all(request.as_bytes()).await?;
+    let mut answer = vec![0; 4096];
+    let mut read = server.read(&mut answer).await?;
+    let status = String::from_utf8_lossy(&answer[..read]).split(' ').nth(1).unwrap().parse().unwrap();
+    log.lock().unwrap().push(Exchange { head, status });
+    while read > 0 {
+        browser.write_all(&answer[..read]).await?;
+        read = server.read(&mut answer).await?;
+    }
+    Ok(())
+}
+
+/// A request's first line and headers without the empty line behind them; `None` when nothing comes.
+async fn read_head(browser: &mut TcpStream) -> std::io::Result<Option<String>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match browser.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(String::from_utf8_lossy(&head).trim_end().to_owned()))
+}

@@ -1,0 +1,144 @@
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use leafresh::AppState;
+use leafresh::config::Config;
+use leafresh_chat::{Catalog, Recommender};
+use leafresh_engine::fake::FakeModel;
+use leafresh_engine::{Entry, Error, Health, Local, Model, ModelInfo, SeqId, Tokenizer, Vocab};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::until;
+
+/// The shipped catalogue.
+fn catalog() -> Arc<Catalog> {
+    static CATALOG: OnceLock<Arc<Catalog>> = OnceLock::new();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
+    CATALOG.get_or_init(|| Arc::new(Catalog::load(&dir).unwrap())).clone()
+}
+
+/// The real server, through its real entry, on a port of its own. Pages of every origin may use it.
+pub(crate) struct Server {
+    /// First, so that it is dropped first: the engine's end waits for a step that is held.
+    gate: Option<Sender<()>>,
+    pub(crate) url: String,
+    state: AppState,
+    config: Config,
+    recommender: Option<Arc<Recommender>>,
+}
+
+impl Server {
+    /// With a model that writes as fast as it is read.
+    pub(crate) async fn start() -> Self {
+        let mut server = Self::loading().await;
+        server.load();
+        server
+    }
+
+    /// With a model that takes no step before [`Server::step`] or [`Server::go_on`].
+    pub(crate) async fn held() -> Self {
+        let mut server = Self::loading().await;
+        let (gate, steps) = channel();
+        server.gate = Some(gate);
+        server.install(Box::new(Held { model: model(), steps }));
+        server
+    }
+
+    /// Without a model yet.
+    pub(crate) async fn loading() -> Self {
+        let mut config = Config::default();
+        config.cors.origins = serde_json::from_value(json!(["*"])).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = AppState::new(&config, catalog());
+        tokio::spawn(leafresh::run(listener, state.clone(), std::future::pending()));
+        Self { gate: None, url, state, config, recommender: None }
+    }
+
+    pub(crate) fn load(&mut self) {
+        self.install(Box::new(model()));
+    }
+
+    fn install(&mut self, model: Box<dyn Model>) {
+        let backend = Local::start(model, &self.config.engine).unwrap();
+        let chat = self.config.chat.clone();
+        let recommender = Arc::new(Recommender::new(catalog(), Arc::new(backend), chat).unwrap());
+        self.state.install(recommender.clone());
+        self.recommender = Some(recommender);
+    }
+
+    /// Lets the model take one more step.
+    pub(crate) fn step(&self) {
+        self.gate.as_ref().unwrap().send(()).unwrap();
+    }
+
+    /// Lets the model write as it likes.
+    pub(crate) fn go_on(&mut self) {
+        self.gate = None;
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.recommender.as_ref().unwrap().backend().health()
+    }
+
+    /// The value of a series of `/metrics`, with its labels as Prometheus writes them.
+    async fn figure(&self, series: &str) -> u64 {
+        let text = reqwest::get(format!("{}/metrics", self.url)).await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+    }
+
+    /// How many answers ended like this while they were being written.
+    pub(crate) async fn ended(&self, outcome: &str) -> u64 {
+        self.figure(&format!(r#"leafresh_requests_ended_total{{outcome="{outcome}",phase="writing"}}"#)).await
+    }
+
+    pub(crate) async fn until_ended(&self, outcome: &str) {
+        until(&format!("an answer ended in {outcome}"), async || self.ended(outcome).await > 0).await;
+    }
+}
+
+/// Slow enough that its letters come one by one, quick enough for a test.
+fn model() -> FakeModel {
+    FakeModel::new(1).with_step(Duration::from_millis(2))
+}
+
+/// A model that takes a step for every message, and goes on freely once there is nobody left to send one.
+struct Held {
+    model: FakeModel,
+    steps: Receiver<()>,
+}
+
+impl Model for Held {
+    fn info(&self) -> &ModelInfo {
+        self.model.info()
+    }
+
+    fn vocab(&self) -> Arc<Vocab> {
+        self.model.vocab()
+    }
+
+    fn tokenizer(&self) -> Arc<dyn Tokenizer> {
+        self.model.tokenizer()
+    }
+
+    fn decode(&mut self, batch: &[Entry]) -> Result<(), Error> {
+        let _ = self.steps.recv();
+        self.model.decode(batch)
+    }
+
+    fn logits(&self, index: usize) -> &[f32] {
+        self.model.logits(index)
+    }
+
+    fn truncate(&mut self, sequence: SeqId, len: usize) {
+        self.model.truncate(sequence, len);
+    }
+
+    fn share(&mut self, from: SeqId, to: SeqId, len: usize) {
+        self.model.share(from, to, len);
+    }
+}
