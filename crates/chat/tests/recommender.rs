@@ -13,7 +13,10 @@ use leafresh_engine::{Local, LocalSettings};
 fn recommender(model: FakeModel) -> Recommender {
     let catalog = Catalog::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap();
     let engine = Local::start(Box::new(model), &LocalSettings::default()).unwrap();
-    Recommender::new(Arc::new(catalog), Arc::new(engine), Settings::default()).unwrap()
+    // With a seed the same request is written in the same number of batches.
+    let mut settings = Settings::default();
+    settings.sampling.seed = Some(1);
+    Recommender::new(Arc::new(catalog), Arc::new(engine), settings).unwrap()
 }
 
 fn request() -> BaseInfo {
