@@ -1,0 +1,1 @@
+//! Conversations and other shared state on disk.
