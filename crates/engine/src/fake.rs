@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Entry, Model, SeqId};
+use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Token, Tokenizer, Vocab};
 use crate::{Error, ModelInfo};
 
@@ -120,8 +120,11 @@ impl Model for FakeModel {
         Ok(())
     }
 
-    fn logits(&self, index: usize) -> &[f32] {
-        self.by_entry.get(index).copied().flatten().map_or(&[], |row| &self.logits[row])
+    fn score(&mut self, wanted: &mut [Candidates]) {
+        for candidates in wanted {
+            let row = self.by_entry.get(candidates.entry).copied().flatten();
+            candidates.pick(row.map_or(&[], |row| &self.logits[row]));
+        }
     }
 
     fn truncate(&mut self, sequence: SeqId, len: usize) {

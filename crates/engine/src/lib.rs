@@ -27,6 +27,6 @@ pub use llama::{
     InstructionSets, QUANTIZATIONS, instruction_sets, load_tokenizer, quantize, quantized_bytes,
 };
 pub use local::{KvType, Local, LocalSettings};
-pub use model::{Entry, Model, SeqId};
+pub use model::{Candidates, Entry, Model, SeqId};
 pub use program::{Grammar, Program, Progress, Segment, Slot};
 pub use vocab::{Token, Tokenizer, Vocab};

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc as blocking};
 use tokio::sync::mpsc;
 
 use crate::local::{Command, LocalSettings, Place, Shared, fits};
-use crate::model::{Entry, Model, SeqId};
+use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::prefix_cache::{PrefixCache, common_prefix};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Limits, Run, Scheduler};
@@ -37,6 +37,7 @@ pub(crate) struct Worker {
     plan: Vec<Run>,
     held: Vec<Id>,
     batch: Vec<Entry>,
+    candidates: Vec<Candidates>,
     scratch: Scratch,
     deltas: Vec<Delta>,
 }
@@ -83,6 +84,7 @@ impl Worker {
             plan: Vec::new(),
             held: Vec::new(),
             batch: Vec::new(),
+            candidates: Vec::new(),
             scratch: Scratch::default(),
             deltas: Vec::new(),
         }
@@ -303,24 +305,27 @@ impl Worker {
         }
     }
 
-    /// Notes what the cache holds now, samples where a run is complete, and sends what was written.
+    /// Draws where a run is complete, and sends what was written.
     fn read_out(&mut self, plan: &[Run]) {
-        let mut last = 0;
-        for run in plan {
+        let wanted = self.note_cached(plan);
+        self.model.score(&mut self.candidates[..wanted]);
+        let mut scored = std::mem::take(&mut self.candidates);
+        let mut candidates = scored.iter();
+        for run in plan.iter().filter(|run| run.complete) {
             let Some(active) = self.requests.get_mut(&run.id) else {
                 continue;
             };
-            let Some(row) = active.row else { continue };
-            self.cache.extend(row, &active.sequence.pending()[..run.tokens]);
-            active.sequence.cached += run.tokens;
-            last += run.tokens;
-            if !run.complete {
+            if active.row.is_none() {
                 continue;
             }
+            let Some(candidates) = candidates.next() else { break };
             self.deltas.clear();
-            let logits = self.model.logits(last - 1);
-            let status =
-                active.sequence.sample(logits, &self.shared.language, &mut self.scratch, &mut self.deltas);
+            let status = active.sequence.sample(
+                candidates,
+                &self.shared.language,
+                &mut self.scratch,
+                &mut self.deltas,
+            );
             self.shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
             let finished = match status {
                 Ok(status) => status == Status::Finished,
@@ -334,6 +339,31 @@ impl Worker {
                 self.end(run.id);
             }
         }
+        self.candidates = std::mem::take(&mut scored);
+    }
+
+    /// Notes what the cache holds now, and gathers in `candidates` what is to be drawn from; says how many there are.
+    fn note_cached(&mut self, plan: &[Run]) -> usize {
+        let (mut last, mut wanted) = (0, 0);
+        for run in plan {
+            let Some(active) = self.requests.get_mut(&run.id) else {
+                continue;
+            };
+            let Some(row) = active.row else { continue };
+            self.cache.extend(row, &active.sequence.pending()[..run.tokens]);
+            active.sequence.cached += run.tokens;
+            last += run.tokens;
+            if run.complete {
+                if self.candidates.len() == wanted {
+                    self.candidates.push(Candidates::default());
+                }
+                let candidates = &mut self.candidates[wanted];
+                candidates.entry = last - 1;
+                active.sequence.wanted(candidates);
+                wanted += 1;
+            }
+        }
+        wanted
     }
 
     /// The batch failed: its requests end, and their rows are emptied, since nobody knows what they hold.
