@@ -8,6 +8,7 @@ SHELL := bash
 # Outside the checkout, so that a fresh clone reuses what took long: llama.cpp's build and the models.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/leafresh/target
 MODELS ?= $(HOME)/.cache/leafresh/models
+PEERS ?= $(HOME)/.cache/leafresh/peers
 PYTHON ?= python3
 
 # One profile for everything: another one would build llama.cpp again.
@@ -28,7 +29,7 @@ endif
 
 say = @echo "==> $(1)"
 
-.PHONY: help setup setup-test build model default-model run test lint deny test-scripts test-rust fmt
+.PHONY: bench help setup setup-test build model default-model run test lint deny test-scripts test-rust fmt
 
 help: ## show this
 	@echo "Usage: make TARGET [NAME=VALUE ...]"
@@ -66,6 +67,11 @@ model: ## fetch the small models, for running and for tests
 default-model:
 	$(call say,model in $(MODELS))
 	@$(PYTHON) scripts/fetch_models.py --dir "$(MODELS)" --only "$(DEFAULT_MODEL)"
+
+bench: setup build default-model ## measure beside llama.cpp's server; QUICK=1 in ten minutes, PYTHON_STACK=1 more peers
+	$(call say,benchmark: leave the machine alone meanwhile)
+	@$(PYTHON) scripts/bench.py --leafresh "$(BINARY)" --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" \
+	  --peers "$(PEERS)" --out "$(CARGO_TARGET_DIR)/bench" $(if $(QUICK),--quick) $(if $(PYTHON_STACK),--python-stack)
 
 fmt: ## format the Rust code
 	$(call say,formatting)

@@ -218,6 +218,16 @@ impl Local {
     }
 }
 
+impl Local {
+    /// The smallest budget with which each slot of a program always ends whole, in tokens.
+    ///
+    /// # Errors
+    /// [`Error::Program`] when a grammar is malformed or a budget is below it.
+    pub fn least_budgets(&self, prompt: &Prompt, program: &Program) -> Result<Vec<usize>, Error> {
+        sequence::check(prompt, program, &self.shared.language).map(|needs| needs.least)
+    }
+}
+
 impl Drop for Local {
     fn drop(&mut self) {
         self.commands = None; // The thread ends when nobody can send any more.
@@ -243,8 +253,8 @@ impl Backend for Local {
     }
 
     fn check(&self, prompt: &Prompt, program: &Program) -> Result<(), Error> {
-        let most = sequence::check(prompt, program, &self.shared.language)?;
-        fits(most, self.shared.info.context)
+        let needs = sequence::check(prompt, program, &self.shared.language)?;
+        fits(needs.most, self.shared.info.context)
     }
 
     fn count_tokens(&self, text: &str) -> usize {

@@ -30,6 +30,8 @@ pub(crate) struct Scheduler {
     waiting: VecDeque<Id>,
     /// In the order of admission.
     running: Vec<Running>,
+    /// Tokens that prompts may add to the next batch in which others write.
+    credit: usize,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ struct Running {
 
 impl Scheduler {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, waiting: VecDeque::new(), running: Vec::new() }
+        Self { limits, waiting: VecDeque::new(), running: Vec::new(), credit: limits.prefill_tokens }
     }
 
     pub(crate) fn enqueue(&mut self, id: Id) {
@@ -94,9 +96,18 @@ impl Scheduler {
         for running in self.running.iter().filter(|running| running.writing) {
             push(plan, running.id, pending(running.id), &mut budget);
         }
-        let mut prefill = if plan.is_empty() { budget } else { budget.min(self.limits.prefill_tokens) };
+        let writing = plan.len();
+        // What prompts don't use is saved up to the limit: a short prompt comes at once, while a long one adds about as
+        // much to each batch as those who write, so that a batch takes at most twice its time.
+        let earned = writing.max(self.limits.prefill_tokens.div_ceil(8));
+        self.credit = (self.credit + earned).min(self.limits.prefill_tokens);
+        let mut prefill = if writing == 0 { budget } else { budget.min(self.credit) };
+        let granted = prefill;
         for running in self.running.iter_mut().filter(|running| !running.writing) {
             running.writing = push(plan, running.id, pending(running.id), &mut prefill);
+        }
+        if writing > 0 {
+            self.credit -= granted - prefill;
         }
     }
 }

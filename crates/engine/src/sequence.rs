@@ -374,14 +374,22 @@ impl Sequence {
     }
 }
 
-/// Checks that every slot of a program can be written within its budget, whatever earlier slots hold, compiles its
-/// expressions, so that no running batch waits for that, and gives the most tokens that prompt and program come to.
+/// What a program asks of an engine, in tokens.
+pub(crate) struct Needs {
+    /// All that prompt and program can come to.
+    pub(crate) most: usize,
+    /// The smallest budget of each slot.
+    pub(crate) least: Vec<usize>,
+}
+
+/// Checks that every slot of a program can be written within its budget, whatever earlier slots hold, and compiles its
+/// expressions, so that no running batch waits for that.
 ///
 /// # Errors
 /// [`Error::Program`] with the slot, its budget and the fewest tokens it needs.
-pub(crate) fn check(prompt: &Prompt, program: &Program, language: &Language) -> Result<usize, Error> {
+pub(crate) fn check(prompt: &Prompt, program: &Program, language: &Language) -> Result<Needs, Error> {
     let (tokens, mut lead) = prompt_tokens(prompt, language);
-    let mut most = tokens.len();
+    let (mut most, mut least) = (tokens.len(), Vec::new());
     for segment in program.segments() {
         match segment {
             Segment::Fixed(text) => {
@@ -394,11 +402,12 @@ pub(crate) fn check(prompt: &Prompt, program: &Program, language: &Language) -> 
                     return Err(too_small(slot, needed));
                 }
                 most += slot.max_tokens;
+                least.push(needed);
                 lead = 0;
             }
         }
     }
-    Ok(most)
+    Ok(Needs { most, least })
 }
 
 fn too_small(slot: &Slot, needed: usize) -> Error {

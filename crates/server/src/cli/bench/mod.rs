@@ -2,6 +2,7 @@
 
 mod clients;
 mod compare;
+mod engine;
 mod figures;
 mod html;
 mod load;
@@ -37,6 +38,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.command {
         Some(Command::Requests(options)) => return requests::run(options),
         Some(Command::Overhead(options)) => return overhead::run(options),
+        Some(Command::Engine(options)) => return engine::run(options),
         None => {}
     }
     if let Some([first, second]) = options.output.compare.as_deref() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::figures::Slo;
-use super::{overhead, requests};
+use super::{engine, overhead, requests};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +24,8 @@ Examples:
       Two runs side by side, and how many times the first the second is.
   leafresh bench overhead
       CPU time of HTTP, events and chat for each token, with a model that costs nothing.
+  leafresh bench engine
+      Time per token while a long prompt joins and with a full cache, and answers of 200 seeds checked.
 
 Ctrl-C ends the run and prints what there is so far; a second one ends the process.";
 
@@ -47,6 +49,8 @@ pub(super) enum Command {
     Requests(requests::Options),
     /// Measure the CPU time of HTTP, events and chat for each token
     Overhead(overhead::Options),
+    /// Measure what running answers feel of long prompts and of a full cache, and whether every answer is whole
+    Engine(engine::Options),
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""`make bench`: Leafresh and its peers side by side on this machine, same model file, same questions, in turns.
+
+Each round starts each server, warms it up, measures it with `leafresh bench`, and stops it. A figure is the median of the
+rounds. Two tables: `free`, where every server writes all parts freely, and `shipped`, where titles and descriptions are
+chosen among documents. Ends with a line for each goal: `goal NAME VALUE TARGET ok|short`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator
+
+sys.path.insert(0, str(Path(__file__).parent))
+from peers import llama_server  # noqa: E402
+
+PYTHON_PACKAGES = ["torch", "transformers", "gguf", "fastapi", "sse-starlette", "uvicorn"]
+FIGURES = ["answers_per_s", "valid", "ttft_p50", "ttft_p95", "tpot_p50", "tpot_p95", "latency_p50", "length_p50"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server: how it is started on a port, and how it is asked."""
+
+    name: str
+    command: list[str]
+    api: str
+    environment: dict[str, str] = field(default_factory=dict)
+    ready: str = "/health"
+    share: float = 1.0  # of the requests that others get: the slowest would take hours
+
+
+@dataclass(frozen=True)
+class Load:
+    clients: int
+    requests: int
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure must reach."""
+
+    name: str
+    value: float | None
+    target: float
+    at_most: bool = False
+
+    def line(self) -> str:
+        value = "-" if self.value is None else f"{self.value:.2f}"
+        reached = self.value is not None and (
+            self.value <= self.target if self.at_most else self.value >= self.target
+        )
+        return f"goal {self.name} {value} {self.target:g} {'ok' if reached else 'short'}"
+
+
+class Bench:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.binary, self.model, self.out = str(options.leafresh), str(options.model), options.out
+        self.rounds = options.rounds or (1 if options.quick else 3)
+        self.loads = [Load(1, 4 if options.quick else 10), Load(8, 24 if options.quick else 64)]
+        self.results: dict[str, dict[str, dict[int, list[dict[str, float]]]]] = {}
+        self.warnings: set[str] = set()
+
+    def requests(self, grounding: str) -> Path:
+        """The questions of one table as a file for `leafresh bench --requests`."""
+        file = self.out / f"requests-{grounding}.jsonl"
+        command = [self.binary, "bench", "requests", "--count", "64", "--grounding", grounding]
+        run([*command, "--model", self.model, "--out", str(file)])
+        return file
+
+    def table(self, name: str, peers: list[Peer], questions: Path) -> None:
+        for round_number in range(1, self.rounds + 1):
+            for peer in peers:
+                say(f"{name}, round {round_number} of {self.rounds}: {peer.name}")
+                with started(peer, self.out / f"{peer.name}.log") as (url, pid):
+                    for load in self.loads:
+                        figures = self.measure(peer, url, pid, load, questions)
+                        by_load = self.results.setdefault(name, {}).setdefault(peer.name, {})
+                        by_load.setdefault(load.clients, []).append(figures)
+
+    def measure(self, peer: Peer, url: str, pid: int, load: Load, questions: Path) -> dict[str, float]:
+        report = self.out / "run.json"
+        total = max(load.clients, round(load.requests * peer.share))
+        command = [self.binary, "bench", "--url", url, "--api", peer.api, "--requests", str(questions)]
+        command += ["--clients", str(load.clients), "--total", str(total), "--warmup", "2" if peer.share == 1 else "0"]
+        command += ["--model", self.model, "--pid", str(pid), "--timeout", "1800", "--json", str(report)]
+        run(command)
+        level = json.loads(report.read_text())["levels"][0]
+        self.warnings.update(level["warnings"])
+        return {key: figure["value"] for key, figure in level["figures"].items() if figure["value"] is not None}
+
+    def median(self, table: str, peer: str, clients: int, key: str) -> float | None:
+        runs = self.results.get(table, {}).get(peer, {}).get(clients, [])
+        values = [run[key] for run in runs if key in run]
+        return statistics.median(values) if values else None
+
+    def ratio(self, table: str, peer: str, clients: int, key: str) -> float | None:
+        ours, theirs = (self.median(table, name, clients, key) for name in ("leafresh", peer))
+        return ours / theirs if ours is not None and theirs else None
+
+    def markdown(self) -> str:
+        lines = []
+        for table, peers in self.results.items():
+            lines += ["", f"### {table}", ""]
+            lines += ["| server | clients | " + " | ".join(FIGURES) + " |", "|" + "---|" * (len(FIGURES) + 2)]
+            for peer, by_load in peers.items():
+                for clients, runs in by_load.items():
+                    cells = [spread([run[key] for run in runs if key in run]) for key in FIGURES]
+                    lines.append(f"| {peer} | {clients} | " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """The median, and between which values it lies."""
+    if not values:
+        return "-"
+    digits = 2 if max(values) < 100 else 0
+    text = f"{statistics.median(values):.{digits}f}"
+    return text if len(values) == 1 else f"{text} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {' '.join(command)} failed")
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def started(peer: Peer, log: Path) -> Iterator[tuple[str, int]]:
+    """The server's address and process, once it is ready; stopped in the end."""
+    port = free_port()
+    command = [part.replace("PORT", str(port)) for part in peer.command]
+    with log.open("wb") as output:
+        environment = {**os.environ, **peer.environment}
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}{peer.ready}", server, log)
+        yield f"http://127.0.0.1:{port}", server.pid
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def wait_until_ready(url: str, server: subprocess.Popen, log: Path, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            break
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            if urllib.request.urlopen(url, timeout=5).status == 200:
+                return
+        time.sleep(0.2)
+    raise SystemExit(f"bench: {server.args[0]} isn't ready; {log} says why")
+
+
+def ours(options: argparse.Namespace, grounding: str) -> Peer:
+    command = [str(options.leafresh), "serve", "--listen", "127.0.0.1:PORT", "--model", str(options.model)]
+    environment = {"LEAFRESH_CHAT__GROUNDING": grounding, "LEAFRESH_LOG__FILTER": "warn"}
+    return Peer("leafresh", command, "leafresh", environment, ready="/health/ready")
+
+
+def llama(options: argparse.Namespace, name: str, more: list[str]) -> Peer:
+    binary = llama_server.build(options.peers)
+    command = [str(binary), "-m", str(options.model), "--host", "127.0.0.1", "--port", "PORT", "--no-webui", *more]
+    return Peer(name, command, "llama-server")
+
+
+def python_peers(options: argparse.Namespace) -> list[Peer]:
+    home = options.peers / "python-stack"
+    python = home / "bin" / "python"
+    if not python.exists():
+        say(f"installing the Python stack in {home}: some gigabytes, once")
+        run([sys.executable, "-m", "venv", str(home)])
+        run([str(python), "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES])
+    script = str(Path(__file__).parent / "peers" / "python_stack.py")
+    command = [str(python), script, "--model", str(options.model), "--port", "PORT"]
+    return [
+        Peer("python", command, "llama-server", share=0.125),
+        Peer("python-as-found", [*command, "--as-found"], "llama-server", share=0.03),
+    ]
+
+
+def inner_goals(bench: Bench, options: argparse.Namespace) -> list[str]:
+    """Goals that the program measures by itself, with the model in the process or with one that costs nothing."""
+    lines = []
+    quick = ["--quick"] if options.quick else []
+    for command in (["overhead"], ["engine", "--model", bench.model, *quick]):
+        say(f"leafresh bench {command[0]}")
+        printed = run([bench.binary, "bench", *command])
+        print(printed, flush=True)
+        lines += [line for line in printed.splitlines() if line.startswith("goal ")]
+    return lines
+
+
+def endurance(bench: Bench, options: argparse.Namespace, questions: Path) -> list[Goal]:
+    """Memory after many requests, and throughput when more clients wait than can run."""
+    few, many = (40, 400) if options.quick else (200, 2000)
+    peer = ours(options, "select")
+    with started(peer, bench.out / "endurance.log") as (url, pid):
+        at_8 = bench.measure(peer, url, pid, Load(8, few), questions)
+        at_64 = bench.measure(peer, url, pid, Load(64, max(few, 128)), questions)
+        before = resident(pid)
+        say(f"{many} requests for the memory they leave behind")
+        bench.measure(peer, url, pid, Load(8, many - few), questions)
+        after = resident(pid)
+    return [
+        Goal("answers_per_s_at_64_over_8", at_64["answers_per_s"] / at_8["answers_per_s"], 0.95),
+        Goal("valid_percent_at_64", at_64["valid"], 100),
+        Goal(f"rss_after_{many}_over_{few}", after / before, 1.05, at_most=True),
+    ]
+
+
+def resident(pid: int) -> int:
+    """Resident memory of a process in KiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
+
+def side_by_side(bench: Bench, with_python: bool) -> list[Goal]:
+    goals = [
+        Goal("answers_per_s_at_8_over_tuned", bench.ratio("free", "llama-server-tuned", 8, "answers_per_s"), 2.2),
+        Goal("answers_per_s_at_8_over_defaults", bench.ratio("free", "llama-server", 8, "answers_per_s"), 3),
+        Goal("ttft_p50_at_8_over_tuned", bench.ratio("free", "llama-server-tuned", 8, "ttft_p50"), 0.5, at_most=True),
+        Goal("answers_per_s_at_1_over_tuned", bench.ratio("free", "llama-server-tuned", 1, "answers_per_s"), 1.2),
+    ]
+    if with_python:
+        # Without a grammar hardly any of its answers is valid; answers that ended count for it.
+        ended = bench.median("free", "python", 8, "requests_per_s")
+        mine = bench.median("free", "leafresh", 8, "answers_per_s")
+        goals.append(Goal("answers_per_s_at_8_over_python", mine / ended if mine and ended else None, 15))
+    valid = [run["valid"] for loads in (bench.results[t]["leafresh"] for t in bench.results) for runs in loads.values() for run in runs]
+    return [*goals, Goal("valid_percent", min(valid), 100)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Leafresh and its peers side by side on this machine")
+    parser.add_argument("--leafresh", type=Path, required=True, help="our binary")
+    parser.add_argument("--model", type=Path, required=True, help="the GGUF file that all servers load")
+    parser.add_argument("--peers", type=Path, required=True, help="where peers are built and kept")
+    parser.add_argument("--out", type=Path, required=True, help="where results go")
+    parser.add_argument("--quick", action="store_true", help="one round with fewer requests, ten minutes in all")
+    parser.add_argument("--rounds", type=int, help="rounds of each table [default: 3, with --quick 1]")
+    parser.add_argument("--python-stack", action="store_true", help="measure the Python stack too (gigabytes)")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    peers = [ours(options, "none"), llama(options, "llama-server-tuned", llama_server.TUNED)]
+    peers.append(llama(options, "llama-server", llama_server.DEFAULTS))
+    if options.python_stack:
+        peers += python_peers(options)
+    bench = Bench(options)
+    bench.table("free", peers, bench.requests("none"))
+    shipped = bench.requests("select")
+    bench.table("shipped", [ours(options, "select"), peers[1]], shipped)
+    goals = side_by_side(bench, options.python_stack) + endurance(bench, options, shipped)
+    lines = [goal.line() for goal in goals] + inner_goals(bench, options)
+    (bench.out / "results.json").write_text(json.dumps(bench.results, indent=1))
+    (bench.out / "results.md").write_text(bench.markdown() + "\n\n" + "\n".join(lines) + "\n")
+    print(bench.markdown())
+    for warning in sorted(bench.warnings):
+        say(f"warning: {warning}")
+    print("\n" + "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
