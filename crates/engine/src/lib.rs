@@ -6,6 +6,7 @@
 mod backend;
 mod constraint;
 mod detokenizer;
+mod embedder;
 mod error;
 pub mod fake;
 pub mod gguf;
@@ -22,6 +23,7 @@ mod vocab;
 mod worker;
 
 pub use backend::{Backend, Delta, Generation, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
+pub use embedder::{Embedder, EmbedderInfo};
 pub use error::Error;
 pub use llama::{
     InstructionSets, QUANTIZATIONS, instruction_sets, load_tokenizer, quantize, quantized_bytes,
