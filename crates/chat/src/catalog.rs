@@ -10,7 +10,7 @@ mod tests;
 use std::path::Path;
 
 pub use choices::{Category, Term};
-pub use documents::Document;
+pub use leafresh_retrieval::Document;
 pub use replies::Replies;
 
 use crate::Error;

@@ -2,12 +2,14 @@
 
 mod answer;
 mod catalog;
+mod command;
 mod error;
 mod event;
 mod prompt;
 mod recommend;
 
 pub use catalog::{Catalog, Category, Document, Replies, Term};
+pub use command::{BaseInfo, Command, FreeText, Kind};
 pub use error::Error;
 pub use event::{Answer, Challenge, DegradedReason, Event, Events, Failure, Grounding, Source};
-pub use recommend::{BaseInfo, Preview, Recommender, Settings};
+pub use recommend::{Preview, Recommender, Settings};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::Writer;
 use crate::prompt;
-use crate::{Catalog, Document, Error, Events, Grounding};
+use crate::{BaseInfo, Catalog, Command, Document, Error, Events, FreeText, Grounding};
 
 /// How answers are made. `Default` fits the model's size.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,15 +21,6 @@ pub struct Settings {
     /// Use the model's own chat template instead of a layout of examples: for instruction models.
     pub chat_template: bool,
     pub sampling: Sampling,
-}
-
-/// A valid request for a recommendation: codes where the catalogue knows a value, else the text that was given.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BaseInfo {
-    pub location: String,
-    pub work_type: String,
-    pub category: String,
-    pub session_id: Option<String>,
 }
 
 /// Everything that the engine would be given for a request.
@@ -108,8 +99,12 @@ impl Recommender {
             let code = category.code.clone();
             // Text that the catalogue doesn't know is longer than any label of it.
             let unknown = "\u{AC00}".repeat(LONGEST_VALUE);
-            let request =
-                BaseInfo { location: unknown.clone(), work_type: unknown, category: code, session_id: None };
+            let request = BaseInfo {
+                location: unknown.clone(),
+                work_type: unknown,
+                category: code,
+                ..BaseInfo::default()
+            };
             let prompt = self.job(&request)?.prompt;
             let documents = self.catalog.fitting(&category.code, None, None);
             let program = self.catalog.form().program(self.grounding, category, &documents)?;
@@ -124,6 +119,33 @@ impl Recommender {
 
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// Admits a request of either kind.
+    ///
+    /// # Errors
+    /// As [`Recommender::base_info`].
+    pub fn start(&self, command: &Command) -> Result<Events, Error> {
+        match command {
+            Command::BaseInfo(request) => self.base_info(request),
+            Command::FreeText(request) => self.free_text(request),
+        }
+    }
+
+    /// Admits a message: the category that it names decides, or the catalogue's first one.
+    ///
+    /// # Errors
+    /// As [`Recommender::base_info`].
+    pub fn free_text(&self, request: &FreeText) -> Result<Events, Error> {
+        let named = request.message.split_whitespace().find_map(|word| self.catalog.category(word));
+        let category = named.or_else(|| self.catalog.categories().first());
+        self.base_info(&BaseInfo {
+            owner: request.owner.clone(),
+            session_id: request.session_id.clone(),
+            location: request.location.clone().unwrap_or_default(),
+            work_type: request.work_type.clone().unwrap_or_default(),
+            category: category.map(|category| category.code.clone()).unwrap_or_default(),
+        })
     }
 
     /// Admits a request and starts its generation.
@@ -151,12 +173,7 @@ impl Recommender {
         let Some(category) = self.catalog.categories().first() else {
             return Ok(());
         };
-        let unknown = BaseInfo {
-            location: String::new(),
-            work_type: String::new(),
-            category: category.code.clone(),
-            session_id: None,
-        };
+        let unknown = BaseInfo { category: category.code.clone(), ..BaseInfo::default() };
         // One token has to be chosen, so the whole prompt has to be read.
         let slot = Slot {
             name: "warm".into(),

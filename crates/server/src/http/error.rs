@@ -17,6 +17,8 @@ pub(crate) enum Error {
     Missing(Name),
     #[error("invalid fields: {0:?}")]
     InvalidFields(Vec<Name>),
+    #[error("the message is too long")]
+    MessageTooLong,
     #[error("malformed JSON")]
     MalformedJson,
     #[error("the body is no JSON object")]
@@ -61,6 +63,7 @@ impl Error {
             Self::StreamGone => 410,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
+            Self::MessageTooLong => 422,
             Self::Cancelled => 499,
             Self::Internal => 500,
             Self::Overloaded | Self::Loading | Self::Draining => 503,
@@ -77,6 +80,7 @@ impl Error {
         let message = match self {
             Self::Missing(name) => name.missing(replies),
             Self::InvalidFields(names) => errors.invalid_fields(&list(names)),
+            Self::MessageTooLong => errors.message_too_long.clone(),
             Self::MalformedJson => errors.malformed_json.clone(),
             Self::NotAnObject => errors.not_an_object.clone(),
             Self::InvalidEncoding => errors.invalid_encoding.clone(),
@@ -94,6 +98,7 @@ impl Error {
         };
         let data = match self {
             Self::InvalidFields(names) => json!({ "invalidFields": list(names) }),
+            Self::MessageTooLong => json!({ "invalidFields": [Name::Message.as_str()] }),
             _ => Value::Null,
         };
         Envelope { status: self.status(), message, data }

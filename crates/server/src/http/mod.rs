@@ -11,7 +11,7 @@ mod sse;
 mod web;
 
 pub(crate) use error::Error;
-pub(crate) use params::{Given, Name, Raw, Table, check};
+pub(crate) use params::{Given, Name, Raw, Table, Values, check};
 
 use axum::Router;
 use axum::extract::{Request, State};
