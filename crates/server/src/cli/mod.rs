@@ -2,8 +2,11 @@
 
 mod ask;
 mod bench;
+mod figure;
 mod models;
+mod page;
 mod serve;
+mod table;
 mod threads;
 
 use std::io::IsTerminal;

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Serialize;
 
-use super::figures::Figure;
+use crate::cli::figure::Figure;
 
 /// CPU time in `/proc` is in ticks, 100 each second on every Linux that runs here (`USER_HZ`).
 pub(super) const TICKS_PER_SECOND: f64 = 100.0;
