@@ -2,7 +2,9 @@
 
 mod ask;
 mod bench;
+mod eval;
 mod figure;
+mod json_lines;
 mod models;
 mod page;
 mod serve;
@@ -32,6 +34,8 @@ Examples:
       One recommendation in the terminal, without a server.
   leafresh bench --clients 1,8
       How fast the server on this machine answers one client, and eight at once.
+  leafresh eval --markdown report.md
+      How good the answers are: validity, category, variety, grounding, refusals.
   leafresh models inspect models/my-model.gguf
       What is in a model file, and whether it fits into this machine.
 
@@ -54,6 +58,8 @@ enum Command {
     Ask(ask::Options),
     /// Measure this server or another one under load
     Bench(Box<bench::Options>),
+    /// Measure how good answers, search and refusals are
+    Eval(Box<eval::Options>),
     /// Look into model files, and make smaller ones
     #[command(subcommand)]
     Models(models::Command),
@@ -83,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options),
         Command::Ask(options) => ask::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Eval(options) => eval::run(&options),
         Command::Models(command) => models::run(&command),
     };
     match result {

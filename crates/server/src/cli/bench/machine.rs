@@ -216,7 +216,7 @@ pub(super) fn warnings(figures: &[Figure]) -> Vec<String> {
 }
 
 /// The processor's name and how many cores there are.
-pub(super) fn describe() -> String {
+pub(in crate::cli) fn describe() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let name = name.map_or(std::env::consts::ARCH, |(_, name)| name.trim());

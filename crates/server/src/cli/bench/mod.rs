@@ -5,11 +5,11 @@ mod compare;
 mod figures;
 mod html;
 mod load;
-mod machine;
+pub(super) mod machine;
 mod options;
 mod overhead;
 mod questions;
-mod reading;
+pub(super) mod reading;
 mod report;
 mod requests;
 
