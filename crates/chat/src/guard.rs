@@ -63,7 +63,8 @@ const ON_TOPIC_AS_FOLLOW_UP: f32 = 0.1;
 impl Guard {
     pub(crate) fn load(dir: &Path, keywords: &Keywords, documents: &[Document]) -> Result<Self, Error> {
         let examples = topic::load(dir)?;
-        let tuning = examples.iter().filter(|example| example.split == Split::Tune && example.topic == Topic::On);
+        let tuning =
+            examples.iter().filter(|example| example.split == Split::Tune && example.topic == Topic::On);
         let texts = documents
             .iter()
             .flat_map(|document| [&*document.title, &*document.text])

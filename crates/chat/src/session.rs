@@ -93,7 +93,8 @@ impl Reading {
         catalog: &Catalog,
         rng: &mut impl Rng,
     ) -> Standing {
-        let default = || catalog.categories().first().map(|category| category.code.clone()).unwrap_or_default();
+        let default =
+            || catalog.categories().first().map(|category| category.code.clone()).unwrap_or_default();
         let current = before.map(|standing| standing.category.clone());
         let named = self.categories.first().cloned();
         let category = match (self.wish, named) {
@@ -102,7 +103,11 @@ impl Reading {
             (Some(Wish::Another), None) => {
                 let left_out = |code: &String| current.as_ref() == Some(code) || self.except.contains(code);
                 let codes = catalog.categories().iter().map(|category| &category.code);
-                codes.filter(|code| !left_out(code)).collect::<Vec<_>>().choose(rng).map(|code| (*code).clone())
+                codes
+                    .filter(|code| !left_out(code))
+                    .collect::<Vec<_>>()
+                    .choose(rng)
+                    .map(|code| (*code).clone())
             }
             (None, None) => None,
         };
@@ -206,7 +211,11 @@ mod tests {
             ("혼자 살아요", None, None),
         ] {
             let reading = Reading::of(message, &catalog);
-            assert_eq!((reading.location.as_deref(), reading.work_type.as_deref()), (location, work_type), "{message}");
+            assert_eq!(
+                (reading.location.as_deref(), reading.work_type.as_deref()),
+                (location, work_type),
+                "{message}"
+            );
         }
         let after = Reading::of("바닷가에 살아요", &catalog).apply(
             Some(&standing("VEGAN", "VEGAN")),
@@ -235,7 +244,8 @@ mod tests {
     #[test]
     fn a_category_that_the_catalogue_no_longer_has_becomes_the_default() {
         let catalog = catalog();
-        let after = Reading::default().apply(Some(&standing("GONE", "GONE")), None, &catalog, &mut rand::rng());
+        let after =
+            Reading::default().apply(Some(&standing("GONE", "GONE")), None, &catalog, &mut rand::rng());
         assert_eq!(after.category, catalog.categories()[0].code);
     }
 }

@@ -93,7 +93,8 @@ impl<'a> Words<'a> {
     pub(crate) fn followed_by(&self, range: &Range<usize>, words: &[String]) -> bool {
         let rest = &self.text[range.end..];
         let begins = |text: &str| words.iter().any(|word| text.starts_with(word.as_str()));
-        begins(rest) || self.particles.iter().filter_map(|particle| rest.strip_prefix(particle.as_str())).any(begins)
+        begins(rest)
+            || self.particles.iter().filter_map(|particle| rest.strip_prefix(particle.as_str())).any(begins)
     }
 }
 
@@ -144,7 +145,9 @@ mod tests {
     fn what_follows_may_come_after_a_particle() {
         let particles = particles();
         let except = ["말고".to_owned(), "싫".to_owned()];
-        for (message, expected) in [("비건 말고", true), ("비건은요", false), ("비건을 싫어해", true), ("비건", false)] {
+        for (message, expected) in
+            [("비건 말고", true), ("비건은요", false), ("비건을 싫어해", true), ("비건", false)]
+        {
             let words = Words::new(message, &particles);
             let range = words.find(&Term::new("비건")).unwrap_or(0..6);
             assert_eq!(words.followed_by(&range, &except), expected, "{message}");

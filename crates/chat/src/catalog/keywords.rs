@@ -46,8 +46,11 @@ pub(crate) struct Mentions {
 struct File {
     particles: Vec<String>,
     wishes: WishesTable,
+    #[serde(default)]
     categories: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
     places: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
     work_types: BTreeMap<String, Vec<String>>,
     mentions: MentionsTable,
     nonsense: NonsenseTable,
@@ -88,7 +91,7 @@ impl Keywords {
         let (text, path) = source::read(dir, KEYWORDS)?;
         let file: File = source::from_toml(&text, &path)?;
         let fail = |key: &str, reason: String| {
-            Err(error_on_line(&path, line_of(&text, text.find(key).unwrap_or(0)), reason))
+            error_on_line(&path, line_of(&text, text.find(key).unwrap_or(0)), reason)
         };
         let categories = lists.categories.items();
         let (places, work_types) = (lists.places.items(), lists.work_types.items());
@@ -101,13 +104,13 @@ impl Keywords {
             if let Some(code) = words.keys().find(|code| !codes.contains(&code.as_str())) {
                 let reason =
                     format!("`{list}`: categories.toml has no code `{code}`; {}", suggest(code, codes));
-                return fail(code, reason);
+                return Err(fail(code, reason));
             }
         }
         let group = |key: &str, pattern: &str| match Regex::new(pattern) {
             Ok(regex) if regex.captures_len() > 1 => Ok(regex),
-            Ok(_) => fail(&format!("{key} ="), format!("`mentions.{key}` has no group to remember")),
-            Err(error) => fail(&format!("{key} ="), format!("`mentions.{key}`: {error}")),
+            Ok(_) => Err(fail(&format!("{key} ="), format!("`mentions.{key}` has no group to remember"))),
+            Err(error) => Err(fail(&format!("{key} ="), format!("`mentions.{key}`: {error}"))),
         };
         let terms = |words: &[String]| words.iter().map(|word| Term::new(word)).collect::<Vec<_>>();
         let mut named = Vec::new();

@@ -138,7 +138,11 @@ fn plain(message: &str) -> Vec<char> {
     let mut chars: Vec<char> = Vec::new();
     for c in message.nfc() {
         // NFKC would make jamo that stand alone a part of the next syllable.
-        if is_jamo(c) { chars.extend(split(c)) } else { chars.extend([c].into_iter().nfkc().flat_map(char::to_lowercase)) }
+        if is_jamo(c) {
+            chars.extend(split(c))
+        } else {
+            chars.extend([c].into_iter().nfkc().flat_map(char::to_lowercase))
+        }
     }
     let chars = composed(&chars);
     let mut plain: Vec<char> = Vec::new();
@@ -252,7 +256,8 @@ fn composed(chars: &[char]) -> Vec<char> {
         };
         at += 2;
         let follows = |at: usize| chars.get(at).copied();
-        let last = follows(at).and_then(|c| index_in(LASTS, c)).filter(|_| !follows(at + 1).is_some_and(is_vowel));
+        let last =
+            follows(at).and_then(|c| index_in(LASTS, c)).filter(|_| !follows(at + 1).is_some_and(is_vowel));
         at += usize::from(last.is_some());
         let vowel = u32::from(vowel) - u32::from('ㅏ');
         composed.extend(syllable(first, vowel, last.map_or(0, |last| last + 1)));

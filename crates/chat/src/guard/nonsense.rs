@@ -55,7 +55,8 @@ fn repeats(letters: &[char]) -> bool {
 
 /// Longer words of Latin letters without vowels, or with hardly any.
 fn is_unpronounceable(message: &str) -> bool {
-    let words: Vec<&str> = message.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| word.len() >= 4).collect();
+    let words: Vec<&str> =
+        message.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| word.len() >= 4).collect();
     let odd = |word: &&&str| {
         let vowels = word.chars().filter(|c| "aeiouyAEIOUY".contains(*c)).count();
         vowels * 6 < word.len()

@@ -5,8 +5,8 @@ use std::path::Path;
 use leafresh_retrieval::{QueryVector, Search};
 use serde::Deserialize;
 
+use crate::Error;
 use crate::catalog::source;
-use crate::{Error, catalog};
 
 const EXAMPLES: &str = "gate/examples.jsonl";
 
@@ -42,7 +42,7 @@ pub(crate) fn load(dir: &Path) -> Result<Vec<Example>, Error> {
             serde_json::from_str(line).map_err(|error| {
                 let message = error.to_string();
                 let message = message.split(" at line ").next().unwrap_or_default();
-                catalog::source::error_on_line(&path, index + 1, source::explain(message, ""))
+                source::error_on_line(&path, index + 1, source::explain(message, ""))
             })
         })
         .collect()
@@ -77,7 +77,9 @@ impl Classifier {
             let rows: Vec<&[f32]> = vectors.iter().map(QueryVector::as_slice).collect();
             Self::fit(&rows, &on)
         };
-        tokio::task::spawn_blocking(learn).await.map_err(|_| Error::Settings("the gate's training failed".into()))
+        tokio::task::spawn_blocking(learn)
+            .await
+            .map_err(|_| Error::Settings("the gate's training failed".into()))
     }
 
     /// Full-batch gradient descent; both classes weigh the same, whatever their numbers.
