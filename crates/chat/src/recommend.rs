@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use leafresh_engine::{
     Arrival, Backend, Delta, Grammar, Program, Progress, Prompt, Request, Sampling, Segment, Slot,
 };
-use leafresh_retrieval::Search;
+use leafresh_retrieval::{QueryVector, Search};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -16,8 +16,9 @@ use crate::conversations::Sessions;
 use crate::documents::{Library, Wanted};
 use crate::fallback::FallbackSettings;
 use crate::figures::Figures;
-use crate::guard::{Classifier, Judge};
+use crate::guard::{Classifier, Judge, Refusal};
 use crate::prompt::{self, Exchange, Layout};
+use crate::session::Reading;
 use crate::{
     BaseInfo, Catalog, Category, Command, DegradedReason, Document, Error, Events, FreeText, Grounding, Kind,
 };
@@ -191,6 +192,14 @@ impl Recommender {
         self
     }
 
+    /// The same with other random numbers; None: others every time.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Option<u64>) -> Self {
+        let sampling = Sampling { seed, ..self.settings.sampling.clone() };
+        self.settings = Arc::new(Settings { sampling, ..(*self.settings).clone() });
+        self
+    }
+
     /// Whatever is asked for and drawn, the answer fits.
     fn check(&self) -> Result<(), Error> {
         // Text that the catalogue doesn't know is longer than any label of it.
@@ -220,6 +229,11 @@ impl Recommender {
 
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// How documents are used.
+    pub fn grounding(&self) -> Grounding {
+        self.grounding
     }
 
     /// The stored conversations, where there are any.
@@ -283,6 +297,25 @@ impl Recommender {
     pub(crate) fn may_fall_back(&self, reason: DegradedReason) -> Option<tokio::sync::OwnedSemaphorePermit> {
         let allowed = self.fallback.on.contains(&reason);
         allowed.then(|| self.fallbacks.clone().try_acquire_owned().ok()).flatten()
+    }
+
+    /// What is wrong with a message that begins a conversation; None: it is answered. Nothing is generated.
+    ///
+    /// # Errors
+    /// [`Error::Retrieval`] when the message can't be embedded.
+    pub async fn refusal(&self, message: &str) -> Result<Option<Refusal>, Error> {
+        self.train_gate().await?;
+        if let Some(refusal) = self.catalog.guard().refuses_at_sight(message) {
+            return Ok(Some(refusal));
+        }
+        let vector = match self.library.search.as_ref().filter(|search| search.can_embed()) {
+            Some(search) => Some(search.embed(message).await?),
+            None => None,
+        };
+        let reading = Reading::of(message, &self.catalog);
+        let vector = vector.as_ref().map(QueryVector::as_slice);
+        let off_topic = self.judge().is_off_topic(message, &reading, vector, false);
+        Ok(off_topic.then_some(Refusal::OffTopic))
     }
 
     /// Tells what is about the topic, as well as it can at the moment.

@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 mod eval;
 mod figure;
+mod interrupt;
 mod json_lines;
 mod models;
 mod page;

@@ -159,7 +159,7 @@ fn positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above 0".into())
 }
 
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+pub(in crate::cli) fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse::<usize>().ok().filter(|number| (1..=1_000_000).contains(number));
     number.ok_or_else(|| "expected a whole number from 1 to 1000000".into())
 }

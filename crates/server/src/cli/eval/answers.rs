@@ -70,14 +70,14 @@ impl Record {
 /// The same catalogue and engine with every seed.
 pub(super) type Subject = Arc<dyn Fn(Option<u64>) -> Arc<Recommender> + Send + Sync>;
 
-/// Works the chains off, so many at once. Stops where `stop` says so; what had not ended then is left out.
+/// Works the chains off, so many at once. Ends early when `stop` does; what had not ended then is left out.
 pub(super) async fn ask_all(
     subject: &Subject,
     chains: Vec<Chain>,
     at_once: usize,
     stop: impl Future<Output = ()>,
     mut progress: impl FnMut(&Record),
-) -> (Vec<Record>, bool) {
+) -> Vec<Record> {
     let waiting = Arc::new(Mutex::new(VecDeque::from(chains)));
     let (records, mut received) = mpsc::unbounded_channel();
     // Dropping the set ends whatever still runs.
@@ -105,9 +105,9 @@ pub(super) async fn ask_all(
                     progress(&record);
                     all.push(record);
                 }
-                None => return (all, false),
+                None => return all,
             },
-            () = &mut stop => return (all, true),
+            () = &mut stop => return all,
         }
     }
 }

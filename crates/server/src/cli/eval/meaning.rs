@@ -7,6 +7,7 @@ use leafresh_retrieval::{QueryVector, Search};
 
 use super::answers::{Challenge, Record};
 use super::centroids::{Centroids, Labelled, held_out};
+use super::measures::Measure;
 
 /// Texts embedded with one call: progress shows after each.
 const AT_ONCE: usize = 32;
@@ -19,7 +20,7 @@ pub(super) struct Meaning {
     documents: Vec<QueryVector>,
     categories: Vec<String>,
     /// The share of documents whose category is told right by the others'.
-    pub(super) held_out: Option<f64>,
+    held_out: Option<f64>,
     challenges: HashMap<String, Meant>,
 }
 
@@ -101,6 +102,16 @@ impl Meaning {
             }
         }
         Ok(())
+    }
+
+    /// What the measure of categories can do.
+    pub(super) fn measure(&self) -> Measure {
+        Measure::plain(
+            "category_held_out",
+            "%",
+            self.held_out.map(|share| share * 100.0),
+            "the catalogue's own documents by the measure of category_accuracy, each told by the others: what texts that it doesn't know reach at best",
+        )
     }
 
     pub(super) fn of(&self, challenge: &Challenge) -> Option<Meant> {
