@@ -24,4 +24,5 @@ pub use event::{Answer, Challenge, DegradedReason, Event, Events, Failure, Groun
 pub use fallback::FallbackSettings;
 pub use figures::Figures;
 pub use guard::{Example, Refusal, Split, Topic};
+pub use leafresh_store::{Key as SessionKey, Session};
 pub use recommend::{Deadlines, Preview, Recommender, Settings};

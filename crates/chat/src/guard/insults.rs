@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(text("ㅂㅕㅇㅅㅣㄴ아"), "병신아");
         assert_eq!(text("ㅋㅋㅋ 네"), "ㅋㅋㅋ 네");
         assert_eq!(text("ㅄ"), "ㅂㅅ");
-        assert_eq!(text("시1발, F.U.C.K! 그래"), "시발fuck 그래");
+        assert_eq!(text("시1발, F.U.C.K! 그래"), "시발 fuck 그래");
     }
 
     #[test]

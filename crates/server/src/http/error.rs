@@ -39,6 +39,8 @@ pub(crate) enum Error {
     StreamGone,
     #[error("cancelled")]
     Cancelled,
+    #[error("the answer stopped growing")]
+    Stalled,
     #[error("internal fault")]
     Internal,
     #[error("full")]
@@ -65,7 +67,7 @@ impl Error {
             Self::UnsupportedMediaType => 415,
             Self::MessageTooLong => 422,
             Self::Cancelled => 499,
-            Self::Internal => 500,
+            Self::Internal | Self::Stalled => 500,
             Self::Overloaded | Self::Loading | Self::Draining => 503,
         }
     }
@@ -92,6 +94,7 @@ impl Error {
             Self::StreamGone => errors.stream_gone.clone(),
             Self::Cancelled => errors.cancelled.clone(),
             Self::Internal => errors.internal.clone(),
+            Self::Stalled => errors.stalled.clone(),
             Self::Overloaded => errors.overloaded.clone(),
             Self::Loading => errors.loading.clone(),
             Self::Draining => errors.draining.clone(),
@@ -113,6 +116,7 @@ impl Error {
     pub(crate) fn from_failure(failure: Failure, draining: bool) -> Self {
         match failure {
             Failure::Internal => Self::Internal,
+            Failure::Stalled => Self::Stalled,
             Failure::Unavailable if draining => Self::Draining,
             Failure::Unavailable => Self::Overloaded,
             Failure::Cancelled => Self::Cancelled,

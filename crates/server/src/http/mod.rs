@@ -7,6 +7,7 @@ mod health;
 mod metrics;
 mod params;
 mod recommend;
+mod sessions;
 mod sse;
 mod web;
 
@@ -28,6 +29,7 @@ use crate::state::AppState;
 pub fn app(state: AppState) -> Router {
     let router = Router::new()
         .merge(recommend::router())
+        .merge(sessions::router())
         .merge(health::router())
         .merge(metrics::router())
         .merge(web::router(state.catalog()))

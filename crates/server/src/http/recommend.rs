@@ -16,7 +16,7 @@ use crate::state::AppState;
 use crate::streams::Stream;
 
 /// The name under which sessions are kept while there are no keys.
-const NO_OWNER: &str = "";
+pub(super) const NO_OWNER: &str = "";
 
 pub(super) fn router() -> Router<AppState> {
     // `get` takes HEAD too: it would run a generation only to drop it.
