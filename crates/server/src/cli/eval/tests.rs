@@ -29,7 +29,8 @@ fn titles(record: &Record) -> Vec<String> {
 async fn answers_are_whole_and_the_same_for_the_same_seed() {
     let recommender = recommender();
     let chains: Vec<Chain> = plan::grid(recommender.catalog(), 1).into_iter().step_by(16).collect();
-    let ask = || ask_all(&subject(&recommender), chains.clone(), 4, std::future::pending(), |_| {});
+    let subject = subject(&recommender);
+    let ask = || ask_all(&subject, chains.clone(), 4, std::future::pending(), |_| {});
     let (mut first, mut second) = (ask().await, ask().await);
     for records in [&mut first, &mut second] {
         assert_eq!(records.len(), 8);
