@@ -14,18 +14,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use async_trait::async_trait;
 use qdrant_edge::external::{serde_json as edge_json, uuid::Uuid};
 use qdrant_edge::{
-    Condition, CreateIndex, Distance, EdgeConfig, EdgeConfigBuilder, EdgeShard, EdgeSparseVectorParamsBuilder,
-    EdgeVectorParamsBuilder, FieldCondition, FieldIndexOperations, Filter as EdgeFilter, JsonPath, Match, Modifier,
-    NamedQuery, OperationError, PayloadFieldSchema, PayloadSchemaType, PointId as EdgeId, PointInsertOperations,
-    PointOperations, PointStruct, QueryEnum, ScoredPoint, ScrollRequest, SearchRequest, SparseVector, UpdateOperation,
-    Vector, VectorInternal, VectorStructInternal, Vectors, WalOptions, WithPayloadInterface, WithVector,
+    Condition, CreateIndex, Distance, EdgeConfig, EdgeConfigBuilder, EdgeShard,
+    EdgeSparseVectorParamsBuilder, EdgeVectorParamsBuilder, FieldCondition, FieldIndexOperations,
+    Filter as EdgeFilter, JsonPath, Match, Modifier, NamedQuery, OperationError, PayloadFieldSchema,
+    PayloadSchemaType, PointId as EdgeId, PointInsertOperations, PointOperations, PointStruct, QueryEnum,
+    ScoredPoint, ScrollRequest, SearchRequest, SparseVector, UpdateOperation, Vector, VectorInternal,
+    VectorStructInternal, Vectors, WalOptions, WithPayloadInterface, WithVector,
 };
 use rustix::fs::FlockOperation;
 
 use super::journal::{Journal, write_whole};
 use super::{
-    Batch, Candidate, Candidates, DENSE, FILTERED, Filter, Layout, Mode, Payload, Point, PointId, Record, Request, SPARSE,
-    Store,
+    Batch, Candidate, Candidates, DENSE, FILTERED, Filter, Layout, Mode, Payload, Point, PointId, Record,
+    Request, SPARSE, Store,
 };
 use crate::Error;
 use crate::lexical::Sparse;
@@ -69,7 +70,9 @@ impl Edge {
             Mode::For(info) => (Some(Layout::new(info)), false),
             Mode::Rebuild(info) => (Some(Layout::new(info)), true),
         };
-        blocking(move || Inner::open(folder, layout, rebuild)).await.map(|inner| inner.map(|inner| Self { inner }))
+        blocking(move || Inner::open(folder, layout, rebuild))
+            .await
+            .map(|inner| inner.map(|inner| Self { inner }))
     }
 
     async fn run<T: Send + 'static>(
@@ -186,7 +189,10 @@ impl Inner {
             self.flush()?;
         }
         if !lost.is_empty() {
-            tracing::warn!(count = lost.len(), "documents are missing from the index; index their files again");
+            tracing::warn!(
+                count = lost.len(),
+                "documents are missing from the index; index their files again"
+            );
             self.commit(&mut writing, Vec::new(), &lost)?;
         }
         Ok(())
@@ -194,8 +200,8 @@ impl Inner {
 
     fn apply(&self, batch: Batch) -> Result<(), Error> {
         let mut writing = self.writing();
-        let Batch { upsert, remove: gone } = batch;
-        let added = upsert
+        let Batch { upsert, retag, remove: gone } = batch;
+        let mut added: Vec<Record> = upsert
             .iter()
             .map(|Point { id, payload, .. }| Record {
                 id: *id,
@@ -203,6 +209,8 @@ impl Inner {
                 origins: payload.origins.clone(),
             })
             .collect();
+        // Where points come from is read from the journal alone.
+        added.extend(retag);
         self.with_shard(|shard| {
             let points: Vec<_> = upsert.into_iter().map(point).collect::<Result<_, _>>()?;
             if !points.is_empty() {
@@ -288,7 +296,9 @@ fn read_manifest(folder: &Path) -> Result<Option<Layout>, Error> {
     match std::fs::read(&path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
             let place = path.display();
-            Error::Mismatch(format!("{place} is damaged ({error}); make the index anew with `leafresh index --rebuild`"))
+            Error::Mismatch(format!(
+                "{place} is damaged ({error}); make the index anew with `leafresh index --rebuild`"
+            ))
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Io { path, source }),
@@ -298,7 +308,9 @@ fn read_manifest(folder: &Path) -> Result<Option<Layout>, Error> {
 /// An empty index; the manifest comes last and makes it one.
 fn create(folder: &Path, layout: &Layout) -> Result<EdgeShard, Error> {
     let shard_folder = folder.join(SHARD);
-    for (path, is_folder) in [(folder.join(MANIFEST), false), (folder.join(JOURNAL), false), (shard_folder.clone(), true)] {
+    for (path, is_folder) in
+        [(folder.join(MANIFEST), false), (folder.join(JOURNAL), false), (shard_folder.clone(), true)]
+    {
         let removed = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         match removed {
             Err(source) if source.kind() != ErrorKind::NotFound => return Err(Error::Io { path, source }),
@@ -333,7 +345,9 @@ fn load(folder: &Path) -> Result<EdgeShard, Error> {
     let shard = folder.join(SHARD);
     let damaged = |reason: String| {
         let place = folder.display();
-        Error::Store(format!("the index in {place} is damaged ({reason}); make it anew with `leafresh index --rebuild`"))
+        Error::Store(format!(
+            "the index in {place} is damaged ({reason}); make it anew with `leafresh index --rebuild`"
+        ))
     };
     prune_log(&shard.join("wal")).map_err(|source| Error::Io { path: shard.clone(), source })?;
     // Qdrant asserts some of what it expects of its files.
@@ -382,8 +396,10 @@ fn sparse(vector: &Sparse) -> SparseVector {
 
 fn point(point: Point) -> Result<qdrant_edge::PointStructPersisted, OperationError> {
     let Point { id, dense, sparse: words, payload } = point;
-    let payload = edge_json::to_value(&payload).map_err(|error| OperationError::service_error(error.to_string()))?;
-    let vectors = Vectors::new_named([(DENSE, Vector::new_dense(dense)), (SPARSE, Vector::from(sparse(&words)))]);
+    let payload =
+        edge_json::to_value(&payload).map_err(|error| OperationError::service_error(error.to_string()))?;
+    let vectors =
+        Vectors::new_named([(DENSE, Vector::new_dense(dense)), (SPARSE, Vector::from(sparse(&words)))]);
     Ok(PointStruct::new(edge_id(id), vectors, payload).into())
 }
 
@@ -436,7 +452,8 @@ fn edge_filter(filter: &Filter) -> Option<EdgeFilter> {
 }
 
 fn candidate(point: ScoredPoint) -> Result<Candidate, Error> {
-    let strange = |reason: String| Error::Store(format!("the index holds a point that isn't a document: {reason}"));
+    let strange =
+        |reason: String| Error::Store(format!("the index holds a point that isn't a document: {reason}"));
     let payload = point.payload.ok_or_else(|| strange("it has no payload".into()))?;
     let payload: Payload = edge_json::from_value(edge_json::Value::Object(payload.0))
         .map_err(|error| strange(error.to_string()))?;

@@ -156,10 +156,12 @@ pub(crate) struct Record {
     pub(crate) origins: BTreeSet<String>,
 }
 
-/// One step of indexing: all of it counts, or none.
+/// One step of indexing.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) upsert: Vec<Point>,
+    /// Points that stay as they are, but come from elsewhere now.
+    pub(crate) retag: Vec<Record>,
     pub(crate) remove: Vec<PointId>,
 }
 
@@ -214,6 +216,32 @@ pub(crate) trait Store: Send + Sync {
 
     /// Makes search fast again after many steps.
     async fn optimize(&self) -> Result<(), Error>;
+}
+
+/// A store without anything in it.
+pub(crate) struct Nothing;
+
+#[async_trait]
+impl Store for Nothing {
+    async fn records(&self) -> Result<Vec<Record>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn apply(&self, _: Batch) -> Result<(), Error> {
+        Err(Error::Store("there is no index".into()))
+    }
+
+    async fn candidates(&self, _: Request) -> Result<Candidates, Error> {
+        Ok(Candidates::default())
+    }
+
+    async fn count(&self) -> Result<usize, Error> {
+        Ok(0)
+    }
+
+    async fn optimize(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// What an index is made for. Kept beside it, so that a change is noticed.
