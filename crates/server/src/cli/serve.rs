@@ -5,15 +5,20 @@ use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use leafresh_chat::Sessions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, INTERRUPTED};
 use crate::config::Config;
 use crate::state::AppState;
+
+/// Conversations are kept for days, so that an hour more or less doesn't matter.
+const BETWEEN_PURGES: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -36,7 +41,10 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         super::check_model(&config.model.file())?;
         announce(listener.local_addr()?);
         let state = AppState::new(&config, catalog.clone());
-        let loading = load(config, catalog, state.clone());
+        let sessions = crate::assemble::sessions(&config)?;
+        state.open_sessions(sessions.clone());
+        tokio::spawn(purge(sessions.clone()));
+        let loading = load(config, catalog, sessions, state.clone());
         tokio::select! {
             () = crate::run(listener, state, signals()?) => Ok(()),
             Err(error) = loading => Err(error),
@@ -62,14 +70,28 @@ async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 }
 
 /// Loads the model beside the server, which says 503 until then. Ends with an error or not at all.
-async fn load(config: Config, catalog: Arc<leafresh_chat::Catalog>, state: AppState) -> anyhow::Result<()> {
+async fn load(
+    config: Config,
+    catalog: Arc<leafresh_chat::Catalog>,
+    sessions: Sessions,
+    state: AppState,
+) -> anyhow::Result<()> {
     let loaded = tokio::task::spawn_blocking(move || super::load_recommender(&config, catalog)).await;
-    let recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??;
+    let recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??.with_sessions(sessions);
     recommender.warm().await.context("the model was loaded, but can't compute")?;
     let model = recommender.backend().model().name.clone();
     state.install(Arc::new(recommender));
     tracing::info!(model, "ready");
     std::future::pending().await
+}
+
+/// Forgets conversations that have expired, now and again.
+async fn purge(sessions: Sessions) {
+    let mut due = tokio::time::interval(BETWEEN_PURGES);
+    loop {
+        due.tick().await;
+        sessions.purge().await;
+    }
 }
 
 /// Completes at the first Ctrl-C or SIGTERM; the second one ends the process at once.
