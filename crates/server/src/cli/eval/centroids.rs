@@ -1,9 +1,10 @@
 //! Which category a text belongs to, by what it means.
 //!
-//! A category's centroid is the mean vector of its documents. Plain distances to centroids put every ninth of the shipped
-//! catalogue's own documents into another category, because the directions in which all texts differ most say nothing
-//! of categories. So distances are Mahalanobis's, under the scatter that documents have around their own centroids: linear
-//! discriminant analysis with equal priors and a shrunk covariance (Hastie, Tibshirani & Friedman, section 4.3).
+//! A category's centroid is the mean vector of its documents. Distances to it are Mahalanobis's, under the scatter that
+//! documents have around their own centroids: linear discriminant analysis with equal priors and a shrunk covariance
+//! (Hastie, Tibshirani & Friedman, section 4.3). Plain distances count directions in which all texts differ as much as
+//! those in which categories do: with multilingual-e5-small they tell 88 % of the shipped catalogue's texts right and 82 % of
+//! those they were not made from, these 98 % and 84 %.
 
 /// How much of the covariance is replaced by a multiple of the identity: with fewer documents than squared dimensions it
 /// can't be estimated alone.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
 use leafresh_chat::{Catalog, Sessions};
-use leafresh_retrieval::Search;
+use leafresh_retrieval::{Corpus, Index, Location, Search};
 use leafresh_store::Sqlite;
 
+use super::progress::Progress;
 use crate::config::Config;
 
 /// Gone when it is dropped.
@@ -19,9 +20,22 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(super) async fn make(_config: &Config, _catalog: &Catalog) -> anyhow::Result<Self> {
+    /// Loads the embedding model and indexes the catalogue's documents, which takes seconds.
+    pub(super) async fn make(config: &Config, catalog: &Catalog) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("leafresh-eval-").tempdir().context("no folder for the run")?;
-        Ok(Self { folder, stores: AtomicUsize::new(0), search: None })
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let search = match crate::assemble::embedder(config, threads)? {
+            None => None,
+            Some(embedder) => {
+                let index = Index::open(&Location::Folder(folder.path().join("index")), embedder).await?;
+                let corpus = Corpus::catalog(catalog.documents());
+                let progress = Progress::new("documents indexed", catalog.documents().len());
+                let plan = index.plan(&corpus).await?;
+                index.run(&corpus, plan, &Arc::default(), |done| progress.set(done.done, done.total)).await?;
+                Some(index.search())
+            }
+        };
+        Ok(Self { folder, stores: AtomicUsize::new(0), search })
     }
 
     /// Conversations that nobody has begun.
