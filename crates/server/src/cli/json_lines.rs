@@ -10,8 +10,7 @@ use serde::de::DeserializeOwned;
 /// # Errors
 /// A sentence with file, line and column.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Vec<(usize, T)>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parse = |(index, line): (usize, &str)| {
         let object = serde_json::from_str(line).map_err(|error| {

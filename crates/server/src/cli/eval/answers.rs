@@ -126,7 +126,9 @@ async fn ask(recommender: &Recommender, task: Task) -> Record {
                     text.push_str(&piece);
                 }
                 Some(Event::Challenge { .. }) => {}
-                Some(Event::Close(answer)) => break serde_json::to_value(&answer).map_err(|error| error.to_string()),
+                Some(Event::Close(answer)) => {
+                    break serde_json::to_value(&answer).map_err(|error| error.to_string());
+                }
                 Some(Event::Error(failure)) => break Err(format!("{failure:?}")),
                 None => break Err("the events ended without an end mark".into()),
             }

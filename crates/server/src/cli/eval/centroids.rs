@@ -70,8 +70,12 @@ impl Centroids {
 pub(super) fn held_out(groups: &[Vec<Labelled<'_>>], classes: usize) -> Option<f64> {
     let (mut right, mut asked) = (0usize, 0usize);
     for fold in 0..FOLDS.min(groups.len()) {
-        let others: Vec<Labelled<'_>> =
-            groups.iter().enumerate().filter(|(index, _)| index % FOLDS != fold).flat_map(|(_, group)| group.clone()).collect();
+        let others: Vec<Labelled<'_>> = groups
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| index % FOLDS != fold)
+            .flat_map(|(_, group)| group.clone())
+            .collect();
         let centroids = Centroids::learn(&others, classes)?;
         for (vector, class) in groups.iter().skip(fold).step_by(FOLDS).flatten() {
             asked += 1;
@@ -172,7 +176,8 @@ mod tests {
     #[test]
     fn what_was_never_learned_is_told_wrong() {
         // The two of class 1 lie on different sides, and each is told by the other.
-        let examples = [(vec![1.0f32, 0.0], 0), (vec![0.9, 0.1], 0), (vec![0.0, 1.0], 1), (vec![0.9, 0.05], 1)];
+        let examples =
+            [(vec![1.0f32, 0.0], 0), (vec![0.9, 0.1], 0), (vec![0.0, 1.0], 1), (vec![0.9, 0.05], 1)];
         let groups: Vec<_> = labelled(&examples).into_iter().map(|one| vec![one]).collect();
         assert!(held_out(&groups, 2).unwrap() < 1.0);
     }

@@ -69,8 +69,11 @@ fn pairs<'a>(a: &'a Value, b: &'a Value) -> Vec<(String, &'a Value, &'a Value)> 
     let mut pairs = Vec::new();
     match (columns(a), columns(b)) {
         ([first], [second]) => {
-            let heading =
-                if label(first) == label(second) { label(first) } else { format!("{} / {}", label(first), label(second)) };
+            let heading = if label(first) == label(second) {
+                label(first)
+            } else {
+                format!("{} / {}", label(first), label(second))
+            };
             pairs.push((heading, &first["figures"], &second["figures"]));
         }
         (firsts, seconds) => {

@@ -141,7 +141,8 @@ fn by_meaning(grid: &[&Record], meaning: &Meaning) -> Vec<Measure> {
 
 fn distinct_within(answer: &Answer) -> bool {
     let different = |part: fn(&Challenge) -> &String| {
-        let parts: HashSet<String> = answer.challenges.iter().map(|challenge| plain(part(challenge))).collect();
+        let parts: HashSet<String> =
+            answer.challenges.iter().map(|challenge| plain(part(challenge))).collect();
         parts.len() == answer.challenges.len()
     };
     different(|challenge| &challenge.title) && different(|challenge| &challenge.description)
@@ -199,7 +200,11 @@ fn messages(records: &[Record]) -> Vec<Measure> {
     ];
     measures.extend(Kind::REFUSED.map(|kind| {
         let of_kind = messages().filter(|record| record.task.kind == kind);
-        Measure::share(&format!("refused_{}", kind.name()), of_kind.map(Record::as_expected), "of them, by kind")
+        Measure::share(
+            &format!("refused_{}", kind.name()),
+            of_kind.map(Record::as_expected),
+            "of them, by kind",
+        )
     }));
     measures.extend([
         Measure::share(
@@ -234,7 +239,8 @@ fn latency(records: &[Record]) -> Vec<Measure> {
     let written = |record: &&Record| record.answer.as_ref().is_some_and(|answer| !answer.refuses());
     let first = sorted(&|record| Some(record).filter(written)?.ttft_ms);
     let whole = sorted(&|record| Some(record).filter(written).map(|record| record.latency_ms));
-    let refused = sorted(&|record| Some(record).filter(|record| record.refused()).map(|record| record.latency_ms));
+    let refused =
+        sorted(&|record| Some(record).filter(|record| record.refused()).map(|record| record.latency_ms));
     let about = "from asking to the first text of an answer, with as many at once as --at-once says";
     let end = "from asking to the end of an answer, with as many at once as --at-once says";
     vec![
@@ -242,20 +248,34 @@ fn latency(records: &[Record]) -> Vec<Measure> {
         Measure::plain("ttft_p95", "ms", quantile(&first, 0.95), about),
         Measure::plain("latency_p50", "ms", quantile(&whole, 0.5), end),
         Measure::plain("latency_p95", "ms", quantile(&whole, 0.95), end),
-        Measure::plain("refusal_p95", "ms", quantile(&refused, 0.95), "from asking to the end of a fixed reply"),
+        Measure::plain(
+            "refusal_p95",
+            "ms",
+            quantile(&refused, 0.95),
+            "from asking to the end of a fixed reply",
+        ),
     ]
 }
 
 /// What somebody who wants to make it better should look at.
 pub(super) fn notes(records: &[Record], yardstick: &Yardstick<'_>) -> Vec<(String, Vec<String>)> {
     let asked = |record: &Record| match &record.task.command {
-        Command::BaseInfo(request) => format!("{} {} {}", request.category, request.location, request.work_type),
+        Command::BaseInfo(request) => {
+            format!("{} {} {}", request.category, request.location, request.work_type)
+        }
         Command::FreeText(request) => request.message.clone(),
     };
-    let faults = records.iter().filter_map(|record| Some(format!("{}: {}", asked(record), record.fault.as_ref()?)));
-    let wrong = of_part(records, Part::Messages).filter(|record| record.answer.is_some() && !record.as_expected());
+    let faults =
+        records.iter().filter_map(|record| Some(format!("{}: {}", asked(record), record.fault.as_ref()?)));
+    let wrong =
+        of_part(records, Part::Messages).filter(|record| record.answer.is_some() && !record.as_expected());
     let wrong = wrong.map(|record| {
-        format!("{} ({}): {}", asked(record), record.task.kind.name(), if record.refused() { "refused" } else { "answered" })
+        format!(
+            "{} ({}): {}",
+            asked(record),
+            record.task.kind.name(),
+            if record.refused() { "refused" } else { "answered" }
+        )
     });
     let astray = of_part(records, Part::Messages).filter(|record| !record.refused());
     let astray = astray.filter(|record| category_found(record) == Some(false)).map(|record| {
@@ -272,7 +292,9 @@ pub(super) fn notes(records: &[Record], yardstick: &Yardstick<'_>) -> Vec<(Strin
     if let Some(meaning) = yardstick.meaning {
         for record in of_part(records, Part::Grid) {
             for challenge in record.answer.iter().flat_map(|answer| &answer.challenges) {
-                let Some(nearest) = meaning.of(challenge).map(|meant| meaning.category(meant)) else { continue };
+                let Some(nearest) = meaning.of(challenge).map(|meant| meaning.category(meant)) else {
+                    continue;
+                };
                 let expected = record.task.category.as_deref().unwrap_or_default();
                 if nearest != expected {
                     let what = format!("asked for {expected}, nearest to {nearest}: {}", challenge.title);
@@ -281,9 +303,12 @@ pub(super) fn notes(records: &[Record], yardstick: &Yardstick<'_>) -> Vec<(Strin
             }
         }
     }
-    let confused = confused.into_iter().map(|(what, count)| if count > 1 { format!("{what} (×{count})") } else { what });
-    let strangers = answers(of_part(records, Part::Grid)).flat_map(|answer| strangers(answer, yardstick.alphabet));
-    let strangers = super::alphabet::counted(strangers).into_iter().map(|(what, count)| format!("{what} (×{count})"));
+    let confused =
+        confused.into_iter().map(|(what, count)| if count > 1 { format!("{what} (×{count})") } else { what });
+    let strangers =
+        answers(of_part(records, Part::Grid)).flat_map(|answer| strangers(answer, yardstick.alphabet));
+    let strangers =
+        super::alphabet::counted(strangers).into_iter().map(|(what, count)| format!("{what} (×{count})"));
     let notes = [
         ("Not valid, or failed", faults.collect::<Vec<_>>()),
         ("Messages answered or refused wrongly", wrong.collect()),
@@ -291,7 +316,11 @@ pub(super) fn notes(records: &[Record], yardstick: &Yardstick<'_>) -> Vec<(Strin
         ("Challenges nearer to another category", confused.collect()),
         ("Letters, marks and words outside the catalogue's alphabet", strangers.collect()),
     ];
-    notes.into_iter().filter(|(_, lines)| !lines.is_empty()).map(|(title, lines)| (title.to_owned(), lines)).collect()
+    notes
+        .into_iter()
+        .filter(|(_, lines)| !lines.is_empty())
+        .map(|(title, lines)| (title.to_owned(), lines))
+        .collect()
 }
 
 #[cfg(test)]

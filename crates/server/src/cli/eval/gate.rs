@@ -22,13 +22,22 @@ pub(super) fn examples(recommender: &Recommender) -> Vec<Example> {
 /// When the embedding model fails.
 pub(super) async fn judge(recommender: &Recommender, example: &Example) -> anyhow::Result<Judged> {
     let refusal = recommender.refusal(&example.text).await?;
-    Ok(Judged { text: example.text.clone(), topic: example.topic, refusal: refusal.map(leafresh_chat::Refusal::name) })
+    Ok(Judged {
+        text: example.text.clone(),
+        topic: example.topic,
+        refusal: refusal.map(leafresh_chat::Refusal::name),
+    })
 }
 
 pub(super) fn measures(judged: &[Judged]) -> Vec<Measure> {
     let of = |topic: Topic| judged.iter().filter(move |judged| judged.topic == topic);
     vec![
-        Measure::plain("gate_messages", "", judged.len() as f64, "examples that the gate has not learned from"),
+        Measure::plain(
+            "gate_messages",
+            "",
+            judged.len() as f64,
+            "examples that the gate has not learned from",
+        ),
         Measure::share(
             "gate_off_topic_caught",
             of(Topic::Off).map(|judged| judged.refusal.is_some()),

@@ -55,9 +55,12 @@ mod tests {
     #[test]
     fn wilson_gives_the_published_intervals() {
         // Newcombe 1998, Statistics in Medicine 17, table I, method 3.
-        for (yes, all, low, high) in
-            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
-        {
+        for (yes, all, low, high) in [
+            (81, 263, 0.2553, 0.3662),
+            (15, 148, 0.0624, 0.1605),
+            (0, 20, 0.0, 0.1611),
+            (1, 29, 0.0061, 0.1718),
+        ] {
             let (from, to) = wilson(yes, all).unwrap();
             assert!((from - low).abs() < 5e-5 && (to - high).abs() < 5e-5, "{yes}/{all}: {from} {to}");
         }

@@ -44,7 +44,11 @@ impl Measure {
     }
 
     /// How many of them are so, in per cent.
-    pub(super) fn share(key: &str, outcomes: impl IntoIterator<Item = bool>, definition: impl Into<String>) -> Self {
+    pub(super) fn share(
+        key: &str,
+        outcomes: impl IntoIterator<Item = bool>,
+        definition: impl Into<String>,
+    ) -> Self {
         let (mut yes, mut all) = (0, 0);
         for outcome in outcomes {
             all += 1;
@@ -85,7 +89,9 @@ impl Measure {
     pub(super) fn cell(&self) -> String {
         let value = number(self.figure.value);
         match self.interval.filter(|_| self.figure.value.is_some()) {
-            Some((low, high)) if low < high => format!("{value} ({} to {})", number(Some(low)), number(Some(high))),
+            Some((low, high)) if low < high => {
+                format!("{value} ({} to {})", number(Some(low)), number(Some(high)))
+            }
             _ => value,
         }
     }
@@ -127,7 +133,9 @@ mod tests {
 
     #[test]
     fn a_goal_is_reached_or_short_and_says_so_exactly() {
-        let line = |value: Option<f64>, goal: f64| Measure::plain("mrr", "", value, "").more(0.0).goal(goal).goal_line();
+        let line = |value: Option<f64>, goal: f64| {
+            Measure::plain("mrr", "", value, "").more(0.0).goal(goal).goal_line()
+        };
         assert_eq!(line(Some(0.9), 0.9).unwrap(), "goal mrr 0.9000 0.9 ok");
         assert_eq!(line(Some(0.8996), 0.9).unwrap(), "goal mrr 0.8996 0.9 short");
         assert_eq!(line(None, 0.9).unwrap(), "goal mrr - 0.9 short");

@@ -107,6 +107,9 @@ struct Eval<'a> {
 impl Eval<'_> {
     fn run(&self, models: &[std::path::PathBuf]) -> anyhow::Result<Report> {
         let chains = self.chains()?;
+        // Before the runtime, so that nothing uses it any more when it goes.
+        let folder =
+            tempfile::Builder::new().prefix("leafresh-eval-").tempdir().context("no folder for the run")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let interrupt = runtime.block_on(async { interrupt::on_ctrl_c() });
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -116,7 +119,7 @@ impl Eval<'_> {
             started,
             ..Report::default()
         };
-        let surroundings = runtime.block_on(Surroundings::make(self.config, &self.catalog))?;
+        let surroundings = runtime.block_on(Surroundings::make(folder.path(), self.config, &self.catalog))?;
         let mut meaning = runtime.block_on(self.meaning(&surroundings, &mut report))?;
         runtime.block_on(self.search(&surroundings, &interrupt, &mut report))?;
         if self.options.writes() {
@@ -189,7 +192,8 @@ impl Eval<'_> {
             return Ok(None);
         }
         let progress = Progress::new("documents embedded", self.catalog.documents().len());
-        let meaning = Meaning::of_catalog(search.clone(), &self.catalog, |done, all| progress.set(done, all)).await?;
+        let meaning =
+            Meaning::of_catalog(search.clone(), &self.catalog, |done, all| progress.set(done, all)).await?;
         report.shared.extend(meaning.as_ref().map(Meaning::measure));
         Ok(meaning)
     }
@@ -201,7 +205,8 @@ impl Eval<'_> {
         interrupt: &Interrupt,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        if let Some(search) = surroundings.search.as_ref().filter(|_| self.options.measures(Part::Retrieval)) {
+        if let Some(search) = surroundings.search.as_ref().filter(|_| self.options.measures(Part::Retrieval))
+        {
             let queries = data::queries(&self.config.catalog.dir, &self.catalog)?;
             let progress = Progress::new("questions searched for", queries.len());
             let mut found = Vec::new();
@@ -210,11 +215,13 @@ impl Eval<'_> {
                 progress.step();
             }
             report.shared.extend(retrieval::measures(&found));
-            report.note("Questions without a fitting document among the first five", retrieval::missed(&found));
+            report
+                .note("Questions without a fitting document among the first five", retrieval::missed(&found));
         }
         if self.options.measures(Part::Gate) {
             // The gate needs no language model; this one costs nothing.
-            let nothing: Arc<dyn Backend> = Arc::new(Local::start(Box::new(FakeModel::new(1)), &self.config.engine)?);
+            let nothing: Arc<dyn Backend> =
+                Arc::new(Local::start(Box::new(FakeModel::new(1)), &self.config.engine)?);
             let recommender = self.recommender(&nothing, None, surroundings)?;
             let examples = gate::examples(&recommender);
             let progress = Progress::new("messages judged", examples.len());

@@ -36,7 +36,12 @@ pub(in crate::cli) struct Options {
     #[arg(long, value_name = "WAY,…", value_delimiter = ',')]
     pub(super) grounding: Vec<Way>,
     /// Measure these parts only
-    #[arg(long, value_name = "PART,…", value_delimiter = ',', default_value = "grid,repeats,messages,retrieval,gate")]
+    #[arg(
+        long,
+        value_name = "PART,…",
+        value_delimiter = ',',
+        default_value = "grid,repeats,messages,retrieval,gate"
+    )]
     pub(super) parts: Vec<Part>,
     /// Ask the grid so many times, with other random numbers each time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]

@@ -122,7 +122,8 @@ mod tests {
     fn the_grid_asks_for_every_combination_once_for_each_seed() {
         let chains = grid(&catalog(), 2);
         assert_eq!(chains.len(), 256);
-        let distinct: HashSet<_> = chains.iter().map(|chain| (chain[0].seed, chain[0].command.clone())).collect();
+        let distinct: HashSet<_> =
+            chains.iter().map(|chain| (chain[0].seed, chain[0].command.clone())).collect();
         assert_eq!(distinct.len(), 256);
     }
 

@@ -43,7 +43,11 @@ mod tests {
         ];
         for (found, relevant, reciprocal, hit, recall) in cases {
             let relevant = relevant.iter().copied().collect();
-            assert_eq!(rank(found, &relevant, 2), Ranked { reciprocal, hit, recall }, "{found:?} {relevant:?}");
+            assert_eq!(
+                rank(found, &relevant, 2),
+                Ranked { reciprocal, hit, recall },
+                "{found:?} {relevant:?}"
+            );
         }
     }
 

@@ -54,7 +54,13 @@ impl Report {
 
     /// The models side by side; figures that only some have are empty elsewhere.
     pub(super) fn answers(&self) -> Table {
-        table(&self.columns.iter().map(|column| (column.label.clone(), &column.measures[..])).collect::<Vec<_>>())
+        table(
+            &self
+                .columns
+                .iter()
+                .map(|column| (column.label.clone(), &column.measures[..]))
+                .collect::<Vec<_>>(),
+        )
     }
 
     pub(super) fn search(&self) -> Table {
@@ -97,7 +103,10 @@ impl Report {
             text += &format!("\n{title}: {}\n", lines.len());
             text.extend(lines.iter().take(SHOWN).map(|line| format!("  {line}\n")));
             if lines.len() > SHOWN {
-                text += &format!("  … and {} more: --json, --markdown and --html have them\n", lines.len() - SHOWN);
+                text += &format!(
+                    "  … and {} more: --json, --markdown and --html have them\n",
+                    lines.len() - SHOWN
+                );
             }
         }
         text

@@ -78,5 +78,7 @@ pub(super) fn measures(found: &[Found]) -> Vec<Measure> {
 /// Questions without a fitting document among the first five.
 pub(super) fn missed(found: &[Found]) -> Vec<String> {
     let missed = found.iter().filter(|found| found.ranked.hit < 1.0);
-    missed.map(|found| format!("{}: {}", found.query, found.ids[..found.ids.len().min(CUT)].join(", "))).collect()
+    missed
+        .map(|found| format!("{}: {}", found.query, found.ids[..found.ids.len().min(CUT)].join(", ")))
+        .collect()
 }

@@ -22,7 +22,12 @@ fn subject(recommender: &Recommender) -> Subject {
 }
 
 fn titles(record: &Record) -> Vec<String> {
-    record.answer.iter().flat_map(|answer| &answer.challenges).map(|challenge| challenge.title.clone()).collect()
+    record
+        .answer
+        .iter()
+        .flat_map(|answer| &answer.challenges)
+        .map(|challenge| challenge.title.clone())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +60,8 @@ async fn a_refused_message_is_a_valid_record() {
         expect: Expect::Refusal,
         category: None,
     };
-    let records = ask_all(&subject(&recommender()), vec![vec![task]], 1, std::future::pending(), |_| {}).await;
+    let records =
+        ask_all(&subject(&recommender()), vec![vec![task]], 1, std::future::pending(), |_| {}).await;
     assert!(records[0].valid() && records[0].refused() && records[0].as_expected(), "{:?}", records[0]);
 }
 

@@ -22,7 +22,9 @@ fn questions_share_few_words_with_the_documents_that_answer_them() {
     let documents: HashMap<&str, HashSet<String>> = catalog
         .documents()
         .iter()
-        .map(|document| (&*document.id, stems(&format!("{} {}", document.title, document.text)).into_iter().collect()))
+        .map(|document| {
+            (&*document.id, stems(&format!("{} {}", document.title, document.text)).into_iter().collect())
+        })
         .collect();
     let mut most = Vec::new();
     for query in &queries {
@@ -40,7 +42,8 @@ fn questions_share_few_words_with_the_documents_that_answer_them() {
 #[test]
 fn every_category_is_asked_about() {
     let (dir, catalog) = catalog();
-    let asked: Vec<_> = queries(&dir, &catalog).unwrap().into_iter().flat_map(|query| query.relevant).collect();
+    let asked: Vec<_> =
+        queries(&dir, &catalog).unwrap().into_iter().flat_map(|query| query.relevant).collect();
     let messages = messages(&dir, &catalog).unwrap();
     for category in catalog.categories() {
         let of_category = |document: &&leafresh_chat::Document| document.category == category.code;

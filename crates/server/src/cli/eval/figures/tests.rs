@@ -29,7 +29,14 @@ fn refusal() -> Answer {
 
 fn record(part: Part, command: Command, answer: Option<Answer>) -> Record {
     Record {
-        task: Task { part, seed: None, command, kind: Kind::OnTopic, expect: Expect::Answer, category: Some("VEGAN".into()) },
+        task: Task {
+            part,
+            seed: None,
+            command,
+            kind: Kind::OnTopic,
+            expect: Expect::Answer,
+            category: Some("VEGAN".into()),
+        },
         ttft_ms: Some(100.0),
         latency_ms: 1000.0,
         fault: answer.is_none().then(|| "failed".into()),
@@ -148,7 +155,11 @@ fn what_went_wrong_is_listed() {
     let titles: Vec<&str> = notes.iter().map(|(title, _)| title.as_str()).collect();
     assert_eq!(
         titles,
-        ["Not valid, or failed", "Messages answered or refused wrongly", "Messages answered with another category"]
+        [
+            "Not valid, or failed",
+            "Messages answered or refused wrongly",
+            "Messages answered with another category"
+        ]
     );
     assert!(notes[2].1[0].ends_with("expected MEDIA, got VEGAN, VEGAN, VEGAN"), "{:?}", notes[2]);
 }
