@@ -29,7 +29,7 @@ endif
 
 say = @echo "==> $(1)"
 
-.PHONY: bench help setup setup-test build model default-model run test lint deny test-scripts test-rust fmt
+.PHONY: bench help eval setup setup-test build model default-model run test lint deny test-scripts test-rust fmt
 
 help: ## show this
 	@echo "Usage: make TARGET [NAME=VALUE ...]"
@@ -38,6 +38,7 @@ help: ## show this
 	@echo
 	@echo "  LISTEN=ADDR:PORT  run: where to listen          MODEL=FILE.gguf  run: another model"
 	@echo "  MODELS=DIR        where models are kept, now $(MODELS)"
+	@echo "  EVAL=DIR          eval: where reports are written, now $(EVAL)"
 	@echo "  CARGO_TARGET_DIR  where builds are kept, now $(CARGO_TARGET_DIR)"
 
 run: setup build $(if $(MODEL),,default-model) ## from a bare machine to a running server
@@ -46,6 +47,15 @@ run: setup build $(if $(MODEL),,default-model) ## from a bare machine to a runni
 
 test: setup-test model lint deny test-scripts test-rust ## every check there is: format, lints, licences, tests
 	$(call say,all checks passed)
+
+# Where the reports go; the last lines are the goals.
+EVAL ?= $(CARGO_TARGET_DIR)/eval
+
+eval: build model ## how good the default model's answers are, with reports in EVAL
+	$(call say,evaluation; reports in $(EVAL))
+	@mkdir -p "$(EVAL)"
+	@$(BINARY) eval --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" \
+		--json "$(EVAL)/eval.json" --markdown "$(EVAL)/eval.md" --html "$(EVAL)/eval.html"
 
 setup: ## install the build tools that are missing
 	$(call say,build tools)

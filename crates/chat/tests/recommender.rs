@@ -24,7 +24,7 @@ fn request() -> BaseInfo {
         location: "제주도".into(),
         work_type: "학생".into(),
         category: "VEGAN".into(),
-        session_id: None,
+        ..BaseInfo::default()
     }
 }
 

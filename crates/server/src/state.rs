@@ -1,9 +1,10 @@
 //! What every request shares. Cheap to clone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use leafresh_chat::{Catalog, Recommender, Replies};
+use leafresh_chat::{Catalog, Recommender, Replies, Sessions};
 use tokio::sync::watch;
 
 use crate::config::{self, Config};
@@ -29,7 +30,9 @@ struct Inner {
     origins: Vec<config::Origin>,
     catalog: Arc<Catalog>,
     recommender: OnceLock<Arc<Recommender>>,
+    sessions: OnceLock<Sessions>,
     metrics: Metrics,
+    index_prepares: AtomicBool,
     stage: watch::Sender<Stage>,
     running: watch::Sender<usize>,
     started: Instant,
@@ -44,7 +47,9 @@ impl AppState {
             origins: config.cors.origins.clone(),
             catalog,
             recommender: OnceLock::new(),
+            sessions: OnceLock::new(),
             metrics: Metrics::new(),
+            index_prepares: AtomicBool::new(false),
             stage: watch::Sender::new(Stage::Serving),
             running: watch::Sender::new(0),
             started: Instant::now(),
@@ -56,6 +61,30 @@ impl AppState {
         if self.0.recommender.set(recommender).is_err() {
             tracing::warn!("a model is already installed; it stays");
         }
+    }
+
+    /// The stored conversations are open: they can be read and deleted. Only the first call counts.
+    pub fn open_sessions(&self, sessions: Sessions) {
+        if self.0.sessions.set(sessions).is_err() {
+            tracing::warn!("the stored conversations are open already; they stay");
+        }
+    }
+
+    /// The index is being opened or brought up to date: the server isn't ready until that is done.
+    pub(crate) fn index_prepares(&self) {
+        self.0.index_prepares.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn index_is_ready(&self) {
+        self.0.index_prepares.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waits_for_index(&self) -> bool {
+        self.0.index_prepares.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn sessions(&self) -> Option<&Sessions> {
+        self.0.sessions.get()
     }
 
     pub(crate) fn recommender(&self) -> Option<&Recommender> {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::source::{self, check_line, error_at};
-use crate::Error;
+use crate::{Error, Kind};
 
 /// The sentences, as `replies.toml` groups them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,7 +37,7 @@ pub struct EventReplies {
     /// One piece of text.
     pub token: String,
     challenge: String,
-    pub close_base_info: String,
+    close_base_info: String,
     /// Also that of `complete` and of the dialect `token`.
     pub close_free_text: String,
     pub queued: String,
@@ -49,6 +49,14 @@ impl EventReplies {
     /// One finished challenge, with its number from 1.
     pub fn challenge(&self, number: usize) -> String {
         self.challenge.replace("{n}", &number.to_string())
+    }
+
+    /// The end of an answer.
+    pub fn close(&self, kind: Kind) -> &str {
+        match kind {
+            Kind::BaseInfo => &self.close_base_info,
+            Kind::FreeText => &self.close_free_text,
+        }
     }
 }
 

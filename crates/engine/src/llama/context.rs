@@ -41,7 +41,7 @@ impl LlamaModel {
         gguf::verify_checksum(path)?;
         let weights = Arc::new(Weights::load(path, settings, gpu_layers)?);
         let tap = SharedTap::new();
-        let context = Context::new(&weights, settings, &tap)?;
+        let context = Context::for_writing(&weights, settings, &tap)?;
         let tokenizer = Arc::new(LlamaTokenizer::new(weights.clone()));
         // SAFETY: plain look-ups in a model that is alive.
         let (parameters, n_vocab) = unsafe {
@@ -116,9 +116,9 @@ impl Model for LlamaModel {
         self.batch.fill(batch);
         take_complaints();
         // SAFETY: the batch's arrays hold as many entries as it says.
-        match unsafe { sys::llama_decode(self.context.0.as_ptr(), self.batch.view()) } {
+        match unsafe { sys::llama_decode(self.context.as_ptr(), self.batch.view()) } {
             0 => Ok(()),
-            1 => Err(Error::Native("no room in the KV cache".into())),
+            1 => Err(Error::CacheFull),
             code => Err(Error::Native(format!("a batch failed ({code}): {}", take_complaints()))),
         }
     }
@@ -136,7 +136,7 @@ impl Model for LlamaModel {
     fn truncate(&mut self, sequence: SeqId, len: usize) {
         // SAFETY: the memory belongs to the context; an empty or unknown range is no error.
         unsafe {
-            let memory = sys::llama_get_memory(self.context.0.as_ptr());
+            let memory = sys::llama_get_memory(self.context.as_ptr());
             if !sys::llama_memory_seq_rm(memory, sequence as i32, len as i32, -1) {
                 tracing::error!(sequence, len, "llama.cpp kept tokens that should go");
             }
@@ -146,20 +146,29 @@ impl Model for LlamaModel {
     fn share(&mut self, from: SeqId, to: SeqId, len: usize) {
         // SAFETY: as above; both rows are below the context's n_seq_max.
         unsafe {
-            let memory = sys::llama_get_memory(self.context.0.as_ptr());
+            let memory = sys::llama_get_memory(self.context.as_ptr());
             sys::llama_memory_seq_cp(memory, from as i32, to as i32, 0, len as i32);
         }
     }
 }
 
-struct Context(NonNull<sys::llama_context>);
+pub(super) struct Context(NonNull<sys::llama_context>);
 
-// SAFETY: a context may move between threads as long as one uses it at a time; `LlamaModel` is not `Sync` and its
-// methods that change it take `&mut self`.
+// SAFETY: a context may move between threads as long as one uses it at a time; what holds one isn't `Sync`, or has a
+// lock around it, and changes it through `&mut` only.
 unsafe impl Send for Context {}
 
 impl Context {
-    fn new(weights: &Weights, settings: &LocalSettings, tap: &SharedTap) -> Result<Self, Error> {
+    /// Takes over a context that nobody else frees.
+    pub(super) fn new(context: NonNull<sys::llama_context>) -> Self {
+        Self(context)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::llama_context {
+        self.0.as_ptr()
+    }
+
+    fn for_writing(weights: &Weights, settings: &LocalSettings, tap: &SharedTap) -> Result<Self, Error> {
         let threads = settings.thread_count() as i32;
         take_complaints();
         // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
@@ -202,7 +211,7 @@ impl Drop for Context {
 }
 
 /// A batch's arrays, as llama.cpp wants them.
-struct Batch {
+pub(super) struct Batch {
     tokens: Vec<i32>,
     positions: Vec<i32>,
     sequences: Vec<i32>,
@@ -216,7 +225,7 @@ struct Batch {
 unsafe impl Send for Batch {}
 
 impl Batch {
-    fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
             tokens: Vec::with_capacity(capacity),
             positions: Vec::with_capacity(capacity),
@@ -227,7 +236,7 @@ impl Batch {
         }
     }
 
-    fn fill(&mut self, entries: &[Entry]) {
+    pub(super) fn fill(&mut self, entries: &[Entry]) {
         self.tokens.clear();
         self.positions.clear();
         self.sequences.clear();
@@ -251,7 +260,7 @@ impl Batch {
     }
 
     /// Valid until the next `fill`.
-    fn view(&mut self) -> sys::llama_batch {
+    pub(super) fn view(&mut self) -> sys::llama_batch {
         sys::llama_batch {
             n_tokens: self.tokens.len() as i32,
             token: self.tokens.as_mut_ptr(),

@@ -8,7 +8,7 @@ use clap::Args;
 use leafresh_chat::{BaseInfo, Catalog, Event, Recommender};
 
 use super::Common;
-use crate::http::{Error, Given, Name, Raw, Table, check};
+use crate::http::{Error, Given, Name, Raw, Table, Values, check};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -58,7 +58,9 @@ impl Options {
             given.set(name, Some(Raw::Text(value.clone())));
         }
         match check(&Table::BASE_INFO, &given, catalog) {
-            Ok(values) => Ok(values.base_info()),
+            Ok(Values { location, work_type, category, .. }) => {
+                Ok(BaseInfo { location, work_type, category, ..BaseInfo::default() })
+            }
             Err(error) => {
                 let known: Vec<_> = catalog.categories().iter().map(|known| known.code.as_str()).collect();
                 let message = error.envelope(catalog.replies()).message;

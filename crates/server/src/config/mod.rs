@@ -13,6 +13,7 @@ pub use values::{Listen, LogFormat, Origin, Seconds};
 
 use std::path::{Path, PathBuf};
 
+use leafresh_chat::FallbackSettings;
 use leafresh_engine::LocalSettings;
 use serde::Deserialize;
 
@@ -31,6 +32,11 @@ pub struct Config {
     pub model: Model,
     pub engine: LocalSettings,
     pub chat: leafresh_chat::Settings,
+    pub retrieval: Retrieval,
+    pub deadlines: Deadlines,
+    pub fallback: FallbackSettings,
+    pub data: Data,
+    pub session: Session,
     pub log: Log,
 }
 
@@ -101,10 +107,141 @@ impl Default for Model {
 impl Model {
     /// The path with `~/` replaced.
     pub fn file(&self) -> PathBuf {
-        match (self.path.strip_prefix("~"), std::env::var_os("HOME")) {
-            (Ok(rest), Some(home)) => Path::new(&home).join(rest),
-            _ => self.path.clone(),
+        at_home(&self.path)
+    }
+}
+
+/// A path with a leading `~/` replaced by the home directory.
+pub(crate) fn at_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => path.to_path_buf(),
+    }
+}
+
+/// How documents are found.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retrieval {
+    /// A GGUF embedding model. A leading `~/` is the home directory. Empty: none.
+    pub model: PathBuf,
+    /// Threads that embed.
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub threads: usize,
+    /// Of a Qdrant server. Without it the index lies in a folder.
+    pub url: Option<String>,
+    pub api_key: Option<String>,
+    pub collection: String,
+    /// How long one call to the server may take.
+    #[serde(deserialize_with = "values::positive")]
+    pub call_seconds: Seconds,
+}
+
+/// Without the key.
+impl std::fmt::Debug for Retrieval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { model, threads, url, collection, .. } = self;
+        f.debug_struct("Retrieval")
+            .field("model", model)
+            .field("threads", threads)
+            .field("url", url)
+            .field("collection", collection)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Retrieval {
+    fn default() -> Self {
+        Self {
+            model: "~/.cache/leafresh/models/multilingual-e5-small-Q4_0.gguf".into(),
+            threads: 1,
+            url: None,
+            api_key: None,
+            collection: "leafresh".into(),
+            call_seconds: Seconds::new(5),
         }
+    }
+}
+
+impl Retrieval {
+    /// The embedding model's path with `~/` replaced. None: there should be none.
+    pub fn file(&self) -> Option<PathBuf> {
+        (!self.model.as_os_str().is_empty()).then(|| at_home(&self.model))
+    }
+}
+
+/// How long the steps of an answer may take.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deadlines {
+    #[serde(deserialize_with = "values::positive")]
+    pub queue_seconds: Seconds,
+    #[serde(deserialize_with = "values::positive")]
+    pub retrieval_seconds: Seconds,
+    #[serde(deserialize_with = "values::positive")]
+    pub stall_seconds: Seconds,
+    #[serde(deserialize_with = "values::positive")]
+    pub answer_seconds: Seconds,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let leafresh_chat::Deadlines { queue, retrieval, stall, answer } =
+            leafresh_chat::Deadlines::default();
+        Self {
+            queue_seconds: Seconds(queue),
+            retrieval_seconds: Seconds(retrieval),
+            stall_seconds: Seconds(stall),
+            answer_seconds: Seconds(answer),
+        }
+    }
+}
+
+impl From<&Deadlines> for leafresh_chat::Deadlines {
+    fn from(deadlines: &Deadlines) -> Self {
+        Self {
+            queue: deadlines.queue_seconds.0,
+            retrieval: deadlines.retrieval_seconds.0,
+            stall: deadlines.stall_seconds.0,
+            answer: deadlines.answer_seconds.0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Where the server keeps what it has to remember. A leading `~/` is the home directory.
+    pub dir: PathBuf,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { dir: "~/.local/share/leafresh".into() }
+    }
+}
+
+impl Data {
+    /// The folder with `~/` replaced.
+    pub fn path(&self) -> PathBuf {
+        at_home(&self.dir)
+    }
+}
+
+/// How much of a conversation is kept.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub days: u32,
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub turns: u32,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        let leafresh_store::Limits { days, turns } = leafresh_store::Limits::default();
+        Self { days, turns }
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Error {
     Missing(Name),
     #[error("invalid fields: {0:?}")]
     InvalidFields(Vec<Name>),
+    #[error("the message is too long")]
+    MessageTooLong,
     #[error("malformed JSON")]
     MalformedJson,
     #[error("the body is no JSON object")]
@@ -37,6 +39,8 @@ pub(crate) enum Error {
     StreamGone,
     #[error("cancelled")]
     Cancelled,
+    #[error("the answer stopped growing")]
+    Stalled,
     #[error("internal fault")]
     Internal,
     #[error("full")]
@@ -61,8 +65,9 @@ impl Error {
             Self::StreamGone => 410,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
+            Self::MessageTooLong => 422,
             Self::Cancelled => 499,
-            Self::Internal => 500,
+            Self::Internal | Self::Stalled => 500,
             Self::Overloaded | Self::Loading | Self::Draining => 503,
         }
     }
@@ -77,6 +82,7 @@ impl Error {
         let message = match self {
             Self::Missing(name) => name.missing(replies),
             Self::InvalidFields(names) => errors.invalid_fields(&list(names)),
+            Self::MessageTooLong => errors.message_too_long.clone(),
             Self::MalformedJson => errors.malformed_json.clone(),
             Self::NotAnObject => errors.not_an_object.clone(),
             Self::InvalidEncoding => errors.invalid_encoding.clone(),
@@ -88,12 +94,14 @@ impl Error {
             Self::StreamGone => errors.stream_gone.clone(),
             Self::Cancelled => errors.cancelled.clone(),
             Self::Internal => errors.internal.clone(),
+            Self::Stalled => errors.stalled.clone(),
             Self::Overloaded => errors.overloaded.clone(),
             Self::Loading => errors.loading.clone(),
             Self::Draining => errors.draining.clone(),
         };
         let data = match self {
             Self::InvalidFields(names) => json!({ "invalidFields": list(names) }),
+            Self::MessageTooLong => json!({ "invalidFields": [Name::Message.as_str()] }),
             _ => Value::Null,
         };
         Envelope { status: self.status(), message, data }
@@ -108,6 +116,7 @@ impl Error {
     pub(crate) fn from_failure(failure: Failure, draining: bool) -> Self {
         match failure {
             Failure::Internal => Self::Internal,
+            Failure::Stalled => Self::Stalled,
             Failure::Unavailable if draining => Self::Draining,
             Failure::Unavailable => Self::Overloaded,
             Failure::Cancelled => Self::Cancelled,

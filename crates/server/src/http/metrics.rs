@@ -14,5 +14,11 @@ pub(super) fn router() -> Router<AppState> {
 
 async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
     let engine = app.recommender().map(|recommender| recommender.backend().health()).unwrap_or_default();
+    if let Some(recommender) = app.recommender() {
+        app.metrics().chat(recommender.figures());
+    }
+    if let Some(sessions) = app.sessions() {
+        app.metrics().sessions(sessions.failures());
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics().render(&engine))
 }

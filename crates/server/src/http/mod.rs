@@ -7,11 +7,12 @@ mod health;
 mod metrics;
 mod params;
 mod recommend;
+mod sessions;
 mod sse;
 mod web;
 
 pub(crate) use error::Error;
-pub(crate) use params::{Given, Name, Raw, Table, check};
+pub(crate) use params::{Given, Name, Raw, Table, Values, check};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -28,6 +29,7 @@ use crate::state::AppState;
 pub fn app(state: AppState) -> Router {
     let router = Router::new()
         .merge(recommend::router())
+        .merge(sessions::router())
         .merge(health::router())
         .merge(metrics::router())
         .merge(web::router(state.catalog()))

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use leafresh_chat::Event;
+use leafresh_chat::{Event, Kind};
 
 use super::envelope::Envelope;
 use super::error::Error;
@@ -15,10 +15,18 @@ use super::{body, sse};
 use crate::state::AppState;
 use crate::streams::Stream;
 
+/// The name under which sessions are kept while there are no keys.
+pub(super) const NO_OWNER: &str = "";
+
 pub(super) fn router() -> Router<AppState> {
     // `get` takes HEAD too: it would run a generation only to drop it.
-    let methods = get(base_info).post(base_info).head(not_allowed).fallback(not_allowed);
-    Router::new().route("/ai/chatbot/recommendation/base-info", methods)
+    let methods = |kind: Kind| {
+        let answer = move |state, request| answer(kind, state, request);
+        get(answer).post(answer).head(not_allowed).fallback(not_allowed)
+    };
+    Router::new()
+        .route("/ai/chatbot/recommendation/base-info", methods(Kind::BaseInfo))
+        .route("/ai/chatbot/recommendation/free-text", methods(Kind::FreeText))
 }
 
 async fn not_allowed(State(app): State<AppState>) -> Response {
@@ -27,7 +35,7 @@ async fn not_allowed(State(app): State<AppState>) -> Response {
     response
 }
 
-async fn base_info(State(app): State<AppState>, request: Request) -> Response {
+async fn answer(kind: Kind, State(app): State<AppState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let resume = last(&head.headers, "last-event-id");
     if resume.as_deref().is_some_and(is_end) {
@@ -43,9 +51,9 @@ async fn base_info(State(app): State<AppState>, request: Request) -> Response {
     if let Some(resume) = resume {
         return client.resume(resume, &app);
     }
-    match given.and_then(|given| admit(&given, &app)) {
-        Ok((stream, dialect)) if client.streams() => sse::response(stream, dialect, &app),
-        Ok((stream, _)) => collect(stream, &app).await,
+    match given.and_then(|given| admit(kind, &given, &app)) {
+        Ok((stream, dialect)) if client.streams() => sse::response(stream, dialect, kind, &app),
+        Ok((stream, _)) => collect(stream, kind, &app).await,
         Err(error) => client.refuse(&error, &app),
     }
 }
@@ -64,26 +72,26 @@ async fn read(head: &Parts, body: Body, app: &AppState) -> Result<Given, Error> 
 }
 
 /// Checks the values and starts the generation.
-fn admit(given: &Given, app: &AppState) -> Result<(Stream, Dialect), Error> {
-    let values = params::check(&Table::BASE_INFO, given, app.catalog())?;
+fn admit(kind: Kind, given: &Given, app: &AppState) -> Result<(Stream, Dialect), Error> {
+    let values = params::check(Table::of(kind), given, app.catalog())?;
     if app.draining() {
         return Err(Error::Draining);
     }
     let recommender = app.recommender().ok_or(Error::Loading)?;
     let dialect = values.dialect;
     let events = recommender
-        .base_info(&values.base_info())
+        .start(&values.command(kind, NO_OWNER))
         .map_err(|error| Error::from_admission(&error, app.draining()))?;
     Ok((Stream::new(events, app), dialect))
 }
 
 /// Waits for the end of an answer: one JSON object with what the terminal event says.
-async fn collect(mut stream: Stream, app: &AppState) -> Response {
+async fn collect(mut stream: Stream, kind: Kind, app: &AppState) -> Response {
     while let Some(numbered) = stream.next().await {
         match numbered.event {
             Event::Text(_) | Event::Challenge { .. } => {}
             Event::Close(answer) => {
-                return Envelope::ok(&app.replies().events.close_base_info, answer).response();
+                return Envelope::ok(app.replies().events.close(kind), answer).response();
             }
             Event::Error(failure) => {
                 return Error::from_failure(failure, app.draining()).response(app.replies());

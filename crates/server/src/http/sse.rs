@@ -15,7 +15,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use leafresh_chat::{Answer, Catalog, Event};
+use leafresh_chat::{Answer, Catalog, Event, Kind};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -34,6 +34,7 @@ const RETRY: &str = "retry: 1000\n";
 pub(crate) struct Encoder {
     stream: StreamId,
     dialect: Dialect,
+    kind: Kind,
     catalog: Arc<Catalog>,
     error_then_close: bool,
     began: bool,
@@ -48,10 +49,11 @@ enum Id {
 }
 
 impl Encoder {
-    pub(crate) fn new(stream: StreamId, dialect: Dialect, app: &AppState) -> Self {
+    pub(crate) fn new(stream: StreamId, dialect: Dialect, kind: Kind, app: &AppState) -> Self {
         Self {
             stream,
             dialect,
+            kind,
             catalog: app.catalog().clone(),
             error_then_close: app.stream().error_then_close,
             began: false,
@@ -92,7 +94,7 @@ impl Encoder {
         let events = &self.catalog.replies().events;
         match self.dialect {
             Dialect::Challenge => {
-                let envelope = Envelope::ok(&events.close_base_info, answer);
+                let envelope = Envelope::ok(events.close(self.kind), answer);
                 self.block(&Id::End, "close", &envelope)
             }
             Dialect::Token => {
@@ -130,8 +132,13 @@ impl Encoder {
 }
 
 /// A stream as a response. Its headers go out at once, its first event when there is one.
-pub(crate) fn response<S: Source>(stream: Stream<S>, dialect: Dialect, app: &AppState) -> Response {
-    let encoder = Encoder::new(stream.id(), dialect, app);
+pub(crate) fn response<S: Source>(
+    stream: Stream<S>,
+    dialect: Dialect,
+    kind: Kind,
+    app: &AppState,
+) -> Response {
+    let encoder = Encoder::new(stream.id(), dialect, kind, app);
     let keep_alive = app.stream().keep_alive_seconds.0;
     let writer = Writer { stream, encoder, keep_alive, app: app.clone() };
     with_headers(Body::new(Blocks { next: Some(Box::pin(writer.write())) }))
@@ -139,7 +146,7 @@ pub(crate) fn response<S: Source>(stream: Stream<S>, dialect: Dialect, app: &App
 
 /// A stream of one `error` event, for readers that can't see an HTTP status.
 pub(crate) fn refusal(error: &Error, app: &AppState) -> Response {
-    let text = Encoder::new(StreamId::random(), Dialect::default(), app).error(error);
+    let text = Encoder::new(StreamId::random(), Dialect::default(), Kind::default(), app).error(error);
     with_headers(Body::from(text))
 }
 

@@ -5,20 +5,16 @@ use std::time::Duration;
 use leafresh::config::{Config, Seconds};
 use serde_json::json;
 
-use crate::support::{BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, post, read, until};
+use crate::support::{
+    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, metric, post, read, until,
+};
 
 async fn metrics(server: &Server) -> String {
     Connection::ask(server.address, &get("/metrics", &[])).await.text()
 }
 
-/// The value of a series, with its labels as Prometheus writes them.
-fn value(metrics: &str, series: &str) -> u64 {
-    let line = metrics.lines().find(|line| line.starts_with(&format!("{series} ")));
-    line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 fn ended(metrics: &str, outcome: &str, phase: &str) -> u64 {
-    value(metrics, &format!(r#"leafresh_requests_ended_total{{outcome="{outcome}",phase="{phase}"}}"#))
+    metric(metrics, &format!(r#"leafresh_requests_ended_total{{outcome="{outcome}",phase="{phase}"}}"#))
 }
 
 /// Waits until the stream has shown so many texts.
@@ -50,7 +46,7 @@ async fn case_1_a_reader_that_leaves_while_the_model_writes_frees_its_slot_withi
     assert_eq!(server.health().steps, steps, "it computes on for nobody");
     let metrics = metrics(&server).await;
     assert_eq!(ended(&metrics, "left", "writing"), 1);
-    assert_eq!(value(&metrics, "leafresh_requests_running"), 0);
+    assert_eq!(metric(&metrics, "leafresh_requests_running"), 0);
 }
 
 #[tokio::test]
@@ -124,8 +120,8 @@ async fn case_1_leaving_at_any_moment_counts_once_and_leaves_nothing() {
         .flat_map(|outcome| ["waiting", "writing"].map(|phase| ended(&metrics, outcome, phase)))
         .sum();
     assert_eq!(all, 24, "{metrics}");
-    assert_eq!(value(&metrics, "leafresh_requests_running"), 0);
-    assert_eq!(value(&metrics, "leafresh_kv_cells_used"), server.health().kv_used as u64);
+    assert_eq!(metric(&metrics, "leafresh_requests_running"), 0);
+    assert_eq!(metric(&metrics, "leafresh_kv_cells_used"), server.health().kv_used as u64);
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
 mod bench;
+mod conversation;
 mod encodings;
 mod ends;
+mod fallback;
 mod many;
 mod models;
 mod page;

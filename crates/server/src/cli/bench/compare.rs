@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 
-use super::report::{Row, Table, number};
+use crate::cli::table::{Row, Table, number};
 
 /// One table for each load that both files have: what the first says, what the second says, second / first.
 ///

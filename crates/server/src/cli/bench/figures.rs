@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clients::{Outcome, Record};
+use crate::cli::figure::{Figure, quantile};
 
 /// What an answer's length is counted in. The same for every server that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,38 +37,6 @@ impl Unit {
 pub(super) struct Slo {
     pub(super) ttft_ms: Option<f64>,
     pub(super) tpot_ms: Option<f64>,
-}
-
-/// A number, and what it means.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Figure {
-    pub(super) key: String,
-    pub(super) unit: &'static str,
-    /// `None`: nothing to compute it from.
-    pub(super) value: Option<f64>,
-    pub(super) definition: String,
-}
-
-impl Figure {
-    pub(super) fn new(
-        key: impl Into<String>,
-        unit: &'static str,
-        value: impl Into<Option<f64>>,
-        definition: impl Into<String>,
-    ) -> Self {
-        let value = value.into().filter(|value| value.is_finite());
-        Self { key: key.into(), unit, value, definition: definition.into() }
-    }
-}
-
-/// The `share`-quantile (0 to 1) of sorted values, interpolated between the two nearest (type 7 of Hyndman & Fan 1996,
-/// the default of NumPy and R).
-pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let position = share.clamp(0.0, 1.0) * last as f64;
-    let below = sorted[position.floor() as usize];
-    let above = sorted[position.ceil() as usize];
-    Some(below + (above - below) * position.fract())
 }
 
 impl Record {

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Serialize;
 
-use super::figures::Figure;
+use crate::cli::figure::Figure;
 
 /// CPU time in `/proc` is in ticks, 100 each second on every Linux that runs here (`USER_HZ`).
 pub(super) const TICKS_PER_SECOND: f64 = 100.0;
@@ -216,7 +216,7 @@ pub(super) fn warnings(figures: &[Figure]) -> Vec<String> {
 }
 
 /// The processor's name and how many cores there are.
-pub(super) fn describe() -> String {
+pub(in crate::cli) fn describe() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let name = name.map_or(std::env::consts::ARCH, |(_, name)| name.trim());

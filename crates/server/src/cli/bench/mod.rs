@@ -6,13 +6,14 @@ mod engine;
 mod figures;
 mod html;
 mod load;
-mod machine;
-mod options;
+pub(super) mod machine;
+pub(super) mod options;
 mod overhead;
 mod questions;
-mod reading;
+pub(super) mod reading;
 mod report;
 mod requests;
+mod search;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -22,9 +23,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use tokio::sync::watch;
 
-use super::INTERRUPTED;
+use super::{INTERRUPTED, interrupt};
 use clients::Asker;
 use figures::{Slo, Unit};
 use load::{Bench, Load, Run};
@@ -39,6 +39,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(Command::Requests(options)) => return requests::run(options),
         Some(Command::Overhead(options)) => return overhead::run(options),
         Some(Command::Engine(options)) => return engine::run(options),
+        Some(Command::Search(options)) => return search::run(options),
         None => {}
     }
     if let Some([first, second]) = options.output.compare.as_deref() {
@@ -115,24 +116,8 @@ impl LoadOptions {
 
 /// The warm-up and one run after the other, until Ctrl-C.
 async fn drive(bench: &Arc<Bench>, loads: Vec<Load>, warmup: usize) -> anyhow::Result<Vec<(Load, Run)>> {
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            eprintln!("\nstopping; Ctrl-C once more ends at once");
-            stop.send_replace(true);
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(INTERRUPTED);
-        }
-        // Without signals nobody ever stops the run.
-        std::future::pending::<()>().await;
-    });
-    let stopped = || {
-        let mut stopped = stopped.clone();
-        async move {
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        }
-    };
+    let stopped = interrupt::on_ctrl_c();
+    let stopped = || stopped.clone().wait();
     if warmup > 0 {
         let load = Load::Closed { clients: 1, total: warmup };
         let run = bench.run(&load, stopped(), |run, seconds| progress("warm-up", warmup, run, seconds)).await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::figures::Slo;
-use super::{engine, overhead, requests};
+use super::{engine, overhead, requests, search};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +26,8 @@ Examples:
       CPU time of HTTP, events and chat for each token, with a model that costs nothing.
   leafresh bench engine
       Time per token while a long prompt joins and with a full cache, and answers of 200 seeds checked.
+  leafresh bench search
+      How well and how fast documents are found, on labelled questions and up to 100,000 documents.
 
 Ctrl-C ends the run and prints what there is so far; a second one ends the process.";
 
@@ -51,6 +53,8 @@ pub(super) enum Command {
     Overhead(overhead::Options),
     /// Measure what running answers feel of long prompts and of a full cache, and whether every answer is whole
     Engine(engine::Options),
+    /// Measure how well and how fast documents are found
+    Search(search::Options),
 }
 
 #[derive(Debug, Args)]
@@ -163,7 +167,7 @@ fn positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above 0".into())
 }
 
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+pub(in crate::cli) fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse::<usize>().ok().filter(|number| (1..=1_000_000).contains(number));
     number.ok_or_else(|| "expected a whole number from 1 to 1000000".into())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use leafresh_engine::Sampling;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::options::Api;
+use crate::cli::json_lines;
 
 /// The codes of the shipped catalogue.
 const LOCATIONS: [&str; 4] = ["city", "beach", "mountain", "rural"];
@@ -128,17 +129,8 @@ impl Questions {
             }
             return Ok(Self::Drawn { seed });
         };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("--requests {} can't be read", path.display()))?;
         let mut questions = Vec::new();
-        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let place = || format!("{} line {}", path.display(), index + 1);
-            let question: Question = serde_json::from_str(line).map_err(|error| {
-                // Its own "line 1" would be taken for the file's.
-                let text = error.to_string();
-                let reason = text.split(" at line ").next().unwrap_or_default();
-                anyhow!("{}, column {}: {reason}", place(), error.column())
-            })?;
+        for (line, question) in json_lines::read::<Question>(path).context("--requests")? {
             let missing = match api {
                 Api::Leafresh if question.location.is_empty() => "`location`, `work_type` and `category`",
                 Api::Openai | Api::LlamaServer if question.prompt.is_empty() => "`prompt`",
@@ -147,7 +139,7 @@ impl Questions {
                     continue;
                 }
             };
-            bail!("{} has no {missing}, which --api {} asks with", place(), api.name());
+            bail!("{} line {line} has no {missing}, which --api {} asks with", path.display(), api.name());
         }
         if questions.is_empty() {
             bail!("{} holds no request", path.display());

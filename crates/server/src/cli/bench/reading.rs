@@ -161,8 +161,8 @@ impl Reader {
     }
 }
 
-/// What is wrong with `close`, or with the texts before it.
-fn of_leafresh(close: &Value, text: &str) -> Option<String> {
+/// What is wrong with the `data` of `close`, or with the texts before it.
+pub(in crate::cli) fn of_leafresh(close: &Value, text: &str) -> Option<String> {
     if let Some(reason) = close["degradedReason"].as_str() {
         return Some(format!("from the catalogue instead of the model: {reason}"));
     }

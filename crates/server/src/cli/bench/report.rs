@@ -3,9 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::clients::{Outcome, Record};
-use super::figures::{Figure, Unit};
+use super::figures::Unit;
 use super::load::Load;
 use super::machine::Sample;
+use crate::cli::figure::Figure;
+use crate::cli::table::{Row, Table, number};
 
 /// Runs against one server.
 #[derive(Debug)]
@@ -34,65 +36,6 @@ pub(super) struct Level {
     /// Of each record's text.
     pub(super) lengths: Vec<usize>,
     pub(super) samples: Vec<Sample>,
-}
-
-/// Rows of figures in columns, each row with its definition.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    pub(super) heads: Vec<String>,
-    pub(super) rows: Vec<Row>,
-}
-
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) cells: Vec<String>,
-    pub(super) definition: String,
-}
-
-impl Table {
-    pub(super) fn print(&self) -> String {
-        let width =
-            |cells: &mut dyn Iterator<Item = &str>| cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-        let names = width(&mut self.rows.iter().map(|row| row.name.as_str()));
-        let widths: Vec<usize> = (0..self.heads.len())
-            .map(|column| {
-                let cells = self.rows.iter().filter_map(|row| row.cells.get(column)).map(String::as_str);
-                width(&mut cells.chain([self.heads[column].as_str()]))
-            })
-            .collect();
-        let line = |name: &str, cells: &[String], definition: &str| {
-            let mut line = format!("{name:names$}");
-            for (cell, width) in cells.iter().zip(&widths) {
-                line.extend([format!("  {cell:>width$}")]);
-            }
-            format!("{line}  {definition}").trim_end().to_owned() + "\n"
-        };
-        let mut text = line("", &self.heads, "");
-        let mut before = "";
-        for row in &self.rows {
-            // The quantiles of a series have one definition.
-            let definition = if row.definition == before { "" } else { &row.definition };
-            text += &line(&row.name, &row.cells, definition);
-            before = &row.definition;
-        }
-        text
-    }
-}
-
-/// Three or four digits that count.
-pub(super) fn number(value: Option<f64>) -> String {
-    let Some(value) = value else { return "-".into() };
-    let size = value.abs();
-    if size >= 100.0 || value.fract() == 0.0 {
-        format!("{value:.0}")
-    } else if size >= 10.0 {
-        format!("{value:.1}")
-    } else if size >= 1.0 {
-        format!("{value:.2}")
-    } else {
-        format!("{value:.3}")
-    }
 }
 
 impl Report {

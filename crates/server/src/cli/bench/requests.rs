@@ -80,7 +80,7 @@ fn draw(catalog: &Catalog, rng: &mut impl Rng) -> BaseInfo {
         location: catalog.places().choose(rng).map(|place| place.code.clone()).unwrap_or_default(),
         work_type: catalog.work_types().choose(rng).map(|work| work.code.clone()).unwrap_or_default(),
         category: catalog.categories().choose(rng).map(|category| category.code.clone()).unwrap_or_default(),
-        session_id: None,
+        ..BaseInfo::default()
     }
 }
 

@@ -1,12 +1,14 @@
 //! Whether values can be used, and what they mean.
 
-use leafresh_chat::{BaseInfo, Catalog};
+use leafresh_chat::{BaseInfo, Catalog, Command, FreeText, Kind};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Error, Given, Name, Raw};
 
 /// Longest place or work type that the catalogue doesn't know, in Unicode scalar values.
 const MAX_TERM: usize = 50;
+/// Longest message, in Unicode scalar values.
+const MAX_MESSAGE: usize = 1000;
 /// Longest session or request id, in bytes.
 const MAX_ID: usize = 128;
 
@@ -19,6 +21,15 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) const BASE_INFO: Self =
         Self { required: &[Name::Location, Name::WorkType, Name::Category], optional: &[Name::SessionId] };
+    pub(crate) const FREE_TEXT: Self =
+        Self { required: &[Name::Message], optional: &[Name::SessionId, Name::Location, Name::WorkType] };
+
+    pub(crate) fn of(kind: Kind) -> &'static Self {
+        match kind {
+            Kind::BaseInfo => &Self::BASE_INFO,
+            Kind::FreeText => &Self::FREE_TEXT,
+        }
+    }
 
     /// What every path takes.
     const COMMON: [Name; 6] =
@@ -42,6 +53,7 @@ pub(crate) enum Dialect {
 /// empty.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Values {
+    pub(crate) message: String,
     pub(crate) location: String,
     pub(crate) work_type: String,
     pub(crate) category: String,
@@ -50,12 +62,17 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    pub(crate) fn base_info(self) -> BaseInfo {
-        BaseInfo {
-            location: self.location,
-            work_type: self.work_type,
-            category: self.category,
-            session_id: self.session_id,
+    /// The request of the person or program that a key named `owner` belongs to; empty without keys.
+    pub(crate) fn command(self, kind: Kind, owner: &str) -> Command {
+        let owner = owner.to_owned();
+        let Self { message, location, work_type, category, session_id, .. } = self;
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        match kind {
+            Kind::BaseInfo => BaseInfo { owner, session_id, location, work_type, category }.into(),
+            Kind::FreeText => {
+                let (location, work_type) = (given(location), given(work_type));
+                FreeText { owner, session_id, message, location, work_type }.into()
+            }
         }
     }
 }
@@ -66,13 +83,18 @@ impl Values {
 /// In this order: invalid encoding, the first required field that is missing, all fields with bad values.
 pub(crate) fn check(table: &Table, given: &Given, catalog: &Catalog) -> Result<Values, Error> {
     given.check_encoding()?;
-    if let Some(missing) = table.required.iter().find(|name| is_blank(given.get(**name))) {
+    if let Some(missing) = table.required.iter().find(|name| is_blank(**name, given.get(**name))) {
         return Err(Error::Missing(*missing));
     }
     let mut values = Values::default();
     let bad: Vec<_> =
         table.fields().filter(|name| values.read(*name, given.get(*name), catalog).is_none()).collect();
-    if bad.is_empty() { Ok(values) } else { Err(Error::InvalidFields(bad)) }
+    match &bad[..] {
+        [] => Ok(values),
+        // Its length alone is wrong: else there would be no text.
+        [Name::Message] if !values.message.is_empty() => Err(Error::MessageTooLong),
+        _ => Err(Error::InvalidFields(bad)),
+    }
 }
 
 impl Values {
@@ -80,7 +102,7 @@ impl Values {
     fn read(&mut self, name: Name, raw: Option<&Raw>, catalog: &Catalog) -> Option<()> {
         let text = match raw {
             None => return Some(()),
-            Some(Raw::Text(text)) => clean(text)?,
+            Some(Raw::Text(text)) => clean(name, text)?,
             // Switches take JSON's own words for yes and no.
             Some(Raw::Yes | Raw::No) if name == Name::Progress => return Some(()),
             Some(_) => return None,
@@ -89,6 +111,10 @@ impl Values {
             return Some(());
         }
         match name {
+            Name::Message => {
+                self.message = text;
+                return (self.message.chars().count() <= MAX_MESSAGE).then_some(());
+            }
             Name::Location => {
                 self.location =
                     catalog.place(&text).map_or_else(|| short(text), |term| Some(term.code.clone()))?;
@@ -110,17 +136,20 @@ impl Values {
     }
 }
 
-fn is_blank(raw: Option<&Raw>) -> bool {
+fn is_blank(name: Name, raw: Option<&Raw>) -> bool {
     match raw {
         None => true,
         // A control character makes a value bad, not blank: it is looked for before trimming.
-        Some(Raw::Text(text)) => clean(text).is_some_and(|text| text.is_empty()),
+        Some(Raw::Text(text)) => clean(name, text).is_some_and(|text| text.is_empty()),
         Some(_) => false,
     }
 }
 
-/// NFC without white space around it; `None` if there is a control character anywhere.
-fn clean(text: &str) -> Option<String> {
+/// NFC without white space around it; `None` if there is a control character anywhere. In a message a tab or a line
+/// break is a space.
+fn clean(name: Name, text: &str) -> Option<String> {
+    let spaced = (name == Name::Message).then(|| text.replace("\r\n", " ").replace(['\t', '\n', '\r'], " "));
+    let text = spaced.as_deref().unwrap_or(text);
     if text.contains(char::is_control) {
         return None;
     }

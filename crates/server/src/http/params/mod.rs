@@ -7,7 +7,7 @@ mod check;
 mod json;
 mod query;
 
-pub(crate) use check::{Dialect, Table, check};
+pub(crate) use check::{Dialect, Table, Values, check};
 pub(crate) use json::from_json;
 pub(crate) use query::from_query;
 
@@ -20,6 +20,7 @@ use super::error::Error;
 /// The parameters there are. Others are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
+    Message,
     Location,
     WorkType,
     Category,
@@ -33,7 +34,8 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
+        Self::Message,
         Self::Location,
         Self::WorkType,
         Self::Category,
@@ -48,6 +50,7 @@ impl Name {
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::Message => "message",
             Self::Location => "location",
             Self::WorkType => "workType",
             Self::Category => "category",
@@ -68,6 +71,7 @@ impl Name {
     /// The sentence that says that it is missing.
     pub(crate) fn missing(self, replies: &Replies) -> String {
         match self {
+            Self::Message => replies.required.message.clone(),
             Self::Location => replies.required.location.clone(),
             Self::WorkType => replies.required.work_type.clone(),
             Self::Category => replies.required.category.clone(),

@@ -7,7 +7,9 @@ use crate::streams::tests::{Script, answer, challenge, script, state};
 async fn lines<S: Source>(source: S, dialect: Dialect, app: &AppState) -> Vec<String> {
     let stream = Stream::new(source, app);
     let id = stream.id().to_string();
-    let body = axum::body::to_bytes(response(stream, dialect, app).into_body(), usize::MAX).await.unwrap();
+    let body = axum::body::to_bytes(response(stream, dialect, Kind::BaseInfo, app).into_body(), usize::MAX)
+        .await
+        .unwrap();
     String::from_utf8(body.to_vec()).unwrap().replace(&id, "S").lines().map(str::to_owned).collect()
 }
 
@@ -114,7 +116,9 @@ async fn case_25_line_breaks_in_a_models_text_forge_no_event() {
         let source = script([text(evil), forged.clone(), Event::Close(answer(evil))]);
         let stream = Stream::new(source, &app);
         let body =
-            axum::body::to_bytes(response(stream, dialect, &app).into_body(), usize::MAX).await.unwrap();
+            axum::body::to_bytes(response(stream, dialect, Kind::BaseInfo, &app).into_body(), usize::MAX)
+                .await
+                .unwrap();
         assert!(!body.contains(&b'\r') && !body.contains(&b'\0'));
         let blocks = String::from_utf8(body.to_vec()).unwrap();
         for block in blocks.trim_end().split("\n\n") {

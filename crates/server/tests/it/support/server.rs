@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leafresh::AppState;
 use leafresh::config::{Config, Seconds};
-use leafresh_chat::{Catalog, Recommender};
+use leafresh_chat::{Catalog, Recommender, Sessions};
 use leafresh_engine::{Health, Local, fake::FakeModel};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -22,13 +22,14 @@ pub(crate) fn catalog() -> Arc<Catalog> {
 pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) model: FakeModel,
+    pub(crate) sessions: Option<Sessions>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let mut config = Config::default();
         config.chat.sampling.seed = Some(1);
-        Self { config, model: FakeModel::new(1) }
+        Self { config, model: FakeModel::new(1), sessions: None }
     }
 }
 
@@ -39,9 +40,10 @@ impl Setup {
         Self { model, ..Self::default() }
     }
 
-    /// A model that never gives a usable number.
+    /// A model that never gives a usable number, and nobody to answer in its place.
     pub(crate) fn broken() -> Self {
-        Self { model: FakeModel::new(1).with_logits(f32::NAN), ..Self::default() }
+        let broken = Self { model: FakeModel::new(1).with_logits(f32::NAN), ..Self::default() };
+        broken.with(|config| config.fallback.on.clear())
     }
 
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -54,10 +56,18 @@ impl Setup {
     }
 
     pub(crate) async fn start(self) -> Server {
-        let Self { config, model } = self;
+        let Self { config, model, sessions } = self;
         let server = Server::without_model(&config).await;
         let backend = Local::start(Box::new(model), &config.engine).unwrap();
-        let recommender = Arc::new(Recommender::new(catalog(), Arc::new(backend), config.chat).unwrap());
+        let recommender = leafresh::assemble::recommender(&config, catalog(), Arc::new(backend)).unwrap();
+        let recommender = match sessions {
+            Some(sessions) => {
+                server.state.open_sessions(sessions.clone());
+                recommender.with_sessions(sessions)
+            }
+            None => recommender,
+        };
+        let recommender = Arc::new(recommender);
         server.state.install(recommender.clone());
         Server { recommender: Some(recommender), ..server }
     }

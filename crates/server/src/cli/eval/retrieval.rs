@@ -1,0 +1,84 @@
+//! Search and gate, by labelled data. They have nothing to do with the model that writes.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use leafresh_retrieval::{Query, Search};
+
+use super::data::LabelledQuery;
+use super::measures::Measure;
+use super::ranking::{Ranked, rank};
+use crate::cli::figure::quantile;
+
+/// Documents looked at for the reciprocal rank.
+const DEPTH: usize = 20;
+
+/// Where recall is counted.
+const CUT: usize = 5;
+
+/// What was found for a question.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) query: String,
+    /// Ids, best first.
+    pub(super) ids: Vec<String>,
+    ranked: Ranked,
+    ms: f64,
+}
+
+/// Searches as a message does: no category asked for, two documents of one at most.
+///
+/// # Errors
+/// When the store or the embedding model fails.
+pub(super) async fn look_up(search: &Search, labelled: &LabelledQuery) -> anyhow::Result<Found> {
+    let query = Query { text: labelled.query.clone(), limit: DEPTH, ..Query::default() };
+    let began = Instant::now();
+    let hits = search.search(&query).await?;
+    let ms = began.elapsed().as_secs_f64() * 1e3;
+    let ids: Vec<String> = hits.into_iter().map(|hit| hit.document.id).collect();
+    let relevant: BTreeSet<&str> = labelled.relevant.iter().map(String::as_str).collect();
+    let ranked = rank(&ids.iter().map(String::as_str).collect::<Vec<_>>(), &relevant, CUT);
+    Ok(Found { query: labelled.query.clone(), ids, ranked, ms })
+}
+
+pub(super) fn measures(found: &[Found]) -> Vec<Measure> {
+    let of = |value: fn(&Ranked) -> f64| found.iter().map(|found| value(&found.ranked)).collect::<Vec<f64>>();
+    let mut ms: Vec<f64> = found.iter().map(|found| found.ms).collect();
+    ms.sort_by(f64::total_cmp);
+    vec![
+        Measure::plain("retrieval_questions", "", found.len() as f64, "questions whose fitting documents are known"),
+        Measure::mean(
+            "retrieval_mrr",
+            "",
+            &of(|ranked| ranked.reciprocal),
+            format!("mean reciprocal rank of the first fitting document among {DEPTH}"),
+        )
+        .more(0.02)
+        .goal(0.9),
+        Measure::mean(
+            "retrieval_recall_at_5",
+            "",
+            &of(|ranked| ranked.hit),
+            "questions with a fitting document among the first five",
+        )
+        .more(0.02)
+        .goal(0.97),
+        Measure::mean(
+            "retrieval_recall_at_5_of_all",
+            "",
+            &of(|ranked| ranked.recall),
+            "of all fitting documents (five at most), the share among the first five; two of a category are shown at most, so 1 is out of reach",
+        )
+        .more(0.02),
+        Measure::plain("search_p50", "ms", quantile(&ms, 0.5), "embedding a question and searching, one at a time"),
+        Measure::plain("search_p95", "ms", quantile(&ms, 0.95), "embedding a question and searching, one at a time"),
+    ]
+}
+
+/// Questions without a fitting document among the first five.
+pub(super) fn missed(found: &[Found]) -> Vec<String> {
+    let missed = found.iter().filter(|found| found.ranked.hit < 1.0);
+    missed
+        .map(|found| format!("{}: {}", found.query, found.ids[..found.ids.len().min(CUT)].join(", ")))
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! `/ai/chatbot/sessions/{id}`: what is remembered of a conversation, and forgetting it.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::get;
+use leafresh_chat::{Session, SessionKey};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::envelope::Envelope;
+use super::error::Error;
+use super::recommend::NO_OWNER;
+use crate::state::AppState;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new().route("/ai/chatbot/sessions/{id}", get(show).delete(forget))
+}
+
+fn key(id: String) -> SessionKey {
+    SessionKey { owner: NO_OWNER.to_owned(), id }
+}
+
+async fn show(State(app): State<AppState>, Path(id): Path<String>) -> Response {
+    let key = key(id);
+    let found = match app.sessions() {
+        Some(sessions) => sessions.load(&key).await,
+        None => Ok(None),
+    };
+    match found {
+        Ok(Some(session)) => Envelope::ok(&app.replies().ok.success, data(&key.id, &session)).response(),
+        Ok(None) => Error::NotFound.response(app.replies()),
+        Err(error) => {
+            tracing::error!(%error, "a session could not be read");
+            Error::Internal.response(app.replies())
+        }
+    }
+}
+
+async fn forget(State(app): State<AppState>, Path(id): Path<String>) -> Response {
+    if let Some(sessions) = app.sessions()
+        && let Err(error) = sessions.delete(&key(id)).await
+    {
+        tracing::error!(%error, "a session could not be deleted");
+        return Error::Internal.response(app.replies());
+    }
+    Envelope::ok(&app.replies().ok.deleted, Value::Null).response()
+}
+
+fn data(id: &str, session: &Session) -> Value {
+    let turns: Vec<Value> = session
+        .turns
+        .iter()
+        .map(|turn| json!({ "role": turn.role.as_str(), "text": turn.text, "at": text(turn.at) }))
+        .collect();
+    let standing = &session.standing;
+    json!({
+        "sessionId": id,
+        "baseCategory": standing.base_category,
+        "category": standing.category,
+        "location": standing.location,
+        "workType": standing.work_type,
+        "turns": turns,
+        "expiresAt": text(session.expires_at),
+    })
+}
+
+/// RFC 3339, in UTC.
+fn text(at: OffsetDateTime) -> Option<String> {
+    at.format(&Rfc3339).ok()
+}
