@@ -108,10 +108,18 @@ impl Worker {
         if let Some(active) = self.begin(command) {
             let id = self.next_id;
             self.next_id += 1;
-            self.scheduler.enqueue(id, active.place.client);
+            self.wait(id, &active);
             self.requests.insert(id, active);
-            self.queue_moved = true;
         }
+    }
+
+    fn wait(&mut self, id: Id, active: &Active) {
+        if active.has_run {
+            self.scheduler.requeue(id);
+        } else {
+            self.scheduler.enqueue(id, active.place.client);
+        }
+        self.queue_moved = true;
     }
 
     fn end(&mut self, id: Id) {
@@ -286,10 +294,7 @@ impl Worker {
             }
             self.deltas.clear();
             let Self { model, shared, scratch, deltas, .. } = self;
-            // A fault in one request's grammar or sampler is that request's alone.
-            let status = faults::guarded(|| {
-                active.sequence.sample(model.logits(last - 1), &shared.language, scratch, deltas)
-            });
+            let status = active.sample(|| model.logits(last - 1), &shared.language, scratch, deltas);
             shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
             match status {
                 Ok(status) => {

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Run};
 use crate::sequence::Status;
+use crate::vocab::{Token, Vocab};
 use crate::{Delta, Error};
 
 use super::Worker;
@@ -14,6 +15,17 @@ use super::Worker;
 /// is thrown away with its sequence.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::Internal(reason(&*panic))))
+}
+
+/// Tokens that the model can be given: native code would read behind its tables for others.
+///
+/// # Errors
+/// [`Error::Internal`] with the first one that isn't.
+pub(super) fn known(tokens: &[Token], vocab: &Vocab) -> Result<(), Error> {
+    match tokens.iter().find(|&&token| !vocab.holds(token)) {
+        Some(token) => Err(Error::Internal(format!("token {token} is outside the vocabulary"))),
+        None => Ok(()),
+    }
 }
 
 fn reason(panic: &(dyn Any + Send)) -> String {
