@@ -94,7 +94,7 @@ impl LocalSettings {
 
     /// # Errors
     /// [`Error::Unfit`] with the key whose value can't work.
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let least = [
             ("running", self.running, 1),
             ("context", self.context, 1),

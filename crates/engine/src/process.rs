@@ -50,7 +50,6 @@ pub struct Launch {
 
 /// An engine's process and its supervisor. Dropped, it takes no more requests; the process goes on until the last
 /// generation has ended.
-#[derive(Debug)]
 pub struct Process {
     calls: mpsc::Sender<Call>,
     admission: Arc<Admission>,
@@ -97,6 +96,12 @@ impl Wake for Readers {
 impl Shared {
     fn health(&self) -> std::sync::MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process").field("pid", &self.pid()).field("info", &self.info).finish_non_exhaustive()
     }
 }
 

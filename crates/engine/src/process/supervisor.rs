@@ -292,9 +292,10 @@ impl Supervisor {
                 call = self.calls.recv(), if !self.closed => if let Some(ToEngine::Check { call, .. }) = self.answer(call) {
                     self.checked(call, Err(Error::Stopped));
                 },
-                () = shared.readers.0.notified() => _ = self.follow_the_readers(),
+                // There is nobody to tell what they have done.
+                () = shared.readers.0.notified() => drop(self.follow_the_readers()),
                 // Whoever waits for too long is told so.
-                _ = clock.tick() => _ = self.follow_the_readers(),
+                _ = clock.tick() => drop(self.follow_the_readers()),
             }
         }
     }
