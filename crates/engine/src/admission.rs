@@ -191,7 +191,8 @@ mod tests {
                 prop_assert!(taken.bytes <= 100);
             }
             drop(places);
-            prop_assert_eq!((admission.taken().requests, admission.taken().bytes), (0, 0));
+            let taken = admission.taken();
+            prop_assert_eq!((taken.requests, taken.bytes), (0, 0));
         }
     }
 }

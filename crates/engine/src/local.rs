@@ -26,6 +26,8 @@ const LONG_PROMPT: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalSettings {
+    /// Whether the server computes in a process of its own ([`crate::Process`]). [`Local`] itself never does.
+    pub process: bool,
     /// Threads that compute. None: one less than the cores where there are more than two, else all.
     pub threads: Option<usize>,
     /// Tokens that the KV cache holds for all requests together.
@@ -69,6 +71,7 @@ pub enum KvType {
 impl Default for LocalSettings {
     fn default() -> Self {
         Self {
+            process: true,
             threads: None,
             context: 16_384,
             cached_tokens: 2048,

@@ -60,12 +60,19 @@ impl Active {
         deltas: &mut Vec<Delta>,
     ) -> Option<Self> {
         let Command { request, outlet, place } = command;
-        let begun = guarded(|| {
-            let (sequence, status) = write(request.clone(), language, deltas)?;
-            let most = sequence.most_tokens(language);
-            fits(most, cells)?;
-            Ok((sequence, status, most))
-        });
+        let mut begin = || {
+            deltas.clear();
+            guarded(|| {
+                let (sequence, status) = write(request.clone(), language, deltas)?;
+                let most = sequence.most_tokens(language);
+                fits(most, cells)?;
+                Ok((sequence, status, most))
+            })
+        };
+        let (begun, mended) = match begin() {
+            Err(Error::Internal(_)) => (begin(), true),
+            begun => (begun, false),
+        };
         match begun {
             Ok((sequence, status, most)) => {
                 let mut active = Self {
@@ -77,7 +84,7 @@ impl Active {
                     preempted: 0,
                     has_run: place.returning,
                     parked: None,
-                    mended: false,
+                    mended,
                     place,
                 };
                 active.send(deltas);

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod fake;
+mod faults;
 mod memory;
+mod parking;
 mod real;
 mod support;

@@ -5,6 +5,7 @@
 mod bench;
 mod encodings;
 mod ends;
+mod engine;
 mod many;
 mod models;
 mod page;

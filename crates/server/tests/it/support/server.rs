@@ -6,7 +6,7 @@ use std::time::Duration;
 use leafresh::AppState;
 use leafresh::config::{Config, Seconds};
 use leafresh_chat::{Catalog, Recommender};
-use leafresh_engine::{Health, Local, fake::FakeModel};
+use leafresh_engine::{Backend, Health, Local, fake::FakeModel};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -56,10 +56,8 @@ impl Setup {
     pub(crate) async fn start(self) -> Server {
         let Self { config, model } = self;
         let server = Server::without_model(&config).await;
-        let backend = Local::start(Box::new(model), &config.engine).unwrap();
-        let recommender = Arc::new(Recommender::new(catalog(), Arc::new(backend), config.chat).unwrap());
-        server.state.install(recommender.clone());
-        Server { recommender: Some(recommender), ..server }
+        let backend = Arc::new(Local::start(Box::new(model), &config.engine).unwrap());
+        server.install(backend, config).await
     }
 }
 
@@ -90,6 +88,15 @@ impl Server {
         };
         let ended = tokio::spawn(leafresh::run(listener, state.clone(), signal));
         Self { address, state, recommender: None, shutdown: Some(shutdown), ended }
+    }
+
+    pub(crate) async fn install(mut self, backend: Arc<dyn Backend>, config: Config) -> Self {
+        // An engine in another process answers when it can: nothing to wait for where others are served.
+        let recommender = tokio::task::spawn_blocking(|| Recommender::new(catalog(), backend, config.chat));
+        let recommender = Arc::new(recommender.await.unwrap().unwrap());
+        self.state.install(recommender.clone());
+        self.recommender = Some(recommender);
+        self
     }
 
     /// What Ctrl-C does.
