@@ -44,7 +44,11 @@ pub struct Recipe {
 impl Recipe {
     pub fn build(&self) -> Box<dyn Model> {
         let model = Box::new(FakeModel::new(self.seed).with_step(self.step));
-        if self.faults.is_empty() { model } else { Box::new(Faulty::new(model, EOS as usize + 1, &self.faults)) }
+        if self.faults.is_empty() {
+            model
+        } else {
+            Box::new(Faulty::new(model, EOS as usize + 1, &self.faults))
+        }
     }
 
     /// Without its faults, as a file's is when it is loaded for itself.

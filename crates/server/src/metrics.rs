@@ -142,7 +142,10 @@ fn describe() {
     describe_counter!("leafresh_requests_ended_total", "Admitted requests by outcome and phase");
     describe_counter!("leafresh_requests_refused_total", "Requests refused before any work, by status");
     describe_counter!("leafresh_engine_steps_total", "Batches decoded");
-    describe_counter!("leafresh_engine_preemptions_total", "Times that a request gave its KV cells to others");
+    describe_counter!(
+        "leafresh_engine_preemptions_total",
+        "Times that a request gave its KV cells to others"
+    );
     describe_counter!("leafresh_engine_restarts_total", "Times that the engine's process was started again");
     describe_counter!("leafresh_engine_nan_logits_total", "Logits that were NaN and counted as -inf");
 }

@@ -66,7 +66,11 @@ impl Faulty {
         Self {
             deadly: deadly.collect(),
             poisoned: poisoned.collect(),
-            tokenizer: Arc::new(FaultyTokenizer { tokenizer, faults: faults.to_vec(), texts: AtomicU64::new(0) }),
+            tokenizer: Arc::new(FaultyTokenizer {
+                tokenizer,
+                faults: faults.to_vec(),
+                texts: AtomicU64::new(0),
+            }),
             model,
             faults: faults.to_vec(),
             batches: 0,

@@ -45,7 +45,8 @@ pub fn serve_parent() -> io::Result<()> {
 
 async fn serve(socket: Socket) -> io::Result<()> {
     // Signals that reach all processes of a terminal or a service are the server's to follow.
-    let _ignored = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
+    let _ignored =
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
     let (read, write) = UnixStream::from_std(socket)?.into_split();
     let mut messages = Messages::new(read);
     let Some(ToEngine::Load { source, settings }) = messages.next().await? else {

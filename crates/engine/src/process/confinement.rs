@@ -39,7 +39,9 @@ pub(super) fn follow_the_parent() {
 pub(super) fn enter() {
     use rustix::process::{Resource, Rlimit, setrlimit};
 
-    for (name, resource, limit) in [("open files", Resource::Nofile, OPEN_FILES), ("core dumps", Resource::Core, 0)] {
+    for (name, resource, limit) in
+        [("open files", Resource::Nofile, OPEN_FILES), ("core dumps", Resource::Core, 0)]
+    {
         if let Err(error) = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) }) {
             tracing::warn!(%error, "the engine's process has no limit on {name}");
         }
@@ -48,9 +50,14 @@ pub(super) fn enter() {
         tracing::debug!(%error, "the engine's process isn't the first to end when memory runs out");
     }
     match forbid() {
-        Ok(()) => tracing::info!("the engine's process has no network, starts no programs, keeps few files open"),
+        Ok(()) => {
+            tracing::info!("the engine's process has no network, starts no programs, keeps few files open")
+        }
         Err(error) => {
-            tracing::warn!(error, "the engine's process isn't kept from the network: seccomp isn't allowed here");
+            tracing::warn!(
+                error,
+                "the engine's process isn't kept from the network: seccomp isn't allowed here"
+            );
         }
     }
 }
@@ -59,14 +66,16 @@ pub(super) fn enter() {
 #[cfg(target_os = "linux")]
 fn forbid() -> Result<(), String> {
     use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule,
     };
 
     let text = |error: seccompiler::BackendError| error.to_string();
     let other_than = |family: i32| {
         SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64).map_err(text)
     };
-    let network = SeccompRule::new(vec![other_than(libc::AF_UNIX)?, other_than(libc::AF_NETLINK)?]).map_err(text)?;
+    let network =
+        SeccompRule::new(vec![other_than(libc::AF_UNIX)?, other_than(libc::AF_NETLINK)?]).map_err(text)?;
     let always = Vec::new;
     let rules = [
         (libc::SYS_socket, vec![network]),

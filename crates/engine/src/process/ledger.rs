@@ -13,8 +13,10 @@ use crate::generation::Outlet;
 const MOST_DEATHS: u32 = 2;
 
 /// Pure bookkeeping: what to tell the engine is returned, not sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
+    /// Generations that an engine computes at the same time.
+    running: usize,
     entries: BTreeMap<Number, Entry>,
     next: Number,
 }
@@ -41,25 +43,24 @@ enum Phase {
     Here,
     /// The engine has it and hasn't said what it does with it.
     Sent,
-    Waiting,
+    Waiting {
+        position: usize,
+    },
     Running,
 }
 
 impl Ledger {
+    pub(super) fn new(running: usize) -> Self {
+        Self { running, entries: BTreeMap::new(), next: 0 }
+    }
+
     /// A new generation; submit it when there is an engine.
     pub(super) fn add(&mut self, command: Command) -> Number {
         let Command { request, outlet, place } = command;
         let id = self.next;
         self.next += 1;
-        let entry = Entry {
-            request,
-            outlet,
-            place,
-            phase: Phase::Here,
-            has_run: false,
-            parked: None,
-            deaths: 0,
-        };
+        let entry =
+            Entry { request, outlet, place, phase: Phase::Here, has_run: false, parked: None, deaths: 0 };
         self.entries.insert(id, entry);
         id
     }
@@ -117,8 +118,8 @@ impl Ledger {
         if entry.parked.is_some() {
             return;
         }
-        if position.is_some() {
-            entry.phase = Phase::Waiting;
+        if let Some(position) = position {
+            entry.phase = Phase::Waiting { position };
         } else {
             entry.phase = Phase::Running;
             entry.has_run = true;
@@ -164,14 +165,25 @@ impl Ledger {
 
     /// The engine has died. What it was computing goes on in the next one, unless that was tried before.
     pub(super) fn bury(&mut self) {
+        let computed = |entry: &&Entry| entry.phase == Phase::Running && entry.parked.is_none();
+        // Who was the next to be computed may have been, without a word of it.
+        let free = self.running.saturating_sub(self.entries.values().filter(computed).count());
         self.entries.retain(|id, entry| {
-            let computed = matches!(entry.phase, Phase::Sent | Phase::Running) && entry.parked.is_none();
+            let computed = match entry.phase {
+                _ if entry.parked.is_some() => false,
+                Phase::Sent | Phase::Running => true,
+                Phase::Waiting { position } => position <= free,
+                Phase::Here => false,
+            };
             entry.deaths += u32::from(computed);
             entry.phase = Phase::Here;
             if entry.deaths < MOST_DEATHS {
                 return true;
             }
-            tracing::error!(id, "a request is set aside: engines died of it, or beside it, {MOST_DEATHS} times");
+            tracing::error!(
+                id,
+                "a request is set aside: engines died of it, or beside it, {MOST_DEATHS} times"
+            );
             entry.outlet.send(Delta::Failed(Error::Died));
             false
         });

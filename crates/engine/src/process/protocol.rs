@@ -28,12 +28,23 @@ pub(super) type Number = u64;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToEngine {
     /// The first message, and only that.
-    Load { source: Source, settings: LocalSettings },
-    Start { id: Number, request: Request, terms: Terms },
+    Load {
+        source: Source,
+        settings: LocalSettings,
+    },
+    Start {
+        id: Number,
+        request: Request,
+        terms: Terms,
+    },
     Park(Number),
     Resume(Number),
     Cancel(Number),
-    Check { call: Number, prompt: Prompt, program: Program },
+    Check {
+        call: Number,
+        prompt: Prompt,
+        program: Program,
+    },
 }
 
 /// On which a request waits in the engine's queue.

@@ -72,11 +72,11 @@ enum End {
 impl Supervisor {
     pub(super) fn new(launch: Launch, calls: mpsc::Receiver<Call>, shared: Arc<Shared>) -> Self {
         Self {
+            ledger: Ledger::new(launch.settings.running),
             launch,
             calls,
             closed: false,
             shared,
-            ledger: Ledger::default(),
             checks: BTreeMap::new(),
             next_check: 0,
             before: Health::default(),
@@ -88,7 +88,8 @@ impl Supervisor {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
-                let _ = loaded.send(Err(Error::Native(format!("no runtime for the engine's process: {error}"))));
+                let _ =
+                    loaded.send(Err(Error::Native(format!("no runtime for the engine's process: {error}"))));
                 return;
             }
         };
@@ -249,7 +250,11 @@ impl Supervisor {
         self.before = Health { running: 0, kv_used: 0, ..health.clone() };
         *health = self.before.clone();
         drop(health);
-        tracing::error!(how, "the engine's process died; {} generations go on in a new one", self.ledger.len());
+        tracing::error!(
+            how,
+            "the engine's process died; {} generations go on in a new one",
+            self.ledger.len()
+        );
     }
 
     /// `None`: nobody wants anything any more.

@@ -44,7 +44,11 @@ pub(super) enum Wish {
     GiveUp,
 }
 
-fn write(request: Request, language: &Language, deltas: &mut Vec<Delta>) -> Result<(Sequence, Status), Error> {
+fn write(
+    request: Request,
+    language: &Language,
+    deltas: &mut Vec<Delta>,
+) -> Result<(Sequence, Status), Error> {
     let (sequence, status) = Sequence::new(request, language, deltas)?;
     known(sequence.tokens(), &language.vocab)?;
     Ok((sequence, status))

@@ -121,7 +121,11 @@ async fn case_29_a_request_that_fails_twice_fails_alone() {
     ] {
         let engine = engine(&(1..=30).map(fault).collect::<Vec<_>>());
         let error = finish(&engine, request("질문", program(), 1)).await.unwrap_err();
-        assert!(matches!(&error, Error::Internal(text) if text.contains(reason)), "{:?}: {error:?}", fault(1));
+        assert!(
+            matches!(&error, Error::Internal(text) if text.contains(reason)),
+            "{:?}: {error:?}",
+            fault(1)
+        );
         idle(&engine).await;
     }
     let engine = engine(&[Fault::Decode { batch: 1 }, Fault::Decode { batch: 2 }]);

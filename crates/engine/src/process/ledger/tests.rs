@@ -65,7 +65,7 @@ fn started(messages: &[ToEngine]) -> Vec<(Number, String, bool)> {
 #[test]
 fn what_was_written_goes_on_in_the_next_engine_and_who_has_run_comes_first() {
     let (admission, now) = (Admission::new(4, 4, 1000), Instant::now());
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::new(4);
     let (waiting, _waits) = command(&admission, None);
     let (running, mut runs) = command(&admission, None);
     let (waiting, running) = (ledger.add(waiting), ledger.add(running));
@@ -74,7 +74,10 @@ fn what_was_written_goes_on_in_the_next_engine_and_who_has_run_comes_first() {
     ledger.position(running, None);
     assert_eq!(ledger.write(running, text("가나")).is_some(), false);
     ledger.bury();
-    assert_eq!(started(&ledger.submit(now)), [(running, "가나".into(), true), (waiting, String::new(), false)]);
+    assert_eq!(
+        started(&ledger.submit(now)),
+        [(running, "가나".into(), true), (waiting, String::new(), false)]
+    );
     assert!(ledger.write(running, text("다")).is_none());
     runs.listen();
     assert_eq!(runs.heard, "가나다");
@@ -83,7 +86,7 @@ fn what_was_written_goes_on_in_the_next_engine_and_who_has_run_comes_first() {
 #[test]
 fn a_request_that_was_computed_at_two_deaths_is_set_aside_and_those_that_waited_are_not() {
     let (admission, now) = (Admission::new(4, 4, 1000), Instant::now());
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::new(1);
     let (deadly, mut dies) = command(&admission, None);
     let (patient, mut waits) = command(&admission, None);
     let (away, mut parks) = command(&admission, None);
@@ -93,6 +96,7 @@ fn a_request_that_was_computed_at_two_deaths_is_set_aside_and_those_that_waited_
         ledger.submit(now);
         ledger.position(deadly, None);
         ledger.position(patient, Some(1));
+        assert_eq!(admission.requests(), if death == 0 { 3 } else { 2 });
         if death == 0 {
             ledger.position(away, None);
             parks.generation.park();
@@ -113,7 +117,7 @@ fn a_request_that_was_computed_at_two_deaths_is_set_aside_and_those_that_waited_
 #[test]
 fn case_6_who_waits_for_an_engine_until_the_deadline_is_told_so() {
     let (admission, now) = (Admission::new(4, 4, 1000), Instant::now());
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::new(4);
     let second = Duration::from_secs(1);
     let (command, mut reader) = command(&admission, Some(now + second));
     ledger.add(command);
@@ -134,7 +138,7 @@ proptest! {
     #[test]
     fn every_reader_hears_one_text(acts in proptest::collection::vec((0u8..9, 0usize..6), 0..150)) {
         let (admission, now) = (Admission::new(8, 8, 1000), Instant::now());
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(4);
         let mut readers: BTreeMap<Number, Reader> = BTreeMap::new();
         // What the engine has: the text each generation has there.
         let mut engine: BTreeMap<Number, String> = BTreeMap::new();

@@ -10,12 +10,14 @@ fn request() -> impl Strategy<Value = Request> {
     };
     let pieces = proptest::collection::vec(".{0,9}".prop_map(Piece::Text), 0..4);
     let slots = proptest::collection::vec((".{1,9}", Just(vec![])).prop_map(slot), 1..2);
-    (pieces, slots, ".{0,9}", proptest::option::of(any::<u64>())).prop_map(|(pieces, slots, partial, seed)| Request {
-        prompt: Prompt { pieces },
-        program: Program::new(slots).unwrap(),
-        progress: Progress { done: vec!["끝".into()], partial },
-        sampling: Sampling { seed, ..Sampling::default() },
-    })
+    (pieces, slots, ".{0,9}", proptest::option::of(any::<u64>())).prop_map(
+        |(pieces, slots, partial, seed)| Request {
+            prompt: Prompt { pieces },
+            program: Program::new(slots).unwrap(),
+            progress: Progress { done: vec!["끝".into()], partial },
+            sampling: Sampling { seed, ..Sampling::default() },
+        },
+    )
 }
 
 fn delta() -> impl Strategy<Value = Delta> {
