@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use faults::{Fault, Faulty};
 
-use crate::model::{Entry, Model, SeqId};
+use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Token, Tokenizer, Vocab};
 use crate::{Error, ModelInfo};
 
@@ -44,11 +44,7 @@ pub struct Recipe {
 impl Recipe {
     pub fn build(&self) -> Box<dyn Model> {
         let model = Box::new(FakeModel::new(self.seed).with_step(self.step));
-        if self.faults.is_empty() {
-            model
-        } else {
-            Box::new(Faulty::new(model, EOS as usize + 1, &self.faults))
-        }
+        if self.faults.is_empty() { model } else { Box::new(Faulty::new(model, &self.faults)) }
     }
 
     /// Without its faults, as a file's is when it is loaded for itself.
@@ -152,8 +148,11 @@ impl Model for FakeModel {
         Ok(())
     }
 
-    fn logits(&self, index: usize) -> &[f32] {
-        self.by_entry.get(index).copied().flatten().map_or(&[], |row| &self.logits[row])
+    fn score(&mut self, wanted: &mut [Candidates]) {
+        for candidates in wanted {
+            let row = self.by_entry.get(candidates.entry).copied().flatten();
+            candidates.pick(row.map_or(&[], |row| &self.logits[row]));
+        }
     }
 
     fn truncate(&mut self, sequence: SeqId, len: usize) {

@@ -32,7 +32,7 @@ pub use llama::{
     InstructionSets, QUANTIZATIONS, instruction_sets, load_tokenizer, quantize, quantized_bytes,
 };
 pub use local::{KvType, Local, LocalSettings};
-pub use model::{Entry, Model, SeqId};
+pub use model::{Candidates, Entry, Model, SeqId};
 pub use process::{Launch, Process, Source, serve_parent};
 pub use program::{Grammar, Program, Progress, Segment, Slot};
 pub use vocab::{Token, Tokenizer, Vocab};

@@ -47,6 +47,8 @@ pub struct LocalSettings {
     pub prefill_tokens: usize,
     /// Feed forced text as a run instead of token by token.
     pub jump_forward: bool,
+    /// Compute the logits of the tokens that a slot allows instead of all. Off is only for comparing.
+    pub head_for_candidates: bool,
     /// Layers on the GPU, the output layer counted. None: as many as fit into its free memory.
     pub gpu_layers: Option<usize>,
     /// How keys and values are stored.
@@ -81,6 +83,7 @@ impl Default for LocalSettings {
             step_tokens: 512,
             prefill_tokens: 64,
             jump_forward: true,
+            head_for_candidates: true,
             gpu_layers: None,
             kv_type: KvType::F16,
             mmap: true,

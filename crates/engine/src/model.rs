@@ -19,6 +19,35 @@ pub struct Entry {
     pub logits: bool,
 }
 
+/// What may come next behind an entry of a batch: the logits of these tokens alone are wanted.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    /// Index in the batch of an entry that asked for logits.
+    pub entry: usize,
+    /// Slots in the same state share their list.
+    pub tokens: Arc<[Token]>,
+    /// More tokens: those that end the slot.
+    pub ends: Vec<Token>,
+    /// One for each of `tokens`, then for each of `ends`; −∞ for an id outside the vocabulary.
+    pub logits: Vec<f32>,
+}
+
+impl Default for Candidates {
+    fn default() -> Self {
+        Self { entry: 0, tokens: [].into(), ends: Vec::new(), logits: Vec::new() }
+    }
+}
+
+impl Candidates {
+    /// Takes the logits out of a whole row, `[n_vocab]`.
+    pub fn pick(&mut self, row: &[f32]) {
+        let tokens = self.tokens.iter().chain(&self.ends);
+        self.logits.clear();
+        self.logits
+            .extend(tokens.map(|&token| row.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY)));
+    }
+}
+
 /// A language model with a KV cache of several sequences. It lives on the engine's thread.
 pub trait Model: Send {
     fn info(&self) -> &ModelInfo;
@@ -34,8 +63,8 @@ pub trait Model: Send {
     /// cells may then be partly filled.
     fn decode(&mut self, batch: &[Entry]) -> Result<(), Error>;
 
-    /// The logits, `[n_vocab]`, for the `index`-th entry of the last batch, which must have asked for them.
-    fn logits(&self, index: usize) -> &[f32];
+    /// Fills in the logits that are wanted behind entries of the last batch.
+    fn score(&mut self, wanted: &mut [Candidates]);
 
     /// Forgets everything of a sequence from this position on.
     fn truncate(&mut self, sequence: SeqId, len: usize);

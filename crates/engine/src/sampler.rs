@@ -3,6 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::model::Candidates;
 use crate::vocab::{Token, Tokenizer};
 use crate::{Error, Sampling};
 
@@ -21,11 +22,11 @@ pub(crate) struct Sampler {
 /// Working memory for one draw, kept between steps.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    candidates: Vec<Candidate>,
+    candidates: Vec<Weighed>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Candidate {
+struct Weighed {
     token: Token,
     /// The logit, later the probability.
     weight: f32,
@@ -46,18 +47,12 @@ impl Sampler {
         }
     }
 
-    /// Draws among `tokens` and `ends`. NaN counts as −∞.
+    /// Draws among candidates. NaN counts as −∞.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when a logit is +∞ or no finite one is left.
-    pub(crate) fn sample(
-        &mut self,
-        logits: &[f32],
-        tokens: &[Token],
-        ends: &[Token],
-        scratch: &mut Scratch,
-    ) -> Result<Token, Error> {
-        self.gather(logits, tokens, ends, scratch)?;
+    pub(crate) fn sample(&mut self, among: &Candidates, scratch: &mut Scratch) -> Result<Token, Error> {
+        self.gather(among, scratch)?;
         let candidates = &mut scratch.candidates;
         if self.settings.temperature <= 0.0 {
             return Ok(candidates[0].token);
@@ -76,13 +71,7 @@ impl Sampler {
     }
 
     /// The likeliest `top_k` candidates, penalised, in descending order; at least one.
-    fn gather(
-        &mut self,
-        logits: &[f32],
-        tokens: &[Token],
-        ends: &[Token],
-        scratch: &mut Scratch,
-    ) -> Result<(), Error> {
+    fn gather(&mut self, among: &Candidates, scratch: &mut Scratch) -> Result<(), Error> {
         let keep = match self.settings.top_k {
             _ if self.settings.temperature <= 0.0 => 1,
             0 => usize::MAX,
@@ -93,10 +82,7 @@ impl Sampler {
         let penalty = self.settings.repetition_penalty;
         let penalised = (penalty - 1.0).abs() > f32::EPSILON;
         let mut floor = f32::NEG_INFINITY;
-        for &token in tokens.iter().chain(ends) {
-            let Some(&logit) = logits.get(token as usize) else {
-                continue;
-            };
+        for (&token, &logit) in among.tokens.iter().chain(&among.ends).zip(&among.logits) {
             // A penalty only lowers a logit, so what is below the floor already stays out.
             if logit <= floor {
                 continue;
@@ -115,7 +101,7 @@ impl Sampler {
                     continue;
                 }
             }
-            best.push(Candidate { token, weight });
+            best.push(Weighed { token, weight });
             // Twice as many as wanted, then the better half: cheaper than an ordered list.
             if best.len() >= keep.saturating_mul(2) {
                 floor = keep_best(best, keep);
@@ -131,18 +117,18 @@ impl Sampler {
 }
 
 /// Keeps the `keep` likeliest and says how likely the last of them is.
-fn keep_best(candidates: &mut Vec<Candidate>, keep: usize) -> f32 {
+fn keep_best(candidates: &mut Vec<Weighed>, keep: usize) -> f32 {
     if candidates.len() <= keep {
         return f32::NEG_INFINITY;
     }
-    let order = |a: &Candidate, b: &Candidate| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token));
+    let order = |a: &Weighed, b: &Weighed| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token));
     candidates.select_nth_unstable_by(keep - 1, order);
     candidates.truncate(keep);
     candidates[keep - 1].weight
 }
 
 /// Logits in descending order to probabilities.
-fn softmax(candidates: &mut [Candidate], temperature: f32) {
+fn softmax(candidates: &mut [Weighed], temperature: f32) {
     let top = candidates[0].weight;
     let mut sum = 0.0;
     for candidate in candidates.iter_mut() {
@@ -155,7 +141,7 @@ fn softmax(candidates: &mut [Candidate], temperature: f32) {
 }
 
 /// Top-p, then min-p, on probabilities in descending order; at least one stays.
-fn cut(candidates: &mut Vec<Candidate>, top_p: f32, min_p: f32) {
+fn cut(candidates: &mut Vec<Weighed>, top_p: f32, min_p: f32) {
     if top_p < 1.0 {
         let mut sum = 0.0;
         let reached = candidates.iter().position(|candidate| {
@@ -184,11 +170,18 @@ mod tests {
         Sampler::new(Sampling { seed: Some(7), ..settings }, &Letters)
     }
 
+    fn among(logits: &[f32], tokens: &[Token], ends: &[Token]) -> Candidates {
+        let mut candidates =
+            Candidates { tokens: tokens.into(), ends: ends.to_vec(), ..Candidates::default() };
+        candidates.pick(logits);
+        candidates
+    }
+
     fn draws(settings: Sampling, logits: &[f32]) -> std::collections::BTreeSet<Token> {
         let mut sampler = sampler(settings);
         let all: Vec<Token> = (0..logits.len() as Token).collect();
         (0..500)
-            .map(|_| sampler.sample(logits, &all, &[], &mut Scratch::default()).expect("finite"))
+            .map(|_| sampler.sample(&among(logits, &all, &[]), &mut Scratch::default()).expect("finite"))
             .collect()
     }
 
@@ -225,7 +218,8 @@ mod tests {
         let mut sampler = sampler(plain());
         let logits = [9.0, 1.0, 1.0, 9.0, 1.0];
         for _ in 0..200 {
-            let token = sampler.sample(&logits, &[1, 2], &[4], &mut Scratch::default()).expect("finite");
+            let token =
+                sampler.sample(&among(&logits, &[1, 2], &[4]), &mut Scratch::default()).expect("finite");
             assert!([1, 2, 4].contains(&token));
         }
     }
@@ -236,15 +230,15 @@ mod tests {
         let scratch = &mut Scratch::default();
         let all = [0, 1, 2];
         for _ in 0..100 {
-            let token = sampler.sample(&[f32::NAN, 1.0, f32::NEG_INFINITY], &all, &[], scratch);
+            let token = sampler.sample(&among(&[f32::NAN, 1.0, f32::NEG_INFINITY], &all, &[]), scratch);
             assert!(matches!(token, Ok(1)));
         }
         assert_eq!(sampler.nan, 100);
         for logits in [[f32::INFINITY, 1.0, 1.0], [f32::NAN; 3], [f32::NEG_INFINITY; 3]] {
-            assert!(matches!(sampler.sample(&logits, &all, &[], scratch), Err(Error::NonFinite)));
+            assert!(matches!(sampler.sample(&among(&logits, &all, &[]), scratch), Err(Error::NonFinite)));
         }
         assert!(
-            matches!(sampler.sample(&[1.0], &[5], &[], scratch), Err(Error::NonFinite)),
+            matches!(sampler.sample(&among(&[1.0], &[5], &[]), scratch), Err(Error::NonFinite)),
             "ids without a logit"
         );
     }
@@ -261,9 +255,12 @@ mod tests {
         let scratch = &mut Scratch::default();
         sampler.note(0);
         sampler.note(3);
-        assert!(matches!(sampler.sample(&[1.2, 1.0, 0.0, 0.5], &[0, 1, 2, 3], &[], scratch), Ok(1)));
-        assert!(matches!(sampler.sample(&[-1.0, -1.2, -9.0, -9.0], &[0, 1, 2, 3], &[], scratch), Ok(1)));
-        assert!(matches!(sampler.sample(&[0.0, 0.0, 0.0, 1.0], &[0, 1, 2, 3], &[], scratch), Ok(3)));
+        assert!(matches!(sampler.sample(&among(&[1.2, 1.0, 0.0, 0.5], &[0, 1, 2, 3], &[]), scratch), Ok(1)));
+        assert!(matches!(
+            sampler.sample(&among(&[-1.0, -1.2, -9.0, -9.0], &[0, 1, 2, 3], &[]), scratch),
+            Ok(1)
+        ));
+        assert!(matches!(sampler.sample(&among(&[0.0, 0.0, 0.0, 1.0], &[0, 1, 2, 3], &[]), scratch), Ok(3)));
     }
 
     #[test]
@@ -273,7 +270,7 @@ mod tests {
         let draw = || {
             let mut sampler = sampler(plain());
             (0..50)
-                .map(|_| sampler.sample(&logits, &all, &[], &mut Scratch::default()).expect("finite"))
+                .map(|_| sampler.sample(&among(&logits, &all, &[]), &mut Scratch::default()).expect("finite"))
                 .collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::constraint::{Automata, Choices, Constraint, Next, Regex};
 use crate::detokenizer::Detokenizer;
+use crate::model::Candidates;
 use crate::sampler::{Sampler, Scratch};
 use crate::vocab::{Token, Tokenizer, Vocab};
 use crate::{Delta, Error, Grammar, Piece, Program, Progress, Prompt, Request, Segment, Slot, Usage};
@@ -43,6 +44,14 @@ struct ActiveSlot {
     left: usize,
     /// Tokens that end the slot: the first of the fixed text behind it, or the model's own ends.
     ends: Vec<Token>,
+    /// What the next token is drawn from, once its turn has come.
+    choice: Option<Choice>,
+}
+
+#[derive(Debug)]
+struct Choice {
+    tokens: Arc<[Token]>,
+    may_end: bool,
 }
 
 /// What a sequence waits for.
@@ -154,6 +163,7 @@ impl Sequence {
             lead: if written.is_empty() { lead } else { 0 },
             left,
             ends,
+            choice: None,
         });
         Ok(())
     }
@@ -210,7 +220,7 @@ impl Sequence {
     /// Goes on until a token must be sampled or the program is finished: fixed text and forced tokens need no logits.
     fn advance(&mut self, language: &Language, out: &mut Vec<Delta>) -> Result<Status, Error> {
         loop {
-            let Some(slot) = &self.slot else {
+            let Some(slot) = &mut self.slot else {
                 return Ok(Status::Finished);
             };
             match slot.constraint.next(slot.left) {
@@ -225,36 +235,55 @@ impl Sequence {
                     self.usage.forced_tokens += 1;
                     self.take(token, language, out);
                 }
-                Next::Forced(_) | Next::Choose { .. } => return Ok(Status::Pending),
+                Next::Forced(_) => return Ok(Status::Pending),
+                Next::Choose { tokens, may_end } => {
+                    slot.choice = Some(Choice { tokens, may_end });
+                    return Ok(Status::Pending);
+                }
             }
         }
     }
 
-    /// Draws the next token from the logits behind the last one, and goes on as far as nothing must be drawn.
+    /// Names the tokens whose logits are needed behind the last one: none where what comes next is certain.
+    pub(crate) fn wanted(&self, candidates: &mut Candidates) {
+        candidates.ends.clear();
+        match self.slot.as_ref().and_then(|slot| Some((slot, slot.choice.as_ref()?))) {
+            Some((slot, choice)) => {
+                candidates.tokens = choice.tokens.clone();
+                if choice.may_end {
+                    candidates.ends.extend_from_slice(&slot.ends);
+                }
+            }
+            None => candidates.tokens = [].into(),
+        }
+    }
+
+    /// Draws the next token among what [`Sequence::wanted`] named, and goes on as far as nothing must be drawn.
     ///
     /// # Errors
     /// [`Error::NonFinite`], or [`Error::Program`] when a later slot can't be opened.
     pub(crate) fn sample(
         &mut self,
-        logits: &[f32],
+        candidates: &Candidates,
         language: &Language,
         scratch: &mut Scratch,
         out: &mut Vec<Delta>,
     ) -> Result<Status, Error> {
-        let Some(slot) = &self.slot else {
+        let Some(slot) = &mut self.slot else {
             return Ok(Status::Finished);
         };
-        match slot.constraint.next(slot.left) {
-            Next::End => {}
-            Next::Forced(token) => {
-                self.usage.sampled_tokens += 1;
-                self.take(token, language, out);
+        match slot.choice.take() {
+            None => {
+                // Without jump-forward a forced token waits for its turn, too.
+                if let Next::Forced(token) = slot.constraint.next(slot.left) {
+                    self.usage.sampled_tokens += 1;
+                    self.take(token, language, out);
+                }
             }
-            Next::Choose { tokens, may_end } => {
-                let ends = if may_end { &slot.ends[..] } else { &[] };
-                let token = self.sampler.sample(logits, &tokens, ends, scratch)?;
+            Some(_) => {
+                let token = self.sampler.sample(candidates, scratch)?;
                 self.usage.sampled_tokens += 1;
-                if ends.contains(&token) {
+                if candidates.ends.contains(&token) {
                     self.close_slot(language, out)?;
                     if self.slot.is_none() {
                         out.push(Delta::Done(self.usage));

@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc as blocking};
 use active::Active;
 
 use crate::local::{Command, LocalSettings, Shared};
-use crate::model::{Entry, Model, SeqId};
+use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::prefix_cache::{PrefixCache, common_prefix};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Limits, Run, Scheduler};
@@ -38,6 +38,7 @@ pub(crate) struct Worker {
     plan: Vec<Run>,
     held: Vec<Id>,
     batch: Vec<Entry>,
+    candidates: Vec<Candidates>,
     scratch: Scratch,
     deltas: Vec<Delta>,
     /// Whether somebody's place in the queue may have changed.
@@ -68,6 +69,7 @@ impl Worker {
             plan: Vec::new(),
             held: Vec::new(),
             batch: Vec::new(),
+            candidates: Vec::new(),
             scratch: Scratch::default(),
             deltas: Vec::new(),
             queue_moved: false,
@@ -278,23 +280,23 @@ impl Worker {
         }
     }
 
-    /// Notes what the cache holds now, samples where a run is complete, and sends what was written.
+    /// Draws where a run is complete, and sends what was written.
     fn read_out(&mut self, plan: &[Run]) {
-        let mut last = 0;
-        for run in plan {
+        let wanted = self.note_cached(plan);
+        faults::score(&mut *self.model, &mut self.candidates[..wanted]);
+        let mut scored = std::mem::take(&mut self.candidates);
+        let mut candidates = scored.iter();
+        for run in plan.iter().filter(|run| run.complete) {
             let Some(active) = self.requests.get_mut(&run.id) else {
                 continue;
             };
-            let Some(row) = active.row else { continue };
-            self.cache.extend(row, &active.sequence.pending()[..run.tokens]);
-            active.sequence.cached += run.tokens;
-            last += run.tokens;
-            if !run.complete {
+            if active.row.is_none() {
                 continue;
             }
+            let Some(candidates) = candidates.next() else { break };
             self.deltas.clear();
-            let Self { model, shared, scratch, deltas, .. } = self;
-            let status = active.sample(|| model.logits(last - 1), &shared.language, scratch, deltas);
+            let Self { shared, scratch, deltas, .. } = self;
+            let status = active.sample(candidates, &shared.language, scratch, deltas);
             shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
             match status {
                 Ok(status) => {
@@ -306,6 +308,31 @@ impl Worker {
                 Err(error) => self.mend(run.id, error),
             }
         }
+        self.candidates = std::mem::take(&mut scored);
+    }
+
+    /// Notes what the cache holds now, and gathers in `candidates` what is to be drawn from; says how many there are.
+    fn note_cached(&mut self, plan: &[Run]) -> usize {
+        let (mut last, mut wanted) = (0, 0);
+        for run in plan {
+            let Some(active) = self.requests.get_mut(&run.id) else {
+                continue;
+            };
+            let Some(row) = active.row else { continue };
+            self.cache.extend(row, &active.sequence.pending()[..run.tokens]);
+            active.sequence.cached += run.tokens;
+            last += run.tokens;
+            if run.complete {
+                if self.candidates.len() == wanted {
+                    self.candidates.push(Candidates::default());
+                }
+                let candidates = &mut self.candidates[wanted];
+                candidates.entry = last - 1;
+                active.sequence.wanted(candidates);
+                wanted += 1;
+            }
+        }
+        wanted
     }
 
     fn publish(&mut self) {

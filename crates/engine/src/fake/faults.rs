@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Entry, Model, SeqId};
+use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Token, Tokenizer, Vocab};
 use crate::{Error, ModelInfo};
 
@@ -19,12 +19,12 @@ pub enum Fault {
     Decode { batch: u64 },
     /// The n-th batch takes so much longer.
     Delay { batch: u64, by: Duration },
-    /// The n-th row of logits that is read is all this number.
+    /// All that the n-th request gets that wants logits is this number.
     Logits { row: u64, value: f32 },
-    /// Every row is, from the first on.
-    AllLogits { value: f32 },
-    /// Reading the n-th row panics, as a fault in a sampler would.
-    PanicSampling { row: u64 },
+    /// Giving the n-th its logits panics.
+    PanicScoring { row: u64 },
+    /// The n-th gets a token to draw that there is not.
+    DrawOutside { row: u64 },
     /// The n-th text to be tokenised makes the tokenizer panic, as a fault in a grammar would.
     PanicTokenizing { text: u64 },
     /// The n-th text becomes a token that there is not.
@@ -33,6 +33,9 @@ pub enum Fault {
     Abort { character: char },
 }
 
+/// A token of no vocabulary.
+const OUTSIDE: Token = Token::MAX - 1;
+
 /// A model with faults.
 pub struct Faulty {
     model: Box<dyn Model>,
@@ -40,9 +43,7 @@ pub struct Faulty {
     tokenizer: Arc<FaultyTokenizer>,
     deadly: Vec<Token>,
     batches: u64,
-    rows: AtomicU64,
-    /// A row for [`Fault::Logits`] to show.
-    poisoned: Vec<(f32, Vec<f32>)>,
+    rows: u64,
 }
 
 impl std::fmt::Debug for Faulty {
@@ -52,20 +53,14 @@ impl std::fmt::Debug for Faulty {
 }
 
 impl Faulty {
-    /// `n_vocab`: how long a row of logits is.
-    pub fn new(model: Box<dyn Model>, n_vocab: usize, faults: &[Fault]) -> Self {
+    pub fn new(model: Box<dyn Model>, faults: &[Fault]) -> Self {
         let tokenizer = model.tokenizer();
         let deadly = faults.iter().filter_map(|fault| match fault {
             Fault::Abort { character } => tokenizer.tokenize(&character.to_string(), false).last().copied(),
             _ => None,
         });
-        let poisoned = faults.iter().filter_map(|fault| match *fault {
-            Fault::Logits { value, .. } | Fault::AllLogits { value } => Some((value, vec![value; n_vocab])),
-            _ => None,
-        });
         Self {
             deadly: deadly.collect(),
-            poisoned: poisoned.collect(),
             tokenizer: Arc::new(FaultyTokenizer {
                 tokenizer,
                 faults: faults.to_vec(),
@@ -74,13 +69,8 @@ impl Faulty {
             model,
             faults: faults.to_vec(),
             batches: 0,
-            rows: AtomicU64::new(0),
+            rows: 0,
         }
-    }
-
-    fn poisoned(&self, value: f32) -> &[f32] {
-        let same = |other: f32| other.to_bits() == value.to_bits();
-        self.poisoned.iter().find(|(other, _)| same(*other)).map_or(&[], |(_, row)| row)
     }
 }
 
@@ -115,17 +105,23 @@ impl Model for Faulty {
         self.model.decode(batch)
     }
 
-    fn logits(&self, index: usize) -> &[f32] {
-        let now = self.rows.fetch_add(1, Ordering::Relaxed) + 1;
-        for fault in &self.faults {
-            match *fault {
-                Fault::AllLogits { value } => return self.poisoned(value),
-                Fault::Logits { row, value } if row == now => return self.poisoned(value),
-                Fault::PanicSampling { row } => assert!(row != now, "a fault for a test"),
-                _ => {}
+    fn score(&mut self, wanted: &mut [Candidates]) {
+        self.model.score(wanted);
+        for candidates in wanted.iter_mut().filter(|candidates| !candidates.logits.is_empty()) {
+            self.rows += 1;
+            for fault in &self.faults {
+                match *fault {
+                    Fault::Logits { row, value } if row == self.rows => candidates.logits.fill(value),
+                    Fault::PanicScoring { row } => assert!(row != self.rows, "a fault for a test"),
+                    Fault::DrawOutside { row } if row == self.rows => {
+                        candidates.tokens = [OUTSIDE].into();
+                        candidates.ends.clear();
+                        candidates.logits = vec![1.0];
+                    }
+                    _ => {}
+                }
             }
         }
-        self.model.logits(index)
     }
 
     fn truncate(&mut self, sequence: SeqId, len: usize) {
@@ -150,7 +146,7 @@ impl Tokenizer for FaultyTokenizer {
         for fault in &self.faults {
             match *fault {
                 Fault::PanicTokenizing { text } => assert!(text != now, "a fault for a test"),
-                Fault::Outside { text } if text == now => tokens.push(Token::MAX - 1),
+                Fault::Outside { text } if text == now => tokens.push(OUTSIDE),
                 _ => {}
             }
         }

@@ -6,16 +6,22 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
+use super::head::SharedTap;
 use super::vocab::LlamaTokenizer;
 use super::{Weights, take_complaints};
 use crate::local::{KvType, LocalSettings};
-use crate::model::{Entry, Model, SeqId};
+use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Tokenizer, Vocab};
 use crate::{Error, ModelInfo, gguf};
 
 /// A model that llama.cpp runs.
 pub(crate) struct LlamaModel {
     context: Context,
+    /// The context calls it: dropped after it.
+    tap: SharedTap,
+    /// The graph ends before the head, whose products are ours.
+    pub(super) head_alone: bool,
+    threads: usize,
     batch: Batch,
     vocab: Arc<Vocab>,
     tokenizer: Arc<LlamaTokenizer>,
@@ -34,7 +40,8 @@ impl LlamaModel {
     pub(crate) fn load(path: &Path, settings: &LocalSettings, gpu_layers: usize) -> Result<Self, Error> {
         gguf::verify_checksum(path)?;
         let weights = Arc::new(Weights::load(path, settings, gpu_layers)?);
-        let context = Context::new(&weights, settings)?;
+        let tap = SharedTap::new();
+        let context = Context::new(&weights, settings, &tap)?;
         let tokenizer = Arc::new(LlamaTokenizer::new(weights.clone()));
         // SAFETY: plain look-ups in a model that is alive.
         let (parameters, n_vocab) = unsafe {
@@ -50,15 +57,45 @@ impl LlamaModel {
             bos: tokenizer.text(tokenizer.bos()),
             eos: tokenizer.text(tokenizer.eos()),
         };
-        Ok(Self {
+        let mut model = Self {
             context,
+            tap,
+            head_alone: false,
+            threads: settings.thread_count(),
             batch: Batch::new(settings.step_tokens),
             vocab: Arc::new(tokenizer.read()),
             tokenizer,
             info,
             n_vocab,
             _weights: weights,
-        })
+        };
+        // A GPU computes the whole head in no time, and its logits would be far away.
+        if gpu_layers == 0 && settings.head_for_candidates {
+            model.learn_head()?;
+        }
+        Ok(model)
+    }
+
+    /// Computes one token with the whole graph, and leaves the head out from then on if ours says the same.
+    fn learn_head(&mut self) -> Result<(), Error> {
+        let token = self.tokenizer.bos().unwrap_or_default();
+        self.tap.learn();
+        self.decode(&[Entry { token, position: 0, sequence: 0, logits: true }])?;
+        let logits = self.logits(0).to_vec();
+        self.head_alone = self.tap.cut(&logits);
+        self.truncate(0, 0);
+        tracing::info!(used = self.head_alone, "output head for the allowed tokens only");
+        Ok(())
+    }
+
+    /// The logits, `[n_vocab]`, behind an entry of the last batch that asked for them.
+    fn logits(&self, entry: usize) -> &[f32] {
+        // SAFETY: llama.cpp returns null or the row of n_vocab numbers for this entry of the last batch; they stay
+        // until the next decode, which takes `&mut self`.
+        unsafe {
+            let row = sys::llama_get_logits_ith(self.context.0.as_ptr(), entry as i32);
+            if row.is_null() { &[] } else { std::slice::from_raw_parts(row, self.n_vocab) }
+        }
     }
 }
 
@@ -86,12 +123,13 @@ impl Model for LlamaModel {
         }
     }
 
-    fn logits(&self, index: usize) -> &[f32] {
-        // SAFETY: llama.cpp returns null or the row of n_vocab numbers for this entry of the last batch; they stay
-        // until the next decode, which takes `&mut self`.
-        unsafe {
-            let row = sys::llama_get_logits_ith(self.context.0.as_ptr(), index as i32);
-            if row.is_null() { &[] } else { std::slice::from_raw_parts(row, self.n_vocab) }
+    fn score(&mut self, wanted: &mut [Candidates]) {
+        if self.head_alone {
+            let batch = &self.batch;
+            return self.tap.score(wanted, self.threads, |entry| batch.output(entry));
+        }
+        for candidates in wanted {
+            candidates.pick(self.logits(candidates.entry));
         }
     }
 
@@ -121,7 +159,7 @@ struct Context(NonNull<sys::llama_context>);
 unsafe impl Send for Context {}
 
 impl Context {
-    fn new(weights: &Weights, settings: &LocalSettings) -> Result<Self, Error> {
+    fn new(weights: &Weights, settings: &LocalSettings, tap: &SharedTap) -> Result<Self, Error> {
         let threads = settings.thread_count() as i32;
         take_complaints();
         // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
@@ -147,6 +185,7 @@ impl Context {
             params.swa_full = true;
             params.kv_unified = true;
             params.no_perf = true;
+            tap.install(&mut params);
             sys::llama_init_from_model(weights.as_ptr(), params)
         };
         NonNull::new(context).map(Self).ok_or_else(|| {
@@ -203,6 +242,12 @@ impl Batch {
         self.sequence_counts.resize(entries.len(), 1);
         self.sequence_pointers.clear();
         self.sequence_pointers.extend(self.sequences.iter_mut().map(std::ptr::from_mut));
+    }
+
+    /// The row of an entry among the batch's outputs, in whose order llama.cpp computes them.
+    fn output(&self, entry: usize) -> Option<usize> {
+        let asked = *self.logits.get(entry)? != 0;
+        asked.then(|| self.logits[..entry].iter().filter(|&&asked| asked != 0).count())
     }
 
     /// Valid until the next `fill`.

@@ -7,6 +7,7 @@
 mod context;
 mod cpu;
 mod devices;
+mod head;
 mod quantize;
 mod vocab;
 

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command as Program};
 use tokio::sync::mpsc;
 use tokio_util::bytes::BytesMut;
 
-use crate::{Error, Health, ModelInfo};
+use crate::{Delta, Error, Health, ModelInfo};
 
 use super::ledger::Ledger;
 use super::protocol::{FromEngine, Messages, Number, Source, ToEngine, encode};
@@ -25,7 +25,7 @@ use super::{Call, Launch, Shared};
 /// What a process that has just died is given to be waited for, and one that is no longer wanted to end by itself.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
-/// Who lives for so long is healthy: when it dies the next one is started at once.
+/// Who lives for so long, or has finished an answer, is healthy: when it dies the next one is started at once.
 const HEALTHY: Duration = Duration::from_secs(5);
 
 /// The pause before the second start in vain; each one after it is twice as long.
@@ -59,6 +59,7 @@ struct Engine {
     to: OwnedWriteHalf,
     info: ModelInfo,
     started: Instant,
+    has_finished_one: bool,
     /// Its last batch, and when it was the last one.
     steps: (u64, Instant),
 }
@@ -104,7 +105,8 @@ impl Supervisor {
             let _ = loaded.send(Ok(engine.info.clone()));
             let mut in_vain = 0;
             while let End::Died = self.serve(&mut engine).await {
-                in_vain = if engine.started.elapsed() >= HEALTHY { 0 } else { in_vain + 1 };
+                let healthy = engine.has_finished_one || engine.started.elapsed() >= HEALTHY;
+                in_vain = if healthy { 0 } else { in_vain + 1 };
                 self.mourn(engine).await;
                 match self.start_again(&mut in_vain).await {
                     Some(next) => engine = next,
@@ -184,7 +186,10 @@ impl Supervisor {
 
     fn hear(&mut self, message: FromEngine, engine: &mut Engine) -> Option<ToEngine> {
         match message {
-            FromEngine::Delta { id, delta } => return self.ledger.write(id, delta),
+            FromEngine::Delta { id, delta } => {
+                engine.has_finished_one |= matches!(delta, Delta::Done(_));
+                return self.ledger.write(id, delta);
+            }
             FromEngine::Position { id, position } => self.ledger.position(id, position),
             FromEngine::Checked { call, result } => self.checked(call, result),
             FromEngine::Health(health) => {
@@ -347,7 +352,15 @@ async fn start(launch: &Launch) -> Result<Engine, Error> {
         match messages.next().await {
             Ok(Some(FromEngine::Loaded(info))) => {
                 let now = Instant::now();
-                return Ok(Engine { child, messages, to, info, started: now, steps: (0, now) });
+                return Ok(Engine {
+                    child,
+                    messages,
+                    to,
+                    info,
+                    started: now,
+                    has_finished_one: false,
+                    steps: (0, now),
+                });
             }
             Ok(Some(FromEngine::Refused(error))) => return Err(error),
             Ok(Some(_)) => {}

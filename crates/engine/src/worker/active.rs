@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::generation::Outlet;
 use crate::local::{Command, fits};
-use crate::model::SeqId;
+use crate::model::{Candidates, SeqId};
 use crate::sampler::Scratch;
 use crate::sequence::{Language, Sequence, Status};
 use crate::{Delta, Error, Place, Request};
@@ -124,15 +124,15 @@ impl Active {
     ///
     /// # Errors
     /// As [`Sequence::sample`]; [`Error::Internal`] for a fault, which is this request's alone.
-    pub(super) fn sample<'a>(
+    pub(super) fn sample(
         &mut self,
-        logits: impl FnOnce() -> &'a [f32],
+        candidates: &Candidates,
         language: &Language,
         scratch: &mut Scratch,
         deltas: &mut Vec<Delta>,
     ) -> Result<Status, Error> {
         guarded(|| {
-            let status = self.sequence.sample(logits(), language, scratch, deltas)?;
+            let status = self.sequence.sample(candidates, language, scratch, deltas)?;
             known(self.sequence.pending(), &language.vocab)?;
             Ok(status)
         })

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::model::{Candidates, Model};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Run};
 use crate::sequence::Status;
@@ -25,6 +26,24 @@ pub(super) fn known(tokens: &[Token], vocab: &Vocab) -> Result<(), Error> {
     match tokens.iter().find(|&&token| !vocab.holds(token)) {
         Some(token) => Err(Error::Internal(format!("token {token} is outside the vocabulary"))),
         None => Ok(()),
+    }
+}
+
+/// Has the model fill in what is wanted. Where it panics, request by request, so that only that one gets nothing.
+pub(super) fn score(model: &mut dyn Model, wanted: &mut [Candidates]) {
+    let mut panics = |wanted: &mut [Candidates]| {
+        guarded(|| {
+            model.score(wanted);
+            Ok(())
+        })
+        .is_err()
+    };
+    if panics(wanted) {
+        for one in wanted {
+            if panics(std::slice::from_mut(one)) {
+                one.logits.clear();
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use leafresh::AppState;
 use leafresh::config::Config;
 use leafresh_chat::{Catalog, Recommender};
 use leafresh_engine::fake::FakeModel;
-use leafresh_engine::{Entry, Error, Health, Local, Model, ModelInfo, SeqId, Tokenizer, Vocab};
+use leafresh_engine::{Candidates, Entry, Error, Health, Local, Model, ModelInfo, SeqId, Tokenizer, Vocab};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -130,8 +130,8 @@ impl Model for Held {
         self.model.decode(batch)
     }
 
-    fn logits(&self, index: usize) -> &[f32] {
-        self.model.logits(index)
+    fn score(&mut self, wanted: &mut [Candidates]) {
+        self.model.score(wanted);
     }
 
     fn truncate(&mut self, sequence: SeqId, len: usize) {
