@@ -54,6 +54,7 @@ impl Admission {
             admission: self.clone(),
             client: client(arrival.client.as_deref()),
             deadline: arrival.deadline,
+            returning: false,
             bytes: arrival.prompt_bytes,
             counted: true,
         })
@@ -83,6 +84,8 @@ pub struct Place {
     admission: Arc<Admission>,
     pub(crate) client: Client,
     pub(crate) deadline: Option<Instant>,
+    /// It has run before, in an engine that died: it waits before those that haven't.
+    pub(crate) returning: bool,
     bytes: usize,
     /// Parked requests hold no place.
     counted: bool,
@@ -188,7 +191,8 @@ mod tests {
                 prop_assert!(taken.bytes <= 100);
             }
             drop(places);
-            prop_assert_eq!((admission.taken().requests, admission.taken().bytes), (0, 0));
+            let taken = admission.taken();
+            prop_assert_eq!((taken.requests, taken.bytes), (0, 0));
         }
     }
 }

@@ -43,7 +43,7 @@ pub trait Backend: Send + Sync {
     fn model(&self) -> &ModelInfo;
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     pub prompt: Prompt,
     pub program: Program,

@@ -2,10 +2,15 @@
 //! real one, which it checks.
 
 mod embedder;
+mod faults;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use faults::{Fault, Faulty};
 
 use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Token, Tokenizer, Vocab};
@@ -28,6 +33,28 @@ pub struct FakeModel {
     logits: Vec<Vec<f32>>,
     by_entry: Vec<Option<usize>>,
     poison: Option<f32>,
+}
+
+/// How to make one, in this process or in an engine's own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    pub seed: u64,
+    /// How long every batch takes.
+    pub step: Duration,
+    pub faults: Vec<Fault>,
+}
+
+impl Recipe {
+    pub fn build(&self) -> Box<dyn Model> {
+        let model = Box::new(FakeModel::new(self.seed).with_step(self.step));
+        if self.faults.is_empty() { model } else { Box::new(Faulty::new(model, &self.faults)) }
+    }
+
+    /// Without its faults, as a file's is when it is loaded for itself.
+    #[expect(clippy::unused_self, reason = "all fakes have the same")]
+    pub(crate) fn tokenizer(&self) -> Arc<dyn Tokenizer> {
+        Arc::new(FakeTokenizer)
+    }
 }
 
 const FIRST_HANGUL: u32 = 0xAC00;

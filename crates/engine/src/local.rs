@@ -26,6 +26,8 @@ const LONG_PROMPT: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalSettings {
+    /// Whether the server computes in a process of its own ([`crate::Process`]). [`Local`] itself never does.
+    pub process: bool,
     /// Threads that compute. None: one less than the cores where there are more than two, else all.
     pub threads: Option<usize>,
     /// Tokens that the KV cache holds for all requests together.
@@ -71,6 +73,7 @@ pub enum KvType {
 impl Default for LocalSettings {
     fn default() -> Self {
         Self {
+            process: true,
             threads: None,
             context: 16_384,
             cached_tokens: 2048,
@@ -97,7 +100,7 @@ impl LocalSettings {
 
     /// # Errors
     /// [`Error::Unfit`] with the key whose value can't work.
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let least = [
             ("running", self.running, 1),
             ("context", self.context, 1),

@@ -51,6 +51,11 @@ impl Vocab {
         self.pieces.get(token as usize).map_or(&[], |piece| piece)
     }
 
+    /// Whether there is such a token.
+    pub fn holds(&self, token: Token) -> bool {
+        (token as usize) < self.pieces.len()
+    }
+
     /// Tokens that end a text or a turn.
     pub fn ends(&self) -> &[Token] {
         &self.ends

@@ -110,10 +110,18 @@ impl Worker {
         if let Some(active) = self.begin(command) {
             let id = self.next_id;
             self.next_id += 1;
-            self.scheduler.enqueue(id, active.place.client);
+            self.wait(id, &active);
             self.requests.insert(id, active);
-            self.queue_moved = true;
         }
+    }
+
+    fn wait(&mut self, id: Id, active: &Active) {
+        if active.has_run {
+            self.scheduler.requeue(id);
+        } else {
+            self.scheduler.enqueue(id, active.place.client);
+        }
+        self.queue_moved = true;
     }
 
     fn end(&mut self, id: Id) {
@@ -275,7 +283,7 @@ impl Worker {
     /// Draws where a run is complete, and sends what was written.
     fn read_out(&mut self, plan: &[Run]) {
         let wanted = self.note_cached(plan);
-        self.model.score(&mut self.candidates[..wanted]);
+        faults::score(&mut *self.model, &mut self.candidates[..wanted]);
         let mut scored = std::mem::take(&mut self.candidates);
         let mut candidates = scored.iter();
         for run in plan.iter().filter(|run| run.complete) {
@@ -288,10 +296,7 @@ impl Worker {
             let Some(candidates) = candidates.next() else { break };
             self.deltas.clear();
             let Self { shared, scratch, deltas, .. } = self;
-            // A fault in one request's grammar or sampler is that request's alone.
-            let status = faults::guarded(|| {
-                active.sequence.sample(candidates, &shared.language, scratch, deltas)
-            });
+            let status = active.sample(candidates, &shared.language, scratch, deltas);
             shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
             match status {
                 Ok(status) => {

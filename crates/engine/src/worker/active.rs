@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use crate::generation::Outlet;
 use crate::local::{Command, fits};
-use crate::model::SeqId;
+use crate::model::{Candidates, SeqId};
+use crate::sampler::Scratch;
 use crate::sequence::{Language, Sequence, Status};
 use crate::{Delta, Error, Place, Request};
 
-use super::faults::guarded;
+use super::faults::{guarded, known};
 
 /// How often a request can lose its place to others.
 const MOST_PREEMPTIONS: u32 = 3;
@@ -43,6 +44,16 @@ pub(super) enum Wish {
     GiveUp,
 }
 
+fn write(
+    request: Request,
+    language: &Language,
+    deltas: &mut Vec<Delta>,
+) -> Result<(Sequence, Status), Error> {
+    let (sequence, status) = Sequence::new(request, language, deltas)?;
+    known(sequence.tokens(), &language.vocab)?;
+    Ok((sequence, status))
+}
+
 impl Active {
     /// Tokenises a request, and runs it up to the first token that must be sampled. What it says without one is in
     /// `deltas` then, whether or not that is all; `None` when it has ended with that, or with an error.
@@ -53,12 +64,19 @@ impl Active {
         deltas: &mut Vec<Delta>,
     ) -> Option<Self> {
         let Command { request, outlet, place } = command;
-        let begun = guarded(|| {
-            let (sequence, status) = Sequence::new(request.clone(), language, deltas)?;
-            let most = sequence.most_tokens(language);
-            fits(most, cells)?;
-            Ok((sequence, status, most))
-        });
+        let mut begin = || {
+            deltas.clear();
+            guarded(|| {
+                let (sequence, status) = write(request.clone(), language, deltas)?;
+                let most = sequence.most_tokens(language);
+                fits(most, cells)?;
+                Ok((sequence, status, most))
+            })
+        };
+        let (begun, mended) = match begin() {
+            Err(Error::Internal(_)) => (begin(), true),
+            begun => (begun, false),
+        };
         match begun {
             Ok((sequence, status, most)) => {
                 let mut active = Self {
@@ -68,9 +86,9 @@ impl Active {
                     most,
                     row: None,
                     preempted: 0,
-                    has_run: false,
+                    has_run: place.returning,
                     parked: None,
-                    mended: false,
+                    mended,
                     place,
                 };
                 active.send(deltas);
@@ -97,9 +115,27 @@ impl Active {
     /// [`Error::Program`] when the text doesn't fit the program, [`Error::Internal`] when the fault is met again.
     pub(super) fn rewrite(&mut self, language: &Language, deltas: &mut Vec<Delta>) -> Result<Status, Error> {
         let request = self.request.clone();
-        let (sequence, status) = guarded(|| Sequence::new(request, language, deltas))?;
+        let (sequence, status) = guarded(|| write(request, language, deltas))?;
         self.sequence = sequence;
         Ok(status)
+    }
+
+    /// Draws the next token, and goes on as far as nothing must be drawn.
+    ///
+    /// # Errors
+    /// As [`Sequence::sample`]; [`Error::Internal`] for a fault, which is this request's alone.
+    pub(super) fn sample(
+        &mut self,
+        candidates: &Candidates,
+        language: &Language,
+        scratch: &mut Scratch,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<Status, Error> {
+        guarded(|| {
+            let status = self.sequence.sample(candidates, language, scratch, deltas)?;
+            known(self.sequence.pending(), &language.vocab)?;
+            Ok(status)
+        })
     }
 
     /// It gets a row, which holds so many of its tokens already.

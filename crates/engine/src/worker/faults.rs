@@ -3,9 +3,11 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::model::{Candidates, Model};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Run};
 use crate::sequence::Status;
+use crate::vocab::{Token, Vocab};
 use crate::{Delta, Error};
 
 use super::Worker;
@@ -14,6 +16,35 @@ use super::Worker;
 /// is thrown away with its sequence.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::Internal(reason(&*panic))))
+}
+
+/// Tokens that the model can be given: native code would read behind its tables for others.
+///
+/// # Errors
+/// [`Error::Internal`] with the first one that isn't.
+pub(super) fn known(tokens: &[Token], vocab: &Vocab) -> Result<(), Error> {
+    match tokens.iter().find(|&&token| !vocab.holds(token)) {
+        Some(token) => Err(Error::Internal(format!("token {token} is outside the vocabulary"))),
+        None => Ok(()),
+    }
+}
+
+/// Has the model fill in what is wanted. Where it panics, request by request, so that only that one gets nothing.
+pub(super) fn score(model: &mut dyn Model, wanted: &mut [Candidates]) {
+    let mut panics = |wanted: &mut [Candidates]| {
+        guarded(|| {
+            model.score(wanted);
+            Ok(())
+        })
+        .is_err()
+    };
+    if panics(wanted) {
+        for one in wanted {
+            if panics(std::slice::from_mut(one)) {
+                one.logits.clear();
+            }
+        }
+    }
 }
 
 fn reason(panic: &(dyn Any + Send)) -> String {

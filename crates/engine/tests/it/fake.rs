@@ -5,7 +5,9 @@ use leafresh_engine::{
     Backend, Error, Grammar, Local, LocalSettings, Piece, Program, Progress, Prompt, Request,
 };
 
-use crate::support::{SENTENCE, TITLES, assert_valid, cuts, finish, fixed, free, request, select, slot};
+use crate::support::{
+    SENTENCE, TITLES, assert_valid, cuts, finish, fixed, free, idle, join_all, request, select, slot,
+};
 
 fn engine(seed: u64) -> Local {
     engine_with(FakeModel::new(seed), &LocalSettings::default())
@@ -17,19 +19,6 @@ fn engine_with(model: FakeModel, settings: &LocalSettings) -> Local {
 
 fn prompt() -> Prompt {
     Prompt { pieces: vec![Piece::Text("질문".into())] }
-}
-
-/// Waits until the engine has let go of everything, and says how many steps it took meanwhile.
-async fn idle(engine: &Local) -> u64 {
-    let before = engine.health().steps;
-    for _ in 0..1000 {
-        let health = engine.health();
-        if health.running == 0 && health.queued == 0 && health.kv_used == 0 {
-            return health.steps - before;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    panic!("still busy: {:?}", engine.health());
 }
 
 #[tokio::test]
@@ -99,26 +88,6 @@ async fn what_others_write_does_not_change_an_answer() {
     let (again, crowd) = tokio::join!(finish(&engine, request("혼자", free(60), 9)), join_all(crowd));
     assert_eq!(again.unwrap().slots, alone.slots);
     assert!(crowd.into_iter().all(|written| written.is_ok()));
-}
-
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut futures: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
-    std::future::poll_fn(|context| {
-        for (future, output) in &mut futures {
-            if output.is_none()
-                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
-            {
-                *output = Some(value);
-            }
-        }
-        if futures.iter().all(|(_, output)| output.is_some()) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    futures.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 #[tokio::test]

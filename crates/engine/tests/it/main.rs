@@ -5,6 +5,8 @@
 
 mod embedding;
 mod fake;
+mod faults;
 mod memory;
+mod parking;
 mod real;
 mod support;

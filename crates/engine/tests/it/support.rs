@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use leafresh_engine::{
     Backend, Delta, Grammar, Local, Piece, Program, Progress, Prompt, Request, Sampling, Segment, Slot, Usage,
@@ -151,4 +152,38 @@ pub(crate) fn model(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(folder).join(name);
     assert!(path.exists(), "{} is missing: run `make model`", path.display());
     Some(path)
+}
+
+/// Waits until the engine has let go of everything, and says how many steps it took meanwhile.
+pub(crate) async fn idle(engine: &Local) -> u64 {
+    let before = engine.health().steps;
+    for _ in 0..1000 {
+        let health = engine.health();
+        if health.running == 0 && health.queued == 0 && health.kv_used == 0 {
+            return health.steps - before;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("still busy: {:?}", engine.health());
+}
+
+/// All of them at the same time.
+pub(crate) async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut futures: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in &mut futures {
+            if output.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *output = Some(value);
+            }
+        }
+        if futures.iter().all(|(_, output)| output.is_some()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    futures.into_iter().filter_map(|(_, output)| output).collect()
 }

@@ -30,7 +30,9 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let config = options.common.load(None)?;
+    let mut config = options.common.load(None)?;
+    // One answer: there is nothing to go on with when the engine dies.
+    config.engine.process = false;
     super::start_logging(&config)?;
     let catalog = super::load_catalog(&config)?;
     let request = options.request(&catalog)?;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod bench;
+mod engine;
 mod eval;
 mod figure;
 mod index;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use leafresh_chat::{Catalog, Recommender};
-use leafresh_engine::Local;
+use leafresh_engine::{Backend, Local, Process};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Flags, LogFormat, Sources};
@@ -69,6 +70,9 @@ enum Command {
     /// Look into model files, and make smaller ones
     #[command(subcommand)]
     Models(models::Command),
+    /// Compute for the server that started this process
+    #[command(hide = true)]
+    Engine(engine::Options),
 }
 
 /// What a shell reports for a process that Ctrl-C ended.
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Eval(options) => eval::run(&options),
         Command::Models(command) => models::run(&command),
+        Command::Engine(options) => engine::run(options),
     };
     match result {
         Ok(code) => code,
@@ -160,11 +165,18 @@ const ABOUT_MODELS: &str = "the model can't be used (`make model` fetches one, -
 
 /// Loads the model. Blocks for seconds.
 fn load_recommender(config: &Config, catalog: Arc<Catalog>) -> anyhow::Result<Recommender> {
-    let loaded = Local::load(&config.model.file(), &config.engine);
-    // Another file helps against a file that can't be used, not against a machine that is too small.
-    let backend = match loaded {
+    let backend = match load_backend(config)? {
+        // Another file helps against a file that can't be used, not against a machine that is too small.
         Err(error @ leafresh_engine::Error::ModelFile { .. }) => Err(error).context(ABOUT_MODELS)?,
         loaded => loaded?,
     };
-    Ok(crate::assemble::recommender(config, catalog, Arc::new(backend))?)
+    Ok(crate::assemble::recommender(config, catalog, backend)?)
+}
+
+fn load_backend(config: &Config) -> anyhow::Result<Result<Arc<dyn Backend>, leafresh_engine::Error>> {
+    Ok(if config.engine.process {
+        Process::load(engine::launch(config)?).map(|process| Arc::new(process) as Arc<dyn Backend>)
+    } else {
+        Local::load(&config.model.file(), &config.engine).map(|local| Arc::new(local) as Arc<dyn Backend>)
+    })
 }

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
+use leafresh_chat::Recommender;
 use serde_json::json;
 
 use super::envelope::Envelope;
@@ -23,10 +24,14 @@ async fn live(State(app): State<AppState>) -> Response {
 }
 
 async fn ready(State(app): State<AppState>) -> Response {
-    let model = app.recommender().map(|recommender| recommender.backend().model().name.clone());
+    let backend = app.recommender().map(Recommender::backend);
+    let model = backend.map(|backend| backend.model().name.clone());
     let mut reasons = Vec::new();
-    if model.is_none() {
-        reasons.push("loading");
+    match backend {
+        None => reasons.push("loading"),
+        // Its process has died and is being started again.
+        Some(backend) if !backend.health().ready => reasons.push("engine"),
+        Some(_) => {}
     }
     if app.waits_for_index() {
         reasons.push("index");

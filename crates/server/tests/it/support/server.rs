@@ -6,7 +6,7 @@ use std::time::Duration;
 use leafresh::AppState;
 use leafresh::config::{Config, Seconds};
 use leafresh_chat::{Catalog, Recommender, Sessions};
-use leafresh_engine::{Health, Local, fake::FakeModel};
+use leafresh_engine::{Backend, Health, Local, fake::FakeModel};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -58,18 +58,8 @@ impl Setup {
     pub(crate) async fn start(self) -> Server {
         let Self { config, model, sessions } = self;
         let server = Server::without_model(&config).await;
-        let backend = Local::start(Box::new(model), &config.engine).unwrap();
-        let recommender = leafresh::assemble::recommender(&config, catalog(), Arc::new(backend)).unwrap();
-        let recommender = match sessions {
-            Some(sessions) => {
-                server.state.open_sessions(sessions.clone());
-                recommender.with_sessions(sessions)
-            }
-            None => recommender,
-        };
-        let recommender = Arc::new(recommender);
-        server.state.install(recommender.clone());
-        Server { recommender: Some(recommender), ..server }
+        let backend = Arc::new(Local::start(Box::new(model), &config.engine).unwrap());
+        server.install(backend, config, sessions).await
     }
 }
 
@@ -100,6 +90,25 @@ impl Server {
         };
         let ended = tokio::spawn(leafresh::run(listener, state.clone(), signal));
         Self { address, state, recommender: None, shutdown: Some(shutdown), ended }
+    }
+
+    pub(crate) async fn install(
+        mut self,
+        backend: Arc<dyn Backend>,
+        config: Config,
+        sessions: Option<Sessions>,
+    ) -> Self {
+        // An engine in another process answers when it can: nothing to wait for where others are served.
+        let make = move || leafresh::assemble::recommender(&config, catalog(), backend);
+        let mut recommender = tokio::task::spawn_blocking(make).await.unwrap().unwrap();
+        if let Some(sessions) = sessions {
+            self.state.open_sessions(sessions.clone());
+            recommender = recommender.with_sessions(sessions);
+        }
+        let recommender = Arc::new(recommender);
+        self.state.install(recommender.clone());
+        self.recommender = Some(recommender);
+        self
     }
 
     /// What Ctrl-C does.

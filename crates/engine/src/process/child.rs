@@ -1,0 +1,216 @@
+//! The engine's side: a model, and what the server wants of it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as Socket;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tokio_util::bytes::BytesMut;
+
+use crate::{Arrival, Backend, Delta, Error, Generation, Local, LocalSettings, Request};
+
+use super::confinement;
+use super::protocol::{FromEngine, Messages, Number, Source, Terms, ToEngine, encode};
+
+/// Messages that wait to be written; whoever has one more waits. The model's thread doesn't: its readers do.
+const OUTGOING: usize = 1024;
+
+/// How often the server is told how the engine does, when that has changed.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Runs an engine for the process that started this one, which holds the other end of standard input. Returns when that
+/// closes its end. The caller has no threads yet: what is forbidden here is forbidden to threads that come later.
+///
+/// # Errors
+/// When standard input is no such socket, or the other side speaks differently.
+pub fn serve_parent() -> io::Result<()> {
+    confinement::follow_the_parent();
+    let socket = Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    confinement::enter();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let served = LocalSet::new().block_on(&runtime, serve(socket));
+    // A batch that is being computed isn't waited for.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(socket: Socket) -> io::Result<()> {
+    // Signals that reach all processes of a terminal or a service are the server's to follow.
+    let _ignored =
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
+    let (read, write) = UnixStream::from_std(socket)?.into_split();
+    let mut messages = Messages::new(read);
+    let Some(ToEngine::Load { source, settings }) = messages.next().await? else {
+        return Err(io::Error::other("the first message has to name the model"));
+    };
+    let (outgoing, queue) = mpsc::channel(OUTGOING);
+    let writer = tokio::task::spawn_local(write_out(queue, write));
+    match load(&source, &settings) {
+        Ok(engine) => {
+            let engine = Arc::new(engine);
+            let _ = outgoing.send(FromEngine::Loaded(engine.model().clone())).await;
+            tokio::task::spawn_local(report(engine.clone(), outgoing.clone()));
+            Desk { engine, outgoing, live: BTreeMap::new() }.serve(messages).await
+        }
+        Err(error) => {
+            let _ = outgoing.send(FromEngine::Refused(error)).await;
+            drop(outgoing);
+            let _ = writer.await;
+            Ok(())
+        }
+    }
+}
+
+fn load(source: &Source, settings: &LocalSettings) -> Result<Local, Error> {
+    // Who is let in was decided by the server.
+    let settings =
+        LocalSettings { queue: usize::MAX - settings.running, queue_bytes: usize::MAX, ..settings.clone() };
+    match source {
+        Source::File(path) => {
+            confinement::limit_memory(path, &settings)?;
+            Local::load(path, &settings)
+        }
+        Source::Fake(recipe) => Local::start(recipe.build(), &settings),
+    }
+}
+
+/// All that is to be said at one time goes out in one piece.
+async fn write_out(mut queue: mpsc::Receiver<FromEngine>, mut to: OwnedWriteHalf) {
+    let (mut messages, mut bytes) = (Vec::new(), BytesMut::new());
+    while queue.recv_many(&mut messages, OUTGOING).await > 0 {
+        for message in messages.drain(..) {
+            if let Err(error) = encode(&message, &mut bytes) {
+                tracing::error!(%error, "a message can't be sent");
+            }
+        }
+        if to.write_all_buf(&mut bytes).await.is_err() {
+            return; // The server is gone, which the other half notices too.
+        }
+    }
+}
+
+async fn report(engine: Arc<Local>, outgoing: mpsc::Sender<FromEngine>) {
+    let mut told = None;
+    loop {
+        let health = engine.health();
+        if told.as_ref() != Some(&health) {
+            if outgoing.send(FromEngine::Health(health.clone())).await.is_err() {
+                return;
+            }
+            told = Some(health);
+        }
+        tokio::time::sleep(HEALTH_INTERVAL).await;
+    }
+}
+
+/// Takes what the server wants.
+struct Desk {
+    engine: Arc<Local>,
+    outgoing: mpsc::Sender<FromEngine>,
+    live: BTreeMap<Number, watch::Sender<Wanted>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Running,
+    Parked,
+}
+
+impl Desk {
+    async fn serve(mut self, mut messages: Messages<tokio::net::unix::OwnedReadHalf>) -> io::Result<()> {
+        while let Some(message) = messages.next().await? {
+            match message {
+                ToEngine::Load { .. } => return Err(io::Error::other("a model is loaded already")),
+                ToEngine::Start { id, request, terms } => self.start(id, request, terms),
+                ToEngine::Park(id) => self.want(id, Wanted::Parked),
+                ToEngine::Resume(id) => self.want(id, Wanted::Running),
+                // Without anybody who could want something of it, it ends.
+                ToEngine::Cancel(id) => _ = self.live.remove(&id),
+                ToEngine::Check { call, prompt, program } => {
+                    let (engine, outgoing) = (self.engine.clone(), self.outgoing.clone());
+                    // Compiling grammars takes a while.
+                    tokio::task::spawn_blocking(move || {
+                        let result = engine.check(&prompt, &program);
+                        let _ = outgoing.blocking_send(FromEngine::Checked { call, result });
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, id: Number, request: Request, terms: Terms) {
+        // Those that have ended on their own.
+        self.live.retain(|_, wanted| !wanted.is_closed());
+        let (sender, wanted) = watch::channel(Wanted::Running);
+        self.live.insert(id, sender);
+        let generation = self.begin(request, terms);
+        tokio::task::spawn_local(forward(id, generation, wanted, self.outgoing.clone()));
+    }
+
+    fn begin(&self, request: Request, terms: Terms) -> Result<Generation, Error> {
+        let deadline = terms.wait.map(|wait| Instant::now() + wait);
+        let mut place = self.engine.reserve(&Arrival { deadline, ..Arrival::default() })?;
+        place.client = terms.client;
+        place.returning = terms.returning;
+        self.engine.start(place, request)
+    }
+
+    fn want(&mut self, id: Number, wanted: Wanted) {
+        if let Some(live) = self.live.get(&id) {
+            live.send_replace(wanted);
+        }
+    }
+}
+
+/// Takes a generation to its end, or until the server doesn't want it any more.
+async fn forward(
+    id: Number,
+    generation: Result<Generation, Error>,
+    mut wanted: watch::Receiver<Wanted>,
+    outgoing: mpsc::Sender<FromEngine>,
+) {
+    let mut generation = match generation {
+        Ok(generation) => generation,
+        Err(error) => {
+            let _ = outgoing.send(FromEngine::Delta { id, delta: Delta::Failed(error) }).await;
+            return;
+        }
+    };
+    let mut positions = generation.positions();
+    positions.mark_changed();
+    loop {
+        let message = tokio::select! {
+            biased;
+            changed = wanted.changed() => {
+                match changed.map(|()| *wanted.borrow_and_update()) {
+                    Ok(Wanted::Running) => generation.resume(),
+                    Ok(Wanted::Parked) => generation.park(),
+                    Err(_) => return,
+                }
+                continue;
+            }
+            Ok(()) = positions.changed() => {
+                FromEngine::Position { id, position: *positions.borrow_and_update() }
+            }
+            delta = generation.next() => match delta {
+                Some(delta) => FromEngine::Delta { id, delta },
+                // The model's thread has died: only a new process helps.
+                None => std::process::abort(),
+            }
+        };
+        let ended = matches!(message, FromEngine::Delta { delta: Delta::Done(_) | Delta::Failed(_), .. });
+        if outgoing.send(message).await.is_err() || ended {
+            return;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What an engine's process may do: compute. A model file is somebody else's data, read by native code.
+
+use std::path::Path;
+
+use crate::memory::{self, Available};
+use crate::{Error, LocalSettings, gguf};
+
+/// Memory beyond what the model's plan needs: grammars, masks, requests, and the allocator's slack. It bounds a leak, so
+/// it can be generous.
+#[cfg(target_os = "linux")]
+const MEMORY_MARGIN: u64 = 2 << 30;
+
+/// Open files: the model, the socket, and what drivers of GPUs keep open.
+#[cfg(target_os = "linux")]
+const OPEN_FILES: u64 = 256;
+
+/// How willingly the kernel ends this process when the machine is out of memory: before the server, which starts
+/// another one.
+#[cfg(target_os = "linux")]
+const OOM_SCORE: &str = "500";
+
+/// Ends this process when the thread that started it ends, however that comes.
+#[cfg(target_os = "linux")]
+pub(super) fn follow_the_parent() {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+    let parent = getppid();
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        tracing::warn!(%error, "the engine's process can't be told to end with the server; its socket still tells it");
+    }
+    // The parent may have ended just before.
+    if getppid() != parent {
+        std::process::exit(0);
+    }
+}
+
+/// No network, no other programs, few files, no dump of its memory. What a system doesn't allow is logged and left out.
+#[cfg(target_os = "linux")]
+pub(super) fn enter() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    for (name, resource, limit) in
+        [("open files", Resource::Nofile, OPEN_FILES), ("core dumps", Resource::Core, 0)]
+    {
+        if let Err(error) = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) }) {
+            tracing::warn!(%error, "the engine's process has no limit on {name}");
+        }
+    }
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
+        tracing::debug!(%error, "the engine's process isn't the first to end when memory runs out");
+    }
+    match forbid() {
+        Ok(()) => {
+            tracing::info!("the engine's process has no network, starts no programs, keeps few files open")
+        }
+        Err(error) => {
+            tracing::warn!(
+                error,
+                "the engine's process isn't kept from the network: seccomp isn't allowed here"
+            );
+        }
+    }
+}
+
+/// Sockets other than Unix' own (and netlink, which drivers of GPUs ask), and new programs, fail with EACCES.
+#[cfg(target_os = "linux")]
+fn forbid() -> Result<(), String> {
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule,
+    };
+
+    let text = |error: seccompiler::BackendError| error.to_string();
+    let other_than = |family: i32| {
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64).map_err(text)
+    };
+    let network =
+        SeccompRule::new(vec![other_than(libc::AF_UNIX)?, other_than(libc::AF_NETLINK)?]).map_err(text)?;
+    let always = Vec::new;
+    let rules = [
+        (libc::SYS_socket, vec![network]),
+        (libc::SYS_execve, always()),
+        (libc::SYS_execveat, always()),
+        (libc::SYS_ptrace, always()),
+        // It could open sockets on its own.
+        (libc::SYS_io_uring_setup, always()),
+    ];
+    let arch = std::env::consts::ARCH.try_into().map_err(text)?;
+    let denied = SeccompAction::Errno(libc::EACCES as u32);
+    let filter =
+        SeccompFilter::new(rules.into_iter().collect(), SeccompAction::Allow, denied, arch).map_err(text)?;
+    let program: BpfProgram = filter.try_into().map_err(text)?;
+    seccompiler::apply_filter(&program).map_err(|error| error.to_string())
+}
+
+/// Bounds what this process can allocate by what the model needs, so that a leak ends it instead of the machine.
+///
+/// # Errors
+/// As [`memory::plan`].
+#[cfg(target_os = "linux")]
+pub(super) fn limit_memory(path: &Path, settings: &LocalSettings) -> Result<(), Error> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    let plan = memory::plan(&gguf::check(path)?, settings, &Available::here()?)?;
+    if !plan.gpus.is_empty() {
+        return Ok(()); // Drivers of GPUs reserve more than they use.
+    }
+    // Of the mapped file nothing counts: what counts is what can be written to.
+    let most = plan.host.needed() + MEMORY_MARGIN;
+    match setrlimit(Resource::Data, Rlimit { current: Some(most), maximum: Some(most) }) {
+        Ok(()) => tracing::debug!(mib = most >> 20, "the engine's process has a limit on memory"),
+        Err(error) => tracing::warn!(%error, "the engine's process has no limit on memory"),
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn follow_the_parent() {}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn enter() {
+    tracing::warn!("on this system the engine's process is not kept from the network, and has no limits");
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn limit_memory(_: &Path, _: &LocalSettings) -> Result<(), Error> {
+    Ok(())
+}
