@@ -91,6 +91,15 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sec
     Ok(seconds)
 }
 
+/// For sizes without which nothing would work.
+pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let number = usize::deserialize(deserializer)?;
+    if number == 0 {
+        return Err(D::Error::invalid_value(Unexpected::Unsigned(0), &"a whole number above 0"));
+    }
+    Ok(number)
+}
+
 /// The origin of a page, as browsers write it: scheme, host and port, no path. Or `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
