@@ -1,19 +1,32 @@
 //! What every engine offers, whichever machine it runs on.
 
-use std::task::{Context, Poll};
-
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
-use crate::{Error, Program, Progress};
+use crate::{Arrival, Error, Generation, Place, Program, Progress};
 
 /// An engine: the local model, a child process, a pool of upstream servers.
 pub trait Backend: Send + Sync {
-    /// Queues a generation and returns at once.
+    /// Takes a place for a request before any work is done for it, and says at once when there is none.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when the queue is full, [`Error::Stopped`] when the engine is gone.
-    fn generate(&self, request: Request) -> Result<Generation, Error>;
+    fn reserve(&self, arrival: &Arrival) -> Result<Place, Error>;
+
+    /// Queues a generation in a place that this engine has given, and returns at once.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the prompt is longer than the place was reserved for and the queue has no room for
+    /// that, [`Error::Stopped`] when the engine is gone.
+    fn start(&self, place: Place, request: Request) -> Result<Generation, Error>;
+
+    /// Both at once, for a request without a deadline and of no particular client.
+    ///
+    /// # Errors
+    /// As [`Backend::reserve`].
+    fn generate(&self, request: Request) -> Result<Generation, Error> {
+        let arrival = Arrival { prompt_bytes: request.prompt.bytes(), ..Arrival::default() };
+        self.start(self.reserve(&arrival)?, request)
+    }
 
     /// Checks that a program can be written behind a prompt whatever the model says: every slot ends within its budget,
     /// and all of it fits the context. Prepares its grammars.
@@ -48,7 +61,16 @@ pub struct Prompt {
 impl Prompt {
     /// All pieces joined, for engines that take one text.
     pub fn text(&self) -> String {
-        self.pieces.iter().map(|(Piece::Template(text) | Piece::Text(text))| text.as_str()).collect()
+        self.texts().collect()
+    }
+
+    /// How long all pieces are together.
+    pub fn bytes(&self) -> usize {
+        self.texts().map(str::len).sum()
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().map(|(Piece::Template(text) | Piece::Text(text))| text.as_str())
     }
 }
 
@@ -96,7 +118,7 @@ impl Default for Sampling {
 }
 
 /// One step of a generation. Text is whole characters; fixed text is the reader's business, the program has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Delta {
     /// Text written into the slot with this index among the program's slots.
     Text { slot: usize, text: String },
@@ -109,7 +131,7 @@ pub enum Delta {
 }
 
 /// What a generation cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of the prompt, and how many of them came from the prefix cache.
     pub prompt_tokens: usize,
@@ -120,28 +142,14 @@ pub struct Usage {
     pub forced_tokens: usize,
 }
 
-/// A running generation. Dropping it cancels the work within one step and frees all it holds.
-#[derive(Debug)]
-pub struct Generation {
-    pub(crate) deltas: mpsc::Receiver<Delta>,
-}
-
-impl Generation {
-    /// The next delta; `None` after `Done` or `Failed`, or when the engine died without a word.
-    pub async fn next(&mut self) -> Option<Delta> {
-        self.deltas.recv().await
-    }
-
-    /// As [`Generation::next`], for whoever is polled.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Delta>> {
-        self.deltas.poll_recv(context)
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
+    /// Whether requests are answered now: not while an engine's process is being started again.
+    pub ready: bool,
     pub running: usize,
     pub queued: usize,
+    /// Generations that wait for their reader to return.
+    pub parked: usize,
     /// KV cells held by running requests, and all there are.
     pub kv_used: usize,
     pub kv_total: usize,
@@ -151,10 +159,12 @@ pub struct Health {
     pub nan_logits: u64,
     /// Times that a running request had to give its cells to others and wait again.
     pub preemptions: u64,
+    /// Times that an engine's process had to be started again.
+    pub restarts: u64,
 }
 
 /// What the model file says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     pub name: String,
     pub parameters: u64,

@@ -1,11 +1,17 @@
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// Everything that can go wrong between a model file and the last token.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
     /// The queue is full: the caller answers at once, nothing was done.
     #[error("the engine's queue is full ({queued} waiting)")]
     Overloaded { queued: usize },
+
+    /// The request's deadline passed while it was in the queue: nothing was computed for it.
+    #[error("the request waited in the queue until its deadline")]
+    WaitedTooLong,
 
     /// The engine has stopped or is stopping.
     #[error("the engine has stopped")]
@@ -38,6 +44,18 @@ pub enum Error {
     /// llama.cpp refused a call.
     #[error("llama.cpp: {0}")]
     Native(String),
+
+    /// The KV cache has no room for a batch. The engine makes room; a request sees this only when there is none to make.
+    #[error("the KV cache is full")]
+    CacheFull,
+
+    /// A fault in the engine itself, met twice by the same request.
+    #[error("a fault in the engine: {0}")]
+    Internal(String),
+
+    /// The engine's process died twice while it was computing this request.
+    #[error("the engine's process died twice while it worked on this request; it isn't tried again")]
+    Died,
 
     /// No finite probability was left for a slot's next token.
     #[error("the model's output is not finite")]

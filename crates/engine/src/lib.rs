@@ -3,11 +3,13 @@
 //! The engine knows nothing of recommendations: it takes a [`Prompt`], a [`Program`] of fixed text and slots, and the
 //! [`Progress`] already made, and streams [`Delta`]s. Dropping a [`Generation`] cancels it.
 
+mod admission;
 mod backend;
 mod constraint;
 mod detokenizer;
 mod error;
 pub mod fake;
+mod generation;
 pub mod gguf;
 mod llama;
 mod local;
@@ -21,8 +23,10 @@ mod sequence;
 mod vocab;
 mod worker;
 
-pub use backend::{Backend, Delta, Generation, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
+pub use admission::{Arrival, Place};
+pub use backend::{Backend, Delta, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
 pub use error::Error;
+pub use generation::Generation;
 pub use llama::{
     InstructionSets, QUANTIZATIONS, instruction_sets, load_tokenizer, quantize, quantized_bytes,
 };

@@ -3,19 +3,24 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc as blocking};
-use std::thread::JoinHandle;
+use std::task::{Wake, Waker};
+use std::thread::{JoinHandle, Thread};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
+use crate::admission::Admission;
 use crate::constraint::Automata;
+use crate::generation::{self, Outlet};
 use crate::model::Model;
 use crate::sequence::{self, Language};
 use crate::worker::Worker;
 use crate::{
-    Backend, Delta, Error, Generation, Health, ModelInfo, Program, Prompt, Request, Segment, gguf, llama,
+    Arrival, Backend, Error, Generation, Health, ModelInfo, Place, Program, Prompt, Request, gguf, llama,
     memory,
 };
+
+/// Bytes of a prompt that must find room in an empty queue: what some thousand tokens come to.
+const LONG_PROMPT: usize = 64 << 10;
 
 /// How the local engine uses the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +37,8 @@ pub struct LocalSettings {
     pub running: usize,
     /// Requests that may wait; one more is refused.
     pub queue: usize,
+    /// Bytes of the prompts of those that wait; what would make it more is refused.
+    pub queue_bytes: usize,
     /// Tokens in one batch at most.
     pub step_tokens: usize,
     /// Tokens that prompts may add to a batch while others are writing.
@@ -67,6 +74,7 @@ impl Default for LocalSettings {
             cached_tokens: 2048,
             running: 16,
             queue: 64,
+            queue_bytes: 4 << 20,
             step_tokens: 512,
             prefill_tokens: 64,
             jump_forward: true,
@@ -91,6 +99,7 @@ impl LocalSettings {
             ("running", self.running, 1),
             ("context", self.context, 1),
             ("prefill_tokens", self.prefill_tokens, 1),
+            ("queue_bytes", self.queue_bytes, LONG_PROMPT),
             // Every request that writes needs a token in each step.
             ("step_tokens", self.step_tokens, self.running),
         ];
@@ -119,17 +128,15 @@ impl LocalSettings {
 #[derive(Debug)]
 pub struct Local {
     commands: Option<blocking::Sender<Command>>,
-    queue: usize,
-    running: usize,
+    admission: Arc<Admission>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    waker: Waker,
 }
 
 pub(crate) struct Shared {
     info: ModelInfo,
     pub(crate) language: Language,
-    /// Requests that were accepted and haven't ended: what bounds the channel.
-    admitted: AtomicUsize,
     pub(crate) figures: Figures,
 }
 
@@ -137,6 +144,7 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct Figures {
     pub(crate) running: AtomicUsize,
+    pub(crate) parked: AtomicUsize,
     pub(crate) kv_used: AtomicUsize,
     pub(crate) kv_total: AtomicUsize,
     pub(crate) steps: AtomicU64,
@@ -150,20 +158,20 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// A request that was let in. Each holds its place, so that the channel it comes through is bounded.
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) request: Request,
-    pub(crate) deltas: mpsc::Sender<Delta>,
+    pub(crate) outlet: Outlet,
     pub(crate) place: Place,
 }
 
-/// A request's place among the admitted: given back wherever the request ends.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<Shared>);
+/// Wakes the model's thread when it has nothing to do.
+struct Unpark(Thread);
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.admitted.fetch_sub(1, Ordering::AcqRel);
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -195,7 +203,6 @@ impl Local {
         let shared = Arc::new(Shared {
             info: ModelInfo { context: settings.context, ..model.info().clone() },
             language,
-            admitted: AtomicUsize::new(0),
             figures: Figures::default(),
         });
         shared.figures.kv_total.store(settings.context, Ordering::Relaxed);
@@ -205,19 +212,26 @@ impl Local {
             .name("engine".into())
             .spawn(move || worker.run())
             .map_err(|error| Error::Native(format!("no thread for the engine: {error}")))?;
-        Ok(Self {
-            commands: Some(sender),
-            queue: settings.queue,
-            running: settings.running,
-            shared,
-            thread: Some(thread),
-        })
+        let waker = Waker::from(Arc::new(Unpark(thread.thread().clone())));
+        let admission = Admission::new(settings.running, settings.queue, settings.queue_bytes);
+        Ok(Self { commands: Some(sender), admission, shared, thread: Some(thread), waker })
+    }
+
+    fn queued(&self) -> usize {
+        let running = self.shared.figures.running.load(Ordering::Relaxed);
+        self.admission.requests().saturating_sub(running)
+    }
+
+    /// The thread ends when it is told to, or by a panic.
+    fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
         self.commands = None; // The thread ends when nobody can send any more.
+        self.waker.wake_by_ref();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -225,18 +239,21 @@ impl Drop for Local {
 }
 
 impl Backend for Local {
-    fn generate(&self, request: Request) -> Result<Generation, Error> {
-        let admitted = self.shared.admitted.fetch_add(1, Ordering::AcqRel);
-        let place = Place(self.shared.clone());
-        if admitted >= self.running + self.queue {
-            return Err(Error::Overloaded { queued: self.queue });
+    fn reserve(&self, arrival: &Arrival) -> Result<Place, Error> {
+        if !self.is_alive() {
+            return Err(Error::Stopped);
         }
-        // Room for all that the program can say: the model's thread never waits for a reader.
-        let (deltas, receiver) = mpsc::channel(most_deltas(&request.program));
-        let command = Command { request, deltas, place };
+        self.admission.reserve(arrival)
+    }
+
+    fn start(&self, mut place: Place, request: Request) -> Result<Generation, Error> {
+        place.bring(request.prompt.bytes())?;
+        let (outlet, generation) =
+            generation::channel(&request.program, self.queued().max(1), self.waker.clone());
         let commands = self.commands.as_ref().ok_or(Error::Stopped)?;
-        commands.send(command).map_err(|_| Error::Stopped)?;
-        Ok(Generation { deltas: receiver })
+        commands.send(Command { request, outlet, place }).map_err(|_| Error::Stopped)?;
+        self.waker.wake_by_ref();
+        Ok(generation)
     }
 
     fn check(&self, prompt: &Prompt, program: &Program) -> Result<(), Error> {
@@ -250,15 +267,17 @@ impl Backend for Local {
 
     fn health(&self) -> Health {
         let figures = &self.shared.figures;
-        let running = figures.running.load(Ordering::Relaxed);
         Health {
-            running,
-            queued: self.shared.admitted.load(Ordering::Acquire).saturating_sub(running),
+            ready: self.is_alive(),
+            running: figures.running.load(Ordering::Relaxed),
+            queued: self.queued(),
+            parked: figures.parked.load(Ordering::Relaxed),
             kv_used: figures.kv_used.load(Ordering::Relaxed),
             kv_total: figures.kv_total.load(Ordering::Relaxed),
             steps: figures.steps.load(Ordering::Relaxed),
             nan_logits: figures.nan_logits.load(Ordering::Relaxed),
             preemptions: figures.preemptions.load(Ordering::Relaxed),
+            restarts: 0,
         }
     }
 
@@ -275,13 +294,4 @@ pub(crate) fn fits(most: usize, context: usize) -> Result<(), Error> {
         "an answer may need {most} tokens with its prompt, but engine.context holds {context}; raise it, or lower \
          max_tokens in the catalogue's answer.toml"
     )))
-}
-
-/// A text for every token, an end for every slot, the detokenizer's last character, and the end.
-fn most_deltas(program: &Program) -> usize {
-    let tokens = program.segments().iter().map(|segment| match segment {
-        Segment::Fixed(_) => 0,
-        Segment::Slot(slot) => slot.max_tokens + 2,
-    });
-    tokens.sum::<usize>() + 2
 }

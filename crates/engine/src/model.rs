@@ -30,7 +30,8 @@ pub trait Model: Send {
     /// Runs one batch. Entries of a sequence come in the order of their positions and continue what it holds.
     ///
     /// # Errors
-    /// [`Error::Native`]; the batch's cells may then be partly filled.
+    /// [`Error::CacheFull`] when the cache has no room for it: nothing has changed then. [`Error::Native`]; the batch's
+    /// cells may then be partly filled.
     fn decode(&mut self, batch: &[Entry]) -> Result<(), Error>;
 
     /// The logits, `[n_vocab]`, for the `index`-th entry of the last batch, which must have asked for them.

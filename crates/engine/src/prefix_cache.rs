@@ -114,14 +114,22 @@ impl PrefixCache {
     /// `false`: there isn't room even so, and all idle rows are gone.
     pub(crate) fn make_room(&mut self, count: usize, mut evict: impl FnMut(SeqId)) -> bool {
         while self.free.len() < count {
-            let idle = (0..self.rows.len())
-                .filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
-            let Some(row) = idle.min_by_key(|&row| self.rows[row].used) else {
+            if !self.give_up_oldest(&mut evict) {
                 return false;
-            };
-            self.truncate(row as SeqId, 0);
-            evict(row as SeqId);
+            }
         }
+        true
+    }
+
+    /// Gives up the idle row that was used longest ago, and calls `evict` for it. `false`: none is idle.
+    pub(crate) fn give_up_oldest(&mut self, mut evict: impl FnMut(SeqId)) -> bool {
+        let idle =
+            (0..self.rows.len()).filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
+        let Some(oldest) = idle.min_by_key(|&row| self.rows[row].used) else {
+            return false;
+        };
+        self.truncate(oldest as SeqId, 0);
+        evict(oldest as SeqId);
         true
     }
 
@@ -145,13 +153,9 @@ impl PrefixCache {
         self.rows[row as usize].running = false;
         self.touch(row as usize);
         while self.total_cells() - self.free.len() - self.running_cells() > keep {
-            let idle = (0..self.rows.len())
-                .filter(|&row| !self.rows[row].running && !self.rows[row].tokens.is_empty());
-            let Some(oldest) = idle.min_by_key(|&row| self.rows[row].used) else {
+            if !self.give_up_oldest(&mut evict) {
                 return;
-            };
-            self.truncate(oldest as SeqId, 0);
-            evict(oldest as SeqId);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::Error;
+use crate::{Delta, Error};
 
 /// Fixed text and slots, in the order in which the reader sees them.
 ///
@@ -29,7 +29,7 @@ pub struct Slot {
     /// Token budget. The slot always ends within it: it may not be below the fewest tokens the grammar needs.
     pub max_tokens: usize,
     /// Earlier slots, by index among the slots, whose text this one may not repeat.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub distinct_from: Vec<usize>,
 }
 
@@ -51,6 +51,20 @@ pub struct Progress {
     pub done: Vec<String>,
     /// What the slot after them holds so far.
     pub partial: String,
+}
+
+impl Progress {
+    /// What has been written after this delta.
+    pub(crate) fn note(&mut self, delta: &Delta) {
+        match delta {
+            Delta::Text { text, .. } => self.partial.push_str(text),
+            Delta::SlotDone { text, .. } => {
+                self.partial.clear();
+                self.done.push(text.clone());
+            }
+            Delta::Done(_) | Delta::Failed(_) => {}
+        }
+    }
 }
 
 impl Program {

@@ -1,9 +1,14 @@
 //! Who runs in the next batch. Pure bookkeeping: no clock, no device, no text.
 
-use std::collections::VecDeque;
+mod queue;
+
+use queue::Queue;
 
 /// A request, from its arrival to its end; a later one has a greater number.
 pub(crate) type Id = u64;
+
+/// Whose requests they are.
+pub(crate) type Client = u64;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -27,7 +32,7 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: Limits,
-    waiting: VecDeque<Id>,
+    waiting: Queue,
     /// In the order of admission.
     running: Vec<Running>,
 }
@@ -41,35 +46,46 @@ struct Running {
 
 impl Scheduler {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, waiting: VecDeque::new(), running: Vec::new() }
+        Self { limits, waiting: Queue::default(), running: Vec::new() }
     }
 
-    pub(crate) fn enqueue(&mut self, id: Id) {
-        self.waiting.push_back(id);
+    /// A request that hasn't run yet waits for its client's turn.
+    pub(crate) fn enqueue(&mut self, id: Id, client: Client) {
+        self.waiting.push(id, client);
     }
 
-    /// The request that may start next, if there is room for one: first come, first served.
+    /// A request that has run waits again, before all that haven't.
+    pub(crate) fn requeue(&mut self, id: Id) {
+        self.remove(id);
+        self.waiting.push_returning(id);
+    }
+
+    /// The request that may start next, if there is room for one.
     pub(crate) fn next_waiting(&self) -> Option<Id> {
-        (self.running.len() < self.limits.running).then(|| self.waiting.front().copied()).flatten()
+        (self.running.len() < self.limits.running).then(|| self.waiting.next()).flatten()
     }
 
     /// Starts what [`Scheduler::next_waiting`] named.
     pub(crate) fn admit(&mut self) {
-        if let Some(id) = self.waiting.pop_front() {
+        if let Some(id) = self.waiting.pop() {
             self.running.push(Running { id, writing: false });
         }
     }
 
-    /// A running request waits again, before all that came later.
-    pub(crate) fn requeue(&mut self, id: Id) {
+    /// It has ended, or is parked.
+    pub(crate) fn remove(&mut self, id: Id) {
+        self.waiting.remove(id);
         self.running.retain(|running| running.id != id);
-        let place = self.waiting.partition_point(|&other| other < id);
-        self.waiting.insert(place, id);
     }
 
-    pub(crate) fn remove(&mut self, id: Id) {
-        self.waiting.retain(|&other| other != id);
-        self.running.retain(|running| running.id != id);
+    /// Nobody runs and nobody waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Those that wait, in the order in which they will be taken as things are.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Id> {
+        self.waiting.order()
     }
 
     pub(crate) fn running(&self) -> impl Iterator<Item = Id> {
@@ -79,11 +95,6 @@ impl Scheduler {
     /// Running requests whose prompt isn't decoded yet.
     pub(crate) fn prefilling(&self) -> impl Iterator<Item = Id> {
         self.running.iter().filter(|running| !running.writing).map(|running| running.id)
-    }
-
-    #[cfg(test)]
-    fn waiting(&self) -> impl Iterator<Item = Id> {
-        self.waiting.iter().copied()
     }
 
     /// One batch: a run of every sequence that writes, then prompts in the order of arrival, as far as the limits go.
@@ -129,11 +140,11 @@ mod tests {
     #[test]
     fn a_prompt_is_prefilled_in_chunks_while_others_write() {
         let mut scheduler = Scheduler::new(LIMITS);
-        scheduler.enqueue(1);
+        scheduler.enqueue(1, 0);
         scheduler.admit();
         let whole = plan(&mut scheduler, &[(1, 10)].into());
         assert_eq!(whole, [Run { id: 1, tokens: 10, complete: true }], "alone it takes the whole batch");
-        scheduler.enqueue(2);
+        scheduler.enqueue(2, 0);
         scheduler.admit();
         let mixed = plan(&mut scheduler, &[(1, 1), (2, 10)].into());
         assert_eq!(
@@ -154,7 +165,7 @@ mod tests {
             let mut pending = BTreeMap::new();
             let mut turns = BTreeMap::new();
             for (id, &(prompt, runs)) in lengths.iter().enumerate() {
-                scheduler.enqueue(id as Id);
+                scheduler.enqueue(id as Id, 0);
                 pending.insert(id as Id, prompt);
                 turns.insert(id as Id, runs);
             }

@@ -1,17 +1,21 @@
 //! The model's thread: schedule, decode, sample, over and over.
 
+mod active;
+mod faults;
+mod readers;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as blocking};
 
-use tokio::sync::mpsc;
+use active::Active;
 
-use crate::local::{Command, LocalSettings, Place, Shared, fits};
+use crate::local::{Command, LocalSettings, Shared};
 use crate::model::{Entry, Model, SeqId};
 use crate::prefix_cache::{PrefixCache, common_prefix};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Limits, Run, Scheduler};
-use crate::sequence::{Sequence, Status};
+use crate::sequence::Status;
 use crate::{Delta, Error};
 
 /// Tokens that must be saved for a prompt to wait until a neighbour has decoded them.
@@ -19,9 +23,6 @@ const WORTH_WAITING: usize = 16;
 
 /// Cells that must be free beyond a request's pending tokens for it to start.
 const ADMISSION_MARGIN: usize = 64;
-
-/// How often a request can lose its place to others.
-const MOST_PREEMPTIONS: u32 = 3;
 
 /// What the thread owns.
 pub(crate) struct Worker {
@@ -39,24 +40,8 @@ pub(crate) struct Worker {
     batch: Vec<Entry>,
     scratch: Scratch,
     deltas: Vec<Delta>,
-}
-
-struct Active {
-    sequence: Sequence,
-    deltas: mpsc::Sender<Delta>,
-    /// The most tokens it can come to hold: what admission reserves.
-    most: usize,
-    /// Its row in the KV cache while it runs.
-    row: Option<SeqId>,
-    preempted: u32,
-    _place: Place,
-}
-
-impl Active {
-    /// It was preempted as often as anyone may be.
-    fn is_protected(&self) -> bool {
-        self.preempted >= MOST_PREEMPTIONS
-    }
+    /// Whether somebody's place in the queue may have changed.
+    queue_moved: bool,
 }
 
 impl Worker {
@@ -85,78 +70,64 @@ impl Worker {
             batch: Vec::new(),
             scratch: Scratch::default(),
             deltas: Vec::new(),
+            queue_moved: false,
         }
     }
 
     /// Until nobody can send a request any more.
     pub(crate) fn run(&mut self) {
-        loop {
-            if self.requests.is_empty() {
-                self.publish();
-                match self.commands.recv() {
-                    Ok(command) => self.accept(command),
-                    Err(_) => return,
-                }
-            }
-            loop {
-                match self.commands.try_recv() {
-                    Ok(command) => self.accept(command),
-                    Err(blocking::TryRecvError::Empty) => break,
-                    Err(blocking::TryRecvError::Disconnected) => return,
-                }
-            }
-            self.forget_the_left();
+        while self.listen() {
+            self.follow_the_readers();
             self.admit();
             self.publish();
-            self.step();
+            if self.scheduler.is_idle() {
+                // Whoever has something for this thread unparks it afterwards.
+                std::thread::park();
+            } else {
+                self.step();
+            }
+        }
+    }
+
+    /// Takes what has come. `false`: the engine stops.
+    fn listen(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => self.accept(command),
+                Err(blocking::TryRecvError::Empty) => return true,
+                Err(blocking::TryRecvError::Disconnected) => return false,
+            }
         }
     }
 
     /// A new request: tokenised, checked, put in line.
     fn accept(&mut self, command: Command) {
-        let Command { request, deltas, place } = command;
-        if deltas.is_closed() {
+        if command.outlet.is_closed() {
             return;
         }
-        self.deltas.clear();
-        match Sequence::new(request, &self.shared.language, &mut self.deltas) {
-            Ok((sequence, status)) => {
-                send(&deltas, &mut self.deltas);
-                if status == Status::Finished {
-                    return;
-                }
-                let most = sequence.most_tokens(&self.shared.language);
-                if let Err(error) = fits(most, self.cache.total_cells()) {
-                    let _ = deltas.try_send(Delta::Failed(error));
-                    return;
-                }
-                let id = self.next_id;
-                self.next_id += 1;
-                self.requests
-                    .insert(id, Active { sequence, deltas, most, row: None, preempted: 0, _place: place });
-                self.scheduler.enqueue(id);
-            }
-            Err(error) => {
-                let _ = deltas.try_send(Delta::Failed(error));
-            }
-        }
-    }
-
-    /// Requests whose reader has dropped the generation end here, before anything is computed for them.
-    fn forget_the_left(&mut self) {
-        let left: Vec<Id> =
-            self.requests.iter().filter(|(_, active)| active.deltas.is_closed()).map(|(&id, _)| id).collect();
-        for id in left {
-            self.end(id);
+        if let Some(active) = self.begin(command) {
+            let id = self.next_id;
+            self.next_id += 1;
+            self.scheduler.enqueue(id, active.place.client);
+            self.requests.insert(id, active);
+            self.queue_moved = true;
         }
     }
 
     fn end(&mut self, id: Id) {
+        self.withdraw(id);
+        self.requests.remove(&id);
+    }
+
+    /// Takes a request out of the batch or the queue. What its row holds stays until others want the cells.
+    fn withdraw(&mut self, id: Id) {
         self.scheduler.remove(id);
-        if let Some(active) = self.requests.remove(&id)
-            && let Some(row) = active.row
-        {
-            self.release(row);
+        self.queue_moved = true;
+        if let Some(active) = self.requests.get_mut(&id) {
+            active.sequence.cached = 0;
+            if let Some(row) = active.row.take() {
+                self.release(row);
+            }
         }
     }
 
@@ -202,10 +173,10 @@ impl Worker {
                 }
             }
             if let Some(active) = self.requests.get_mut(&id) {
-                active.row = Some(claim.row);
-                active.sequence.found_cached(claim.shared.map_or(0, |(_, len)| len));
+                active.run(claim.row, claim.shared.map_or(0, |(_, len)| len));
             }
             self.scheduler.admit();
+            self.queue_moved = true;
         }
     }
 
@@ -220,13 +191,10 @@ impl Worker {
         let Some(latest) = self.scheduler.running().filter(unprotected).max() else {
             return false;
         };
+        self.withdraw(latest);
         self.scheduler.requeue(latest);
         if let Some(active) = self.requests.get_mut(&latest) {
             active.preempted += 1;
-            active.sequence.cached = 0;
-            if let Some(row) = active.row.take() {
-                self.release(row);
-            }
         }
         self.shared.figures.preemptions.fetch_add(1, Ordering::Relaxed);
         true
@@ -249,9 +217,7 @@ impl Worker {
         }
         let Self { cache, model, batch, .. } = self;
         if !cache.make_room(batch.len(), |row| model.truncate(row, 0)) {
-            if !self.preempt() {
-                self.fail(&plan, &Error::Native("the KV cache is full".into()));
-            }
+            self.make_cells(&plan);
             self.plan = plan;
             return; // And again, with what is left.
         }
@@ -259,7 +225,8 @@ impl Worker {
         self.shared.figures.steps.fetch_add(1, Ordering::Relaxed);
         match decoded {
             Ok(()) => self.read_out(&plan),
-            Err(error) => self.fail(&plan, &error),
+            Err(Error::CacheFull) => self.make_cells(&plan),
+            Err(error) => self.mend_all(&plan, &error),
         }
         self.plan = plan;
     }
@@ -318,49 +285,30 @@ impl Worker {
                 continue;
             }
             self.deltas.clear();
-            let logits = self.model.logits(last - 1);
-            let status =
-                active.sequence.sample(logits, &self.shared.language, &mut self.scratch, &mut self.deltas);
-            self.shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
-            let finished = match status {
-                Ok(status) => status == Status::Finished,
-                Err(error) => {
-                    self.deltas.push(Delta::Failed(error));
-                    true
+            let Self { model, shared, scratch, deltas, .. } = self;
+            // A fault in one request's grammar or sampler is that request's alone.
+            let status = faults::guarded(|| {
+                active.sequence.sample(model.logits(last - 1), &shared.language, scratch, deltas)
+            });
+            shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
+            match status {
+                Ok(status) => {
+                    active.send(&mut self.deltas);
+                    if status == Status::Finished {
+                        self.end(run.id);
+                    }
                 }
-            };
-            send(&active.deltas, &mut self.deltas);
-            if finished {
-                self.end(run.id);
+                Err(error) => self.mend(run.id, error),
             }
         }
     }
 
-    /// The batch failed: its requests end, and their rows are emptied, since nobody knows what they hold.
-    fn fail(&mut self, plan: &[Run], error: &Error) {
-        tracing::error!(%error, requests = plan.len(), "a batch failed");
-        for run in plan {
-            if let Some(active) = self.requests.get(&run.id) {
-                let _ = active.deltas.try_send(Delta::Failed(error.clone()));
-                if let Some(row) = active.row {
-                    self.cache.truncate(row, 0);
-                    self.model.truncate(row, 0);
-                }
-            }
-            self.end(run.id);
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.queue_moved) {
+            self.tell_positions();
         }
-    }
-
-    fn publish(&self) {
         let figures = &self.shared.figures;
         figures.running.store(self.scheduler.running().count(), Ordering::Relaxed);
         figures.kv_used.store(self.cache.running_cells(), Ordering::Relaxed);
-    }
-}
-
-/// The channel has room for all that a program can say, so this fails only when the reader is gone.
-fn send(sender: &mpsc::Sender<Delta>, deltas: &mut Vec<Delta>) {
-    for delta in deltas.drain(..) {
-        let _ = sender.try_send(delta);
     }
 }

@@ -113,12 +113,13 @@ impl Metrics {
         self.with(|| {
             gauge!("leafresh_requests_running").set(engine.running as f64);
             gauge!("leafresh_requests_queued").set(engine.queued as f64);
-            // No generation waits for its reader to return yet.
-            gauge!("leafresh_requests_parked").set(0.0);
+            gauge!("leafresh_requests_parked").set(engine.parked as f64);
             gauge!("leafresh_kv_cells_used").set(engine.kv_used as f64);
             gauge!("leafresh_kv_cells").set(engine.kv_total as f64);
             counter!("leafresh_engine_steps_total").absolute(engine.steps);
             counter!("leafresh_engine_nan_logits_total").absolute(engine.nan_logits);
+            counter!("leafresh_engine_preemptions_total").absolute(engine.preemptions);
+            counter!("leafresh_engine_restarts_total").absolute(engine.restarts);
         });
         self.handle.render()
     }
@@ -141,5 +142,7 @@ fn describe() {
     describe_counter!("leafresh_requests_ended_total", "Admitted requests by outcome and phase");
     describe_counter!("leafresh_requests_refused_total", "Requests refused before any work, by status");
     describe_counter!("leafresh_engine_steps_total", "Batches decoded");
+    describe_counter!("leafresh_engine_preemptions_total", "Times that a request gave its KV cells to others");
+    describe_counter!("leafresh_engine_restarts_total", "Times that the engine's process was started again");
     describe_counter!("leafresh_engine_nan_logits_total", "Logits that were NaN and counted as -inf");
 }

@@ -81,7 +81,7 @@ impl Model for LlamaModel {
         // SAFETY: the batch's arrays hold as many entries as it says.
         match unsafe { sys::llama_decode(self.context.0.as_ptr(), self.batch.view()) } {
             0 => Ok(()),
-            1 => Err(Error::Native("no room in the KV cache".into())),
+            1 => Err(Error::CacheFull),
             code => Err(Error::Native(format!("a batch failed ({code}): {}", take_complaints()))),
         }
     }

@@ -1,0 +1,130 @@
+//! A request that the model's thread has accepted.
+
+use std::time::Instant;
+
+use crate::generation::Outlet;
+use crate::local::{Command, fits};
+use crate::model::SeqId;
+use crate::sequence::{Language, Sequence, Status};
+use crate::{Delta, Error, Place, Request};
+
+use super::faults::guarded;
+
+/// How often a request can lose its place to others.
+const MOST_PREEMPTIONS: u32 = 3;
+
+pub(super) struct Active {
+    pub(super) sequence: Sequence,
+    /// What it was made of; `progress` is the text that its reader has been sent.
+    request: Request,
+    pub(super) outlet: Outlet,
+    /// The most tokens it can come to hold: what admission reserves.
+    pub(super) most: usize,
+    /// Its row in the KV cache while it runs.
+    pub(super) row: Option<SeqId>,
+    pub(super) preempted: u32,
+    /// It has run, so that it comes before those that haven't when it waits again.
+    pub(super) has_run: bool,
+    pub(super) parked: Option<Instant>,
+    /// It has met a fault, and was written anew from its text: the next fault ends it.
+    pub(super) mended: bool,
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wish {
+    /// The reader is gone.
+    Leave,
+    Park,
+    Return {
+        since: Instant,
+    },
+    /// It has waited for longer than its caller wanted, and has never run.
+    GiveUp,
+}
+
+impl Active {
+    /// Tokenises a request, and runs it up to the first token that must be sampled. What it says without one is in
+    /// `deltas` then, whether or not that is all; `None` when it has ended with that, or with an error.
+    pub(super) fn new(
+        command: Command,
+        language: &Language,
+        cells: usize,
+        deltas: &mut Vec<Delta>,
+    ) -> Option<Self> {
+        let Command { request, outlet, place } = command;
+        let begun = guarded(|| {
+            let (sequence, status) = Sequence::new(request.clone(), language, deltas)?;
+            let most = sequence.most_tokens(language);
+            fits(most, cells)?;
+            Ok((sequence, status, most))
+        });
+        match begun {
+            Ok((sequence, status, most)) => {
+                let mut active = Self {
+                    sequence,
+                    request,
+                    outlet,
+                    most,
+                    row: None,
+                    preempted: 0,
+                    has_run: false,
+                    parked: None,
+                    mended: false,
+                    place,
+                };
+                active.send(deltas);
+                (status == Status::Pending).then_some(active)
+            }
+            Err(error) => {
+                outlet.send(Delta::Failed(error));
+                None
+            }
+        }
+    }
+
+    /// Sends what was written, and remembers it: from there it can be written on by a new sequence.
+    pub(super) fn send(&mut self, deltas: &mut Vec<Delta>) {
+        for delta in deltas.drain(..) {
+            self.request.progress.note(&delta);
+            self.outlet.send(delta);
+        }
+    }
+
+    /// A new sequence behind the text that was sent.
+    ///
+    /// # Errors
+    /// [`Error::Program`] when the text doesn't fit the program, [`Error::Internal`] when the fault is met again.
+    pub(super) fn rewrite(&mut self, language: &Language, deltas: &mut Vec<Delta>) -> Result<Status, Error> {
+        let request = self.request.clone();
+        let (sequence, status) = guarded(|| Sequence::new(request, language, deltas))?;
+        self.sequence = sequence;
+        Ok(status)
+    }
+
+    /// It gets a row, which holds so many of its tokens already.
+    pub(super) fn run(&mut self, row: SeqId, cached: usize) {
+        self.row = Some(row);
+        self.sequence.found_cached(cached);
+        self.has_run = true;
+        self.place.begin();
+        self.outlet.set_position(None);
+    }
+
+    /// It was preempted as often as anyone may be.
+    pub(super) fn is_protected(&self) -> bool {
+        self.preempted >= MOST_PREEMPTIONS
+    }
+
+    /// What its reader has done, or the clock, that the worker has yet to follow.
+    pub(super) fn wish(&self, now: Instant) -> Option<Wish> {
+        let late = || !self.has_run && self.place.deadline.is_some_and(|deadline| deadline <= now);
+        match (self.outlet.is_parked(), self.parked) {
+            _ if self.outlet.is_closed() => Some(Wish::Leave),
+            (true, None) => Some(Wish::Park),
+            (false, Some(since)) => Some(Wish::Return { since }),
+            (false, None) if late() => Some(Wish::GiveUp),
+            _ => None,
+        }
+    }
+}

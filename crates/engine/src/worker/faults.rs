@@ -1,0 +1,71 @@
+//! What fails: one request, its batch, or the room in the cache.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::sampler::Scratch;
+use crate::scheduler::{Id, Run};
+use crate::sequence::Status;
+use crate::{Delta, Error};
+
+use super::Worker;
+
+/// Runs one request's part of the work. A panic there becomes an error of this request: what it may have left half done
+/// is thrown away with its sequence.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::Internal(reason(&*panic))))
+}
+
+fn reason(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a word").to_owned()
+}
+
+impl Worker {
+    /// Writes a request anew from the text that its reader has. The second time it ends.
+    pub(super) fn mend(&mut self, id: Id, error: Error) {
+        self.scratch = Scratch::default();
+        self.deltas.clear();
+        let Some(active) = self.requests.get_mut(&id) else { return };
+        tracing::warn!(%error, again = !active.mended, "a request failed");
+        // Nobody knows what the row holds.
+        if let Some(row) = active.row {
+            self.cache.truncate(row, 0);
+            self.model.truncate(row, 0);
+        }
+        let mended = match std::mem::replace(&mut active.mended, true) {
+            true => Err(error),
+            false => active.rewrite(&self.shared.language, &mut self.deltas),
+        };
+        match mended {
+            Ok(status) => {
+                active.send(&mut self.deltas);
+                self.withdraw(id);
+                if status == Status::Finished {
+                    self.requests.remove(&id);
+                } else {
+                    self.scheduler.requeue(id);
+                }
+            }
+            Err(error) => {
+                active.outlet.send(Delta::Failed(error));
+                self.end(id);
+            }
+        }
+    }
+
+    /// The batch failed, and nobody knows for whom.
+    pub(super) fn mend_all(&mut self, plan: &[Run], error: &Error) {
+        for run in plan {
+            self.mend(run.id, error.clone());
+        }
+    }
+
+    /// No room for the batch: somebody's cells are given up, an idle row's first. The batch is planned anew then.
+    pub(super) fn make_cells(&mut self, plan: &[Run]) {
+        let Self { cache, model, .. } = self;
+        if !cache.give_up_oldest(|row| model.truncate(row, 0)) && !self.preempt() {
+            self.mend_all(plan, &Error::CacheFull);
+        }
+    }
+}

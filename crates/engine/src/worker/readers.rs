@@ -1,0 +1,63 @@
+//! What readers do meanwhile: leave, have their generation parked, return, or wait for too long.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::scheduler::Id;
+use crate::{Delta, Error};
+
+use super::Worker;
+use super::active::{Active, Wish};
+use crate::local::Command;
+
+impl Worker {
+    pub(super) fn begin(&mut self, command: Command) -> Option<Active> {
+        self.deltas.clear();
+        Active::new(command, &self.shared.language, self.cache.total_cells(), &mut self.deltas)
+    }
+
+    /// Before anything is computed: who has left ends, who is parked leaves the batch and the queue, who is back waits
+    /// for a place, who has waited too long is told so.
+    pub(super) fn follow_the_readers(&mut self) {
+        let now = Instant::now();
+        let wishes: Vec<(Id, Wish)> =
+            self.requests.iter().filter_map(|(&id, active)| Some((id, active.wish(now)?))).collect();
+        for (id, wish) in wishes {
+            let Some(active) = self.requests.get_mut(&id) else { continue };
+            match wish {
+                Wish::Leave => self.end(id),
+                Wish::Park => {
+                    active.parked = Some(now);
+                    active.place.leave();
+                    active.outlet.set_position(None);
+                    self.withdraw(id);
+                }
+                Wish::Return { since } => {
+                    active.parked = None;
+                    active.place.come_back();
+                    active.place.deadline = active.place.deadline.map(|deadline| deadline + (now - since));
+                    if active.has_run {
+                        self.scheduler.requeue(id);
+                    } else {
+                        self.scheduler.enqueue(id, active.place.client);
+                    }
+                    self.queue_moved = true;
+                }
+                Wish::GiveUp => {
+                    active.outlet.send(Delta::Failed(Error::WaitedTooLong));
+                    self.end(id);
+                }
+            }
+        }
+        let parked = self.requests.values().filter(|active| active.parked.is_some()).count();
+        self.shared.figures.parked.store(parked, Ordering::Relaxed);
+    }
+
+    pub(super) fn tell_positions(&self) {
+        for (place, id) in self.scheduler.waiting().enumerate() {
+            if let Some(active) = self.requests.get(&id) {
+                active.outlet.set_position(Some(place + 1));
+            }
+        }
+    }
+}
