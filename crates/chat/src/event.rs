@@ -104,6 +104,22 @@ impl Events {
         poll_fn(|context| self.poll_next(context)).await
     }
 
+    /// Nobody reads: computes no more from the next step on, until [`Events::resume`]. What was written before can still
+    /// be read.
+    pub fn park(&self) {
+        self.generation.park();
+    }
+
+    /// Somebody reads again: goes on where it was.
+    pub fn resume(&self) {
+        self.generation.resume();
+    }
+
+    /// Its place among those that wait for the model, from 1; `None` once it runs, and while it is parked.
+    pub fn position(&self) -> Option<usize> {
+        self.generation.position()
+    }
+
     /// As [`Events::next`], for a body that is polled.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {

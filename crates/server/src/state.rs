@@ -7,7 +7,9 @@ use leafresh_chat::{Catalog, Recommender, Replies};
 use tokio::sync::watch;
 
 use crate::config::{self, Config};
+use crate::door::Door;
 use crate::metrics::Metrics;
+use crate::streams::Streams;
 
 /// How far the server is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,13 +32,16 @@ struct Inner {
     catalog: Arc<Catalog>,
     recommender: OnceLock<Arc<Recommender>>,
     metrics: Metrics,
+    streams: Streams,
+    door: Door,
     stage: watch::Sender<Stage>,
     running: watch::Sender<usize>,
     started: Instant,
 }
 
 impl AppState {
-    /// A server without a model: it answers 503 until [`AppState::install`].
+    /// A server without a model: it answers 503 until [`AppState::install`]. Where keys are configured nobody has one that
+    /// fits until [`AppState::load_keys`].
     pub fn new(config: &Config, catalog: Arc<Catalog>) -> Self {
         Self(Arc::new(Inner {
             server: config.server.clone(),
@@ -45,6 +50,8 @@ impl AppState {
             catalog,
             recommender: OnceLock::new(),
             metrics: Metrics::new(),
+            streams: Streams::new(&config.stream),
+            door: Door::new(config),
             stage: watch::Sender::new(Stage::Serving),
             running: watch::Sender::new(0),
             started: Instant::now(),
@@ -56,6 +63,29 @@ impl AppState {
         if self.0.recommender.set(recommender).is_err() {
             tracing::warn!("a model is already installed; it stays");
         }
+    }
+
+    /// Reads the API keys, if a file of them is configured; again when they were read before.
+    ///
+    /// # Errors
+    /// A file that can't be used. Keys that were read before stay.
+    pub fn load_keys(&self) -> Result<(), config::Error> {
+        self.0.door.load_keys()
+    }
+
+    /// What is to be done every few seconds.
+    pub(crate) fn upkeep(&self) {
+        self.0.metrics.upkeep();
+        self.0.streams.sweep();
+        self.0.door.refresh_keys();
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.0.door
     }
 
     pub(crate) fn recommender(&self) -> Option<&Recommender> {

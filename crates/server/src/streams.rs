@@ -101,12 +101,16 @@ impl Source for Events {
         Events::next(self).await
     }
 
-    fn park(&mut self) {}
+    fn park(&mut self) {
+        Events::park(self);
+    }
 
-    fn resume(&mut self) {}
+    fn resume(&mut self) {
+        Events::resume(self);
+    }
 
     fn stage(&self) -> Stage {
-        Stage::Prefill
+        self.position().map_or(Stage::Prefill, |position| Stage::Queued { position })
     }
 }
 
@@ -244,11 +248,20 @@ pub(crate) struct Start {
 }
 
 impl Start {
+    pub(crate) fn asked(&self) -> &Asked {
+        self.reader.asked()
+    }
+
     /// Runs the source in a task of its own until its end.
     pub(crate) fn run<S: Source>(self, source: S, permit: Permit, app: &AppState) -> Reader {
         let account = Account::new(app, permit);
         tokio::spawn(driver::drive(source, self.ending, app.clone(), account));
         self.reader
+    }
+
+    /// There will be no source: it was refused. Whoever joined meanwhile is told so.
+    pub(crate) fn refuse(self) {
+        self.ending.push(Event::Error(Failure::Unavailable));
     }
 }
 

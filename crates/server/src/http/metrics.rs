@@ -14,5 +14,6 @@ pub(super) fn router() -> Router<AppState> {
 
 async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
     let engine = app.recommender().map(|recommender| recommender.backend().health()).unwrap_or_default();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics().render(&engine))
+    let figures = app.metrics().render(&engine, app.streams().parked());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], figures)
 }

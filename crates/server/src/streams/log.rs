@@ -159,6 +159,25 @@ impl Live {
     }
 }
 
+#[cfg(test)]
+impl Live {
+    /// The time to return is over.
+    pub(super) fn forget_grace(&self) {
+        self.attendance.send_modify(|attendance| attendance.keep_until = None);
+    }
+
+    pub(super) fn is_dropped(&self) -> bool {
+        self.log.borrow().dropped
+    }
+}
+
+#[cfg(test)]
+impl Reader {
+    pub(super) fn live_has_ended(&self) -> bool {
+        self.live.has_ended()
+    }
+}
+
 impl Drop for Live {
     fn drop(&mut self) {
         self.set_parked(None);
