@@ -57,6 +57,7 @@ impl Metrics {
             let _ = histogram!("leafresh_time_to_first_token_seconds");
             let _ = histogram!("leafresh_answer_seconds");
             counter!("leafresh_answer_tokens_total").increment(0);
+            gauge!("leafresh_connections").set(0.0);
         });
         for outcome in Outcome::ALL {
             for phase in Stage::NAMES {
@@ -94,6 +95,11 @@ impl Metrics {
         });
     }
 
+    /// One connection more, or one less.
+    pub(crate) fn connections(&self, by: f64) {
+        self.with(|| gauge!("leafresh_connections").increment(by));
+    }
+
     /// Moves recorded times into their buckets; without it they pile up between two scrapes.
     pub(crate) fn upkeep(&self) {
         self.handle.run_upkeep();
@@ -125,6 +131,7 @@ fn describe() {
     describe_gauge!("leafresh_requests_running", "Requests in the running batch");
     describe_gauge!("leafresh_requests_queued", "Requests waiting for a place in the batch");
     describe_gauge!("leafresh_requests_parked", "Generations waiting for their reader to return");
+    describe_gauge!("leafresh_connections", "Open connections");
     describe_gauge!("leafresh_kv_cells_used", "KV cells that running requests hold");
     describe_gauge!("leafresh_kv_cells", "KV cells there are");
     describe_histogram!("leafresh_time_to_first_token_seconds", "From admission to the first text");

@@ -5,6 +5,7 @@ mod connections;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -50,6 +51,14 @@ impl Listeners {
         Self { main, admin }
     }
 
+    /// Where the main one listens.
+    ///
+    /// # Errors
+    /// What the system says when it doesn't know.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.main.local_addr()
+    }
+
     /// The next connection and what may be asked on it.
     async fn accept(&self, state: &AppState) -> io::Result<(TcpStream, Peer)> {
         let admin = async {
@@ -62,14 +71,16 @@ impl Listeners {
             accepted = self.main.accept() => (accepted?, false),
             accepted = admin => (accepted?, true),
         };
-        let admin = apart || (self.admin.is_none() && (state.door().has_keys() || self.is_local()));
+        let local = self.address().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        let admin = apart || main_has_admin(self.admin.is_some(), state.door().has_keys(), local);
         Ok((stream, Peer { address, admin, apart }))
     }
+}
 
-    /// Only this machine reaches it.
-    fn is_local(&self) -> bool {
-        self.main.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
-    }
+/// Whether the main address answers what is administrative: not when that has its own, and beyond this machine only to
+/// who has a key.
+fn main_has_admin(has_own_address: bool, has_keys: bool, local: bool) -> bool {
+    !has_own_address && (has_keys || local)
 }
 
 impl From<TcpListener> for Listeners {
@@ -166,7 +177,24 @@ impl Service<Request<Incoming>> for Addressed {
     }
 }
 
+/// Counts a connection as long as it is served.
+struct Connected(AppState);
+
+impl Connected {
+    fn new(state: &AppState) -> Self {
+        state.metrics().connections(1.0);
+        Self(state.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.metrics().connections(-1.0);
+    }
+}
+
 async fn connection(stream: TcpStream, service: Addressed, state: AppState, _ticket: Ticket) {
+    let _connected = Connected::new(&state);
     let stream = Socket::new(stream, state.stream().write_seconds.0);
     let draining = state.draining();
     let connection = http1::Builder::new()
@@ -192,5 +220,26 @@ async fn connection(stream: TcpStream, service: Addressed, state: AppState, _tic
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::main_has_admin;
+
+    #[test]
+    fn beyond_this_machine_nothing_administrative_is_open_without_a_key() {
+        let cases = [
+            // its own address, keys, loopback
+            (false, false, true, true),
+            (false, false, false, false),
+            (false, true, false, true),
+            (false, true, true, true),
+            (true, false, true, false),
+            (true, true, false, false),
+        ];
+        for (own, keys, local, open) in cases {
+            assert_eq!(main_has_admin(own, keys, local), open, "{own} {keys} {local}");
+        }
     }
 }

@@ -158,7 +158,7 @@ mod tests {
             // A whole kernel buffer now and then, so that the writer makes progress all the time.
             let mut some = [0; 2048];
             while peer.read(&mut some).await.is_ok_and(|read| read > 0) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(20)).await;
             }
         });
         let began = Instant::now();
@@ -177,7 +177,7 @@ mod tests {
             let mut some = [0; 4096];
             while let Ok(read @ 1..) = peer.read(&mut some).await {
                 all.extend_from_slice(&some[..read]);
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
             }
             all.len()
         });

@@ -148,7 +148,7 @@ fn parse(text: &str, defaults: Allowance) -> Result<Vec<Arc<Key>>, (usize, Strin
 impl Entry {
     fn check(self, defaults: Allowance) -> Result<Key, String> {
         let name = self.name.into_inner();
-        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_name(&name) {
             return Err(format!("a name has 1 to {LONGEST_NAME} visible ASCII characters without spaces"));
         }
         let digest = match (&self.key, &self.sha256) {
@@ -181,6 +181,11 @@ fn from_hex(text: &str) -> Option<Sha256Digest> {
         *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
     }
     Some(digest)
+}
+
+/// Whether a key can be called that.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A new key of 256 random bits, and its digest as the file has it.

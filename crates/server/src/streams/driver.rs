@@ -41,6 +41,10 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, app: AppStat
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut parked = false;
     let last = loop {
+        // A parked source stands nowhere in a queue; what counts is where it was.
+        if !parked && live.stage() != Stage::Writing {
+            live.set_stage(source.stage());
+        }
         let present = *attendance.borrow_and_update();
         if present.stopped {
             account.outcome = Outcome::Stopped;
@@ -56,11 +60,12 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, app: AppStat
         };
         if deadline.is_some() != parked {
             parked = !parked;
-            if parked { source.park() } else { source.resume() }
+            if parked {
+                source.park();
+            } else {
+                source.resume();
+            }
             live.set_parked(parked.then(Instant::now));
-        }
-        if live.stage() != Stage::Writing {
-            live.set_stage(source.stage());
         }
         let turn = tokio::select! {
             biased;

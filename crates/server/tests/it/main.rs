@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
 mod bench;
+mod door;
 mod encodings;
 mod ends;
+mod joining;
+mod leaving;
 mod many;
 mod models;
 mod page;
@@ -12,5 +15,6 @@ mod process;
 mod program;
 mod refusals;
 mod resuming;
+mod slow;
 mod stream;
 mod support;

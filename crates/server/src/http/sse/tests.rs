@@ -9,8 +9,6 @@ async fn lines<S: Source>(source: S, dialect: Dialect, app: &AppState) -> Vec<St
     let reader = run(source, app);
     let id = reader.stream().to_string();
     let body = axum::body::to_bytes(response(reader, dialect, app).into_body(), usize::MAX).await.unwrap();
-        .await
-        .unwrap();
     String::from_utf8(body.to_vec()).unwrap().replace(&id, "S").lines().map(str::to_owned).collect()
 }
 

@@ -1,15 +1,18 @@
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use leafresh::AppState;
+use leafresh::{AppState, Listeners};
 use leafresh::config::{Config, Seconds};
 use leafresh_chat::{Catalog, Recommender};
 use leafresh_engine::{Health, Local, fake::FakeModel};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use super::{Connection, get};
 
 /// The shipped catalogue.
 pub(crate) fn catalog() -> Arc<Catalog> {
@@ -22,13 +25,14 @@ pub(crate) fn catalog() -> Arc<Catalog> {
 pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) model: FakeModel,
+    gate: Option<Sender<()>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let mut config = Config::default();
         config.chat.sampling.seed = Some(1);
-        Self { config, model: FakeModel::new(1) }
+        Self { config, model: FakeModel::new(1), gate: None }
     }
 }
 
@@ -37,6 +41,12 @@ impl Setup {
     pub(crate) fn slow(milliseconds: u64) -> Self {
         let model = FakeModel::new(1).with_step(Duration::from_millis(milliseconds));
         Self { model, ..Self::default() }
+    }
+
+    /// A model that takes no step before [`Server::step`] or [`Server::go_on`].
+    pub(crate) fn held() -> Self {
+        let (gate, steps) = channel();
+        Self { model: FakeModel::new(1).with_gate(steps), gate: Some(gate), ..Self::default() }
     }
 
     /// A model that never gives a usable number.
@@ -49,22 +59,38 @@ impl Setup {
         self
     }
 
+    /// Nobody is waited for: an answer whose reader has left is cancelled at once.
+    pub(crate) fn no_grace(self) -> Self {
+        self.grace(0)
+    }
+
+    pub(crate) fn grace(self, milliseconds: u64) -> Self {
+        self.with(|config| config.stream.grace_seconds = Seconds(Duration::from_millis(milliseconds)))
+    }
+
     pub(crate) fn keep_alive(self, milliseconds: u64) -> Self {
         self.with(|config| config.stream.keep_alive_seconds = Seconds(Duration::from_millis(milliseconds)))
     }
 
     pub(crate) async fn start(self) -> Server {
-        let Self { config, model } = self;
-        let server = Server::without_model(&config).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.start_on(listener)
+    }
+
+    pub(crate) fn start_on(self, listeners: impl Into<Listeners>) -> Server {
+        let Self { config, model, gate } = self;
+        let server = Server::listening(listeners.into(), &config);
         let backend = Local::start(Box::new(model), &config.engine).unwrap();
         let recommender = Arc::new(Recommender::new(catalog(), Arc::new(backend), config.chat).unwrap());
         server.state.install(recommender.clone());
-        Server { recommender: Some(recommender), ..server }
+        Server { recommender: Some(recommender), gate, ..server }
     }
 }
 
 /// The real server, through its real entry, on a port of its own.
 pub(crate) struct Server {
+    /// First, so that it is dropped first: the engine's end waits for a step that is held.
+    gate: Option<Sender<()>>,
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
     recommender: Option<Arc<Recommender>>,
@@ -79,8 +105,14 @@ impl Server {
 
     pub(crate) async fn without_model(config: &Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::listening(Listeners::from(listener), config)
+    }
+
+    /// On listeners of the test's own.
+    pub(crate) fn listening(listener: Listeners, config: &Config) -> Self {
+        let address = listener.address().unwrap();
         let state = AppState::new(config, catalog());
+        state.load_keys().unwrap();
         let (shutdown, signal) = oneshot::channel::<()>();
         let signal = async {
             // A test that ends without asking for a shutdown drops the sender: then the runtime ends the server.
@@ -89,7 +121,17 @@ impl Server {
             }
         };
         let ended = tokio::spawn(leafresh::run(listener, state.clone(), signal));
-        Self { address, state, recommender: None, shutdown: Some(shutdown), ended }
+        Self { gate: None, address, state, recommender: None, shutdown: Some(shutdown), ended }
+    }
+
+    /// Lets a held model take one more step.
+    pub(crate) fn step(&self) {
+        self.gate.as_ref().unwrap().send(()).unwrap();
+    }
+
+    /// Lets a held model write as it likes.
+    pub(crate) fn go_on(&mut self) {
+        self.gate = None;
     }
 
     /// What Ctrl-C does.
@@ -97,7 +139,33 @@ impl Server {
         self.shutdown.take().unwrap().send(()).unwrap();
     }
 
+    pub(crate) async fn metrics(&self) -> Metrics {
+        Metrics(Connection::ask(self.address, &get("/metrics", &[])).await.text())
+    }
+
     pub(crate) fn health(&self) -> Health {
         self.recommender.as_ref().unwrap().backend().health()
+    }
+}
+
+/// What `/metrics` says.
+pub(crate) struct Metrics(pub(crate) String);
+
+impl Metrics {
+    /// The value of a series, with its labels as Prometheus writes them.
+    pub(crate) fn value(&self, series: &str) -> u64 {
+        let line = self.0.lines().find(|line| line.starts_with(&format!("{series} ")));
+        let line = line.unwrap_or_else(|| panic!("no {series} in\n{}", self.0));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn ended(&self, outcome: &str, phase: &str) -> u64 {
+        self.value(&format!(r#"leafresh_requests_ended_total{{outcome="{outcome}",phase="{phase}"}}"#))
+    }
+
+    /// All answers that ended, whatever the way.
+    pub(crate) fn all_ended(&self) -> u64 {
+        let lines = self.0.lines().filter(|line| line.starts_with("leafresh_requests_ended_total{"));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 }
