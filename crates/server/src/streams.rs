@@ -255,6 +255,7 @@ impl Start {
     /// Runs the source in a task of its own until its end.
     pub(crate) fn run<S: Source>(self, source: S, permit: Permit, app: &AppState) -> Reader {
         let account = Account::new(app, permit);
+        self.ending.live.set_stage(source.stage());
         tokio::spawn(driver::drive(source, self.ending, app.clone(), account));
         self.reader
     }
