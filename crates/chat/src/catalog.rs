@@ -2,6 +2,7 @@
 
 mod choices;
 mod documents;
+mod keywords;
 mod replies;
 pub(crate) mod source;
 #[cfg(test)]
@@ -10,11 +11,13 @@ mod tests;
 use std::path::Path;
 
 pub use choices::{Category, Term};
-pub use documents::Document;
+pub(crate) use keywords::Keywords;
+pub use leafresh_retrieval::Document;
 pub use replies::Replies;
 
 use crate::Error;
 use crate::answer::Form;
+use crate::guard::{Example, Guard};
 use crate::prompt::Prompts;
 use choices::{CATEGORIES, Lists};
 use source::error_on_line;
@@ -30,11 +33,13 @@ pub struct Catalog {
     replies: Replies,
     form: Form,
     prompts: Prompts,
+    keywords: Keywords,
+    guard: Guard,
 }
 
 impl Catalog {
-    /// Loads and validates the folder: `categories.toml`, `replies.toml`, `answer.toml`, `prompts/*.j2`,
-    /// `documents/*.jsonl`.
+    /// Loads and validates the folder: `categories.toml`, `replies.toml`, `answer.toml`, `keywords.toml`,
+    /// `prompts/*.j2`, `documents/*.jsonl`, `gate/*`.
     ///
     /// # Errors
     /// [`Error::Io`] when a file can't be read, [`Error::Catalog`] with file, line and key for the first fault in one.
@@ -42,8 +47,10 @@ impl Catalog {
         let lists = Lists::load(dir)?;
         let replies = Replies::load(dir)?;
         let documents = documents::load(dir, &lists)?;
-        let catalog =
-            Self { lists, documents, replies, form: Form::load(dir)?, prompts: Prompts::load(dir)? };
+        let keywords = Keywords::load(dir, &lists)?;
+        let guard = Guard::load(dir, &keywords, &documents)?;
+        let (form, prompts) = (Form::load(dir)?, Prompts::load(dir)?);
+        let catalog = Self { lists, documents, replies, form, prompts, keywords, guard };
         catalog.check_coverage(dir)?;
         Ok(catalog)
     }
@@ -95,6 +102,19 @@ impl Catalog {
 
     pub(crate) fn prompts(&self) -> &Prompts {
         &self.prompts
+    }
+
+    pub(crate) fn keywords(&self) -> &Keywords {
+        &self.keywords
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Labelled messages for the gate: some to learn from, others to measure it with.
+    pub fn examples(&self) -> &[Example] {
+        self.guard.examples()
     }
 
     /// The documents of a category that fit place and work type; a value the catalogue doesn't know fits all of them.

@@ -14,5 +14,8 @@ pub enum Error {
     Settings(String),
 
     #[error(transparent)]
+    Retrieval(#[from] leafresh_retrieval::Error),
+
+    #[error(transparent)]
     Engine(#[from] leafresh_engine::Error),
 }

@@ -1,13 +1,13 @@
 //! What a reader of a recommendation gets, before any encoding.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
-use leafresh_engine::Generation;
 use serde::Serialize;
-
-use crate::answer::Writer;
+use tokio::sync::{mpsc, watch};
 
 /// One thing that happened. `Close` and `Error` are terminal: exactly one of them comes, and nothing after it.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,12 +69,29 @@ pub enum Grounding {
     Select,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Why the catalogue answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DegradedReason {
+    /// The queue was full.
     Overloaded,
+    /// It waited too long, or took too long as a whole.
     Timeout,
+    /// The model is gone, failed or stopped writing.
     Engine,
+}
+
+impl DegradedReason {
+    pub const ALL: [Self; 3] = [Self::Overloaded, Self::Timeout, Self::Engine];
+
+    /// As in `degradedReason`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::Engine => "engine",
+        }
+    }
 }
 
 /// Why a generation that had begun could not be finished.
@@ -82,59 +99,141 @@ pub enum DegradedReason {
 pub enum Failure {
     /// A fault of ours or of the engine's.
     Internal,
-    /// The engine refused: full, loading or stopping.
+    /// The engine refused: full, loading or stopping; or the request waited too long.
     Unavailable,
+    /// It stopped growing, or took too long.
+    Stalled,
     /// Somebody stopped it.
     Cancelled,
 }
 
-/// A running recommendation. Dropping it cancels the generation.
-#[derive(Debug)]
-pub struct Events {
-    pub(crate) generation: Generation,
-    pub(crate) writer: Writer,
-    /// Events that a delta brought and that nobody has taken yet.
-    pub(crate) ready: VecDeque<Event>,
-    pub(crate) ended: bool,
+/// How far an answer is before its first text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting: for earlier requests of the session or, with a place from 1, for the model.
+    Queued { position: Option<usize> },
+    #[default]
+    Retrieving,
+    /// The model reads the prompt or writes.
+    Writing,
 }
 
+/// A running recommendation. It computes while it is polled; dropping it cancels the generation.
+pub struct Events {
+    /// Gone once it has ended.
+    work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    events: mpsc::Receiver<Event>,
+    control: Arc<Control>,
+    ended: bool,
+}
+
+/// What the reader's end says to the work, and the other way round.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    parked: watch::Sender<bool>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) enum Progress {
+    #[default]
+    Waiting,
+    Retrieving,
+    /// The model's queue says how far it is.
+    Generating(watch::Receiver<Option<usize>>),
+    Writing,
+}
+
+impl Control {
+    /// Whether nobody reads, as it changes.
+    pub(crate) fn parked(&self) -> watch::Receiver<bool> {
+        self.parked.subscribe()
+    }
+
+    pub(crate) fn set_progress(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+}
+
+/// Events on their way that nobody has taken: the work waits for its reader then.
+const ON_THEIR_WAY: usize = 32;
+
 impl Events {
+    /// Runs `work` as far as its events are read.
+    pub(crate) fn new<F>(work: impl FnOnce(mpsc::Sender<Event>, Arc<Control>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (sender, events) = mpsc::channel(ON_THEIR_WAY);
+        let control = Arc::<Control>::default();
+        Self { work: Some(Box::pin(work(sender, control.clone()))), events, control, ended: false }
+    }
+
     /// The next event; `None` after the terminal one. Can be dropped and called again without loss.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Nobody reads: computes no more from the next step on, until [`Events::resume`]. What was written before can still
-    /// be read.
-    pub fn park(&self) {
-        self.generation.park();
-    }
-
-    /// Somebody reads again: goes on where it was.
-    pub fn resume(&self) {
-        self.generation.resume();
-    }
-
-    /// Its place among those that wait for the model, from 1; `None` once it runs, and while it is parked.
-    pub fn position(&self) -> Option<usize> {
-        self.generation.position()
-    }
-
     /// As [`Events::next`], for a body that is polled.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            let received = match self.events.poll_recv(context) {
+                // The work ended without a word: the reader still gets an end.
+                Poll::Ready(event) => Some(event.unwrap_or(Event::Error(Failure::Internal))),
+                Poll::Pending => None,
+            };
+            if let Some(event) = received {
                 self.ended = matches!(event, Event::Close(_) | Event::Error(_));
+                if self.ended {
+                    self.work = None;
+                }
                 return Poll::Ready(Some(event));
             }
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            match ready!(self.generation.poll_next(context)) {
-                Some(delta) => self.writer.push(delta, &mut self.ready),
-                // The engine is gone without a word: the reader still gets an end.
-                None => self.ready.push_back(Event::Error(Failure::Internal)),
+            let Some(work) = &mut self.work else {
+                return Poll::Pending;
+            };
+            match work.as_mut().poll(context) {
+                // It has dropped its sender: what it sent last is still to be received.
+                Poll::Ready(()) => self.work = None,
+                Poll::Pending if self.events.is_empty() => return Poll::Pending,
+                Poll::Pending => {}
             }
         }
+    }
+
+    /// Nobody reads: computes no more, keeps the text and holds no place among running or waiting ones, until
+    /// [`Events::resume`].
+    pub fn park(&self) {
+        self.control.parked.send_replace(true);
+    }
+
+    /// Goes on where it was parked.
+    pub fn resume(&self) {
+        self.control.parked.send_replace(false);
+    }
+
+    /// How far it is.
+    pub fn stage(&self) -> Stage {
+        match &*self.control.progress.lock().unwrap_or_else(PoisonError::into_inner) {
+            Progress::Waiting => Stage::Queued { position: None },
+            Progress::Retrieving => Stage::Retrieving,
+            Progress::Generating(positions) => match *positions.borrow() {
+                Some(position) => Stage::Queued { position: Some(position) },
+                None => Stage::Writing,
+            },
+            Progress::Writing => Stage::Writing,
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("stage", &self.stage())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

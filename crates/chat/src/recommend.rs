@@ -1,26 +1,68 @@
-//! From a valid request to a stream of events.
+//! Everything that answers are made with, and the requests that come in.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use leafresh_engine::{Backend, Delta, Grammar, Program, Progress, Prompt, Request, Sampling, Segment, Slot};
-use rand::rngs::StdRng;
-use rand::{SeedableRng, seq::IndexedRandom};
+use leafresh_engine::{
+    Arrival, Backend, Delta, Grammar, Program, Progress, Prompt, Request, Sampling, Segment, Slot,
+};
+use leafresh_retrieval::Search;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
-use crate::answer::Writer;
-use crate::prompt;
-use crate::{BaseInfo, Catalog, Command, Document, Error, Events, FreeText, Grounding};
+use crate::answer::Shape;
+use crate::answering::{Answering, Begun};
+use crate::conversations::Sessions;
+use crate::documents::{Library, Wanted};
+use crate::fallback::FallbackSettings;
+use crate::figures::Figures;
+use crate::guard::{Classifier, Judge};
+use crate::prompt::{self, Exchange, Layout};
+use crate::{
+    BaseInfo, Catalog, Category, Command, DegradedReason, Document, Error, Events, FreeText, Grounding, Kind,
+};
 
 /// How answers are made. `Default` fits the model's size.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// How documents are used. None: small models select among them, large ones read them as context.
     pub grounding: Option<Grounding>,
     /// Use the model's own chat template instead of a layout of examples: for instruction models.
     pub chat_template: bool,
+    /// Tokens of a prompt, at most: documents and what was said before are cut to it.
+    pub prompt_tokens: usize,
     pub sampling: Sampling,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { grounding: None, chat_template: false, prompt_tokens: 4096, sampling: Sampling::default() }
+    }
+}
+
+/// How long things may take. `Default` is the contract's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// In the queue, before anything is computed.
+    pub queue: Duration,
+    /// To embed a message and to find documents.
+    pub retrieval: Duration,
+    /// Between two tokens.
+    pub stall: Duration,
+    /// From the request to the end, time without a reader left out.
+    pub answer: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            queue: Duration::from_secs(20),
+            retrieval: Duration::from_millis(300),
+            stall: Duration::from_secs(30),
+            answer: Duration::from_secs(240),
+        }
+    }
 }
 
 /// Everything that the engine would be given for a request.
@@ -37,12 +79,23 @@ pub struct Preview {
 /// Characters of a place or kind of work that the catalogue doesn't know: the contract's bound.
 const LONGEST_VALUE: usize = 50;
 
-/// Answers requests with one catalogue and one engine.
+/// Bytes that a prompt has beside the message, about: a place is reserved before anything is rendered.
+const PROMPT_BYTES: usize = 4096;
+
+/// Answers requests with one catalogue and one engine. Cheap to clone.
+#[derive(Clone)]
 pub struct Recommender {
-    catalog: Arc<Catalog>,
-    backend: Arc<dyn Backend>,
-    settings: Settings,
-    grounding: Grounding,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) grounding: Grounding,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) library: Library,
+    pub(crate) sessions: Option<Sessions>,
+    pub(crate) figures: Arc<Figures>,
+    classifier: Arc<OnceLock<Arc<Classifier>>>,
+    fallback: Arc<FallbackSettings>,
+    fallbacks: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Recommender {
@@ -61,12 +114,17 @@ fn in_answer_form(error: leafresh_engine::Error) -> Error {
     }
 }
 
-/// What a request comes to, before the engine sees it.
-struct Job<'a> {
-    prompt: Prompt,
-    program: Program,
-    category: &'a crate::Category,
-    documents: Vec<&'a Document>,
+/// What an answer is to be about, before the engine sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Brief<'a> {
+    /// None: three choices.
+    pub(crate) message: Option<&'a str>,
+    pub(crate) location: Option<&'a str>,
+    pub(crate) work_type: Option<&'a str>,
+    pub(crate) category: &'a Category,
+    /// Best first.
+    pub(crate) documents: &'a [&'a Document],
+    pub(crate) history: &'a [Exchange],
 }
 
 impl Recommender {
@@ -88,27 +146,70 @@ impl Recommender {
         };
         let grounding = settings.grounding.unwrap_or(by_size);
         settings.sampling.penalty_exempt.extend(form.sampling.exempt.iter().cloned());
-        let recommender = Self { catalog, backend, settings, grounding };
+        let fallback = FallbackSettings::default();
+        let recommender = Self {
+            library: Library { catalog: catalog.clone(), search: None },
+            catalog,
+            backend,
+            settings: Arc::new(settings),
+            grounding,
+            deadlines: Deadlines::default(),
+            sessions: None,
+            figures: Arc::default(),
+            classifier: Arc::default(),
+            fallbacks: Arc::new(Semaphore::new(fallback.at_once)),
+            fallback: Arc::new(fallback),
+        };
         recommender.check()?;
         Ok(recommender)
     }
 
+    /// Finds documents with this search, and messages off the topic with its embedding model.
+    #[must_use]
+    pub fn with_search(mut self, search: Search) -> Self {
+        self.library.search = Some(search);
+        self
+    }
+
+    /// Remembers conversations there.
+    #[must_use]
+    pub fn with_sessions(mut self, sessions: Sessions) -> Self {
+        self.sessions = Some(sessions);
+        self
+    }
+
+    #[must_use]
+    pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: FallbackSettings) -> Self {
+        self.fallbacks = Arc::new(Semaphore::new(fallback.at_once));
+        self.fallback = Arc::new(fallback);
+        self
+    }
+
     /// Whatever is asked for and drawn, the answer fits.
     fn check(&self) -> Result<(), Error> {
+        // Text that the catalogue doesn't know is longer than any label of it.
+        let unknown = "\u{AC00}".repeat(LONGEST_VALUE);
         for category in self.catalog.categories() {
-            let code = category.code.clone();
-            // Text that the catalogue doesn't know is longer than any label of it.
-            let unknown = "\u{AC00}".repeat(LONGEST_VALUE);
-            let request = BaseInfo {
-                location: unknown.clone(),
-                work_type: unknown,
-                category: code,
-                ..BaseInfo::default()
-            };
-            let prompt = self.job(&request)?.prompt;
             let documents = self.catalog.fitting(&category.code, None, None);
-            let program = self.catalog.form().program(self.grounding, category, &documents)?;
-            self.backend.check(&prompt, &program).map_err(in_answer_form)?;
+            for message in [None, Some(unknown.as_str())] {
+                let brief = Brief {
+                    message,
+                    location: Some(&unknown),
+                    work_type: Some(&unknown),
+                    category,
+                    documents: &documents[..documents.len().min(self.catalog.form().grounding.documents)],
+                    history: &[],
+                };
+                let prompt = self.prompt(&brief)?;
+                let program = self.catalog.form().program(self.shape(&brief), category, &documents)?;
+                self.backend.check(&prompt, &program).map_err(in_answer_form)?;
+            }
         }
         Ok(())
     }
@@ -121,59 +222,94 @@ impl Recommender {
         &*self.backend
     }
 
-    /// Admits a request of either kind.
+    /// The stored conversations, where there are any.
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_ref()
+    }
+
+    /// What has happened so far.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Admits a request of either kind. Nothing is computed before its events are read.
     ///
     /// # Errors
-    /// As [`Recommender::base_info`].
+    /// [`Error::Engine`] with `Overloaded` when the queue is full and the catalogue may not answer instead.
     pub fn start(&self, command: &Command) -> Result<Events, Error> {
-        match command {
-            Command::BaseInfo(request) => self.base_info(request),
-            Command::FreeText(request) => self.free_text(request),
-        }
+        let (owner, bytes) = match command {
+            Command::BaseInfo(request) => (&request.owner, 0),
+            Command::FreeText(request) => (&request.owner, request.message.len()),
+        };
+        let arrival = Arrival {
+            client: (!owner.is_empty()).then(|| owner.clone()),
+            prompt_bytes: PROMPT_BYTES + bytes,
+            deadline: Some(Instant::now() + self.deadlines.queue),
+        };
+        let begun = match self.backend.reserve(&arrival) {
+            Ok(place) => Begun::Place(place),
+            Err(error) => {
+                let reason = match error {
+                    leafresh_engine::Error::Overloaded { .. } => DegradedReason::Overloaded,
+                    _ => DegradedReason::Engine,
+                };
+                match self.may_fall_back(reason) {
+                    Some(permit) => Begun::Degraded(reason, permit),
+                    None => return Err(error.into()),
+                }
+            }
+        };
+        let (recommender, command) = (self.clone(), command.clone());
+        Ok(Events::new(|events, control| Answering::new(recommender, events, control).answer(command, begun)))
     }
 
-    /// Admits a message: the category that it names decides, or the catalogue's first one.
+    /// Admits three choices.
     ///
     /// # Errors
-    /// As [`Recommender::base_info`].
-    pub fn free_text(&self, request: &FreeText) -> Result<Events, Error> {
-        let named = request.message.split_whitespace().find_map(|word| self.catalog.category(word));
-        let category = named.or_else(|| self.catalog.categories().first());
-        self.base_info(&BaseInfo {
-            owner: request.owner.clone(),
-            session_id: request.session_id.clone(),
-            location: request.location.clone().unwrap_or_default(),
-            work_type: request.work_type.clone().unwrap_or_default(),
-            category: category.map(|category| category.code.clone()).unwrap_or_default(),
-        })
-    }
-
-    /// Admits a request and starts its generation.
-    ///
-    /// # Errors
-    /// [`Error::Engine`] with `Overloaded` when the queue is full: nothing was computed.
+    /// As [`Recommender::start`].
     pub fn base_info(&self, request: &BaseInfo) -> Result<Events, Error> {
-        let Job { prompt, program, category, documents } = self.job(request)?;
-        let generation = self.backend.generate(Request {
-            prompt,
-            program: program.clone(),
-            progress: Progress::default(),
-            sampling: self.settings.sampling.clone(),
-        })?;
-        let documents = documents.into_iter().cloned().collect();
-        let writer = Writer::new(program, category.clone(), self.grounding, documents);
-        Ok(Events { generation, writer, ready: VecDeque::new(), ended: false })
+        self.start(&Command::BaseInfo(request.clone()))
     }
 
-    /// Has the engine read what all prompts begin with, so that the first person doesn't wait for it. Takes seconds.
+    /// Admits a message.
     ///
     /// # Errors
-    /// [`Error::Engine`] when the model can't compute.
+    /// As [`Recommender::start`].
+    pub fn free_text(&self, request: &FreeText) -> Result<Events, Error> {
+        self.start(&Command::FreeText(request.clone()))
+    }
+
+    /// The right to answer from the catalogue for this reason, while one is left.
+    pub(crate) fn may_fall_back(&self, reason: DegradedReason) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let allowed = self.fallback.on.contains(&reason);
+        allowed.then(|| self.fallbacks.clone().try_acquire_owned().ok()).flatten()
+    }
+
+    /// Tells what is about the topic, as well as it can at the moment.
+    pub(crate) fn judge(&self) -> Judge {
+        Judge { catalog: self.catalog.clone(), classifier: self.classifier.get().cloned() }
+    }
+
+    /// Has the engine read what all prompts begin with and the gate learn from its examples, so that the first person
+    /// doesn't wait for it. Takes seconds.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the model can't compute, [`Error::Retrieval`] when the embedding model can't.
     pub async fn warm(&self) -> Result<(), Error> {
+        self.train_gate().await?;
         let Some(category) = self.catalog.categories().first() else {
             return Ok(());
         };
-        let unknown = BaseInfo { category: category.code.clone(), ..BaseInfo::default() };
+        for message in [None, Some("")] {
+            let brief =
+                Brief { message, location: None, work_type: None, category, documents: &[], history: &[] };
+            self.read(self.prompt(&brief)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a prompt into the cache.
+    async fn read(&self, prompt: Prompt) -> Result<(), Error> {
         // One token has to be chosen, so the whole prompt has to be read.
         let slot = Slot {
             name: "warm".into(),
@@ -182,7 +318,7 @@ impl Recommender {
             distinct_from: Vec::new(),
         };
         let mut generation = self.backend.generate(Request {
-            prompt: self.job(&unknown)?.prompt,
+            prompt,
             program: Program::new(vec![Segment::Slot(slot)])?,
             progress: Progress::default(),
             sampling: self.settings.sampling.clone(),
@@ -195,58 +331,95 @@ impl Recommender {
         Ok(())
     }
 
-    /// What [`Recommender::base_info`] would give the engine.
+    /// Learns from the catalogue's examples what is about the topic. Until then, and without an embedding model,
+    /// keywords tell.
+    async fn train_gate(&self) -> Result<(), Error> {
+        let Some(search) = self.library.search.as_ref().filter(|search| search.can_embed()) else {
+            return Ok(());
+        };
+        if self.classifier.get().is_none() {
+            let classifier = Classifier::train(self.catalog.examples(), search).await?;
+            // Of two that learn at once one is enough.
+            let _ = self.classifier.set(Arc::new(classifier));
+        }
+        Ok(())
+    }
+
+    /// What the engine would be given for these choices.
     ///
     /// # Errors
-    /// As [`Recommender::base_info`].
+    /// [`Error::Settings`] when the catalogue has no such category.
     pub fn preview(&self, request: &BaseInfo) -> Result<Preview, Error> {
-        let job = self.job(request)?;
+        let Some(category) = self.catalog.category(&request.category) else {
+            return Err(Error::Settings(format!("there is no category {:?}", request.category)));
+        };
+        let (location, work_type) = (Some(&*request.location), Some(&*request.work_type));
+        let wanted = self.wanted(None, location, work_type, category);
+        let found =
+            if self.grounding == Grounding::None { Vec::new() } else { self.library.ranked(&wanted, &[]) };
+        let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
+        let brief =
+            Brief { message: None, location, work_type, category, documents: &documents, history: &[] };
+        let shape = self.shape(&brief);
         Ok(Preview {
-            schema: self.catalog.form().schema(self.grounding, job.category, &job.documents),
-            prompt: job.prompt,
-            program: job.program,
+            schema: self.catalog.form().schema(shape, category, &documents),
+            prompt: self.prompt(&brief)?,
+            program: self.catalog.form().program(shape, category, &documents)?,
             sampling: self.settings.sampling.clone(),
             grounding: self.grounding,
         })
     }
 
-    fn job(&self, request: &BaseInfo) -> Result<Job<'_>, Error> {
-        let catalog = &*self.catalog;
-        let Some(category) = catalog.category(&request.category) else {
-            return Err(Error::Settings(format!("there is no category {:?}", request.category)));
-        };
-        let documents = self.draw(request);
-        let shown = if self.grounding == Grounding::Context { &documents[..] } else { &[] };
-        let place = catalog.place(&request.location);
-        let work_type = catalog.work_type(&request.work_type);
-        let prompt = catalog.prompts().base_info(
-            &prompt::Request {
-                location: place.map_or(&request.location, |place| &place.label),
-                place_phrase: place.map(|place| &*place.phrase),
-                work_type: work_type.map_or(&request.work_type, |work_type| &work_type.label),
-                work_phrase: work_type.map(|work_type| &*work_type.phrase),
-                category,
-                documents: shown,
-            },
-            self.settings.chat_template,
-            self.backend.model(),
-        )?;
-        let program = catalog.form().program(self.grounding, category, &documents)?;
-        Ok(Job { prompt, program, category, documents })
+    /// The documents to look for; whoever knows more changes it.
+    pub(crate) fn wanted<'a>(
+        &'a self,
+        message: Option<&'a str>,
+        location: Option<&str>,
+        work_type: Option<&str>,
+        category: &'a Category,
+    ) -> Wanted<'a> {
+        let form = &self.catalog.form().grounding;
+        let (count, pool) =
+            if message.is_some() { (form.for_message, 0) } else { (form.documents, form.pool) };
+        Wanted {
+            text: message.unwrap_or(&category.description),
+            vector: None,
+            category: &category.code,
+            place: location.and_then(|text| self.catalog.place(text)).map(|place| &*place.code),
+            work_type: work_type.and_then(|text| self.catalog.work_type(text)).map(|work| &*work.code),
+            offered: &[],
+            count,
+            pool,
+            challenges: self.grounding == Grounding::Select,
+            seed: self.settings.sampling.seed,
+        }
     }
 
-    /// Some of the documents that fit: others every time, unless there is a seed.
-    fn draw(&self, request: &BaseInfo) -> Vec<&Document> {
-        if self.grounding == Grounding::None {
-            return Vec::new();
-        }
-        let fitting =
-            self.catalog.fitting(&request.category, Some(&request.location), Some(&request.work_type));
-        let count = self.catalog.form().grounding.documents;
-        let drawn = match self.settings.sampling.seed {
-            Some(seed) => fitting.choose_multiple(&mut StdRng::seed_from_u64(seed), count),
-            None => fitting.choose_multiple(&mut rand::rng(), count),
+    pub(crate) fn shape(&self, brief: &Brief) -> Shape {
+        let kind = if brief.message.is_some() { Kind::FreeText } else { Kind::BaseInfo };
+        Shape { kind, grounding: self.grounding }
+    }
+
+    pub(crate) fn prompt(&self, brief: &Brief) -> Result<Prompt, Error> {
+        let shown = if self.grounding == Grounding::Context { brief.documents } else { &[] };
+        let place = brief.location.and_then(|text| self.catalog.place(text));
+        let work_type = brief.work_type.and_then(|text| self.catalog.work_type(text));
+        let request = prompt::Request {
+            message: brief.message,
+            location: place.map_or(brief.location.unwrap_or_default(), |place| &place.label),
+            place_phrase: place.map(|place| &*place.phrase),
+            work_type: work_type.map_or(brief.work_type.unwrap_or_default(), |work_type| &work_type.label),
+            work_phrase: work_type.map(|work_type| &*work_type.phrase),
+            category: brief.category,
+            documents: shown,
+            history: brief.history,
         };
-        drawn.copied().collect()
+        let layout = Layout {
+            chat: self.settings.chat_template,
+            model: self.backend.model(),
+            tokens: self.settings.prompt_tokens,
+            count: &|text| self.backend.count_tokens(text),
+        };
+        self.catalog.prompts().prompt(&request, &layout)
     }
 }

@@ -7,6 +7,7 @@ mod admission;
 mod backend;
 mod constraint;
 mod detokenizer;
+mod embedder;
 mod error;
 pub mod fake;
 mod generation;
@@ -25,6 +26,7 @@ mod worker;
 
 pub use admission::{Arrival, Place};
 pub use backend::{Backend, Delta, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
+pub use embedder::{Embedder, EmbedderInfo};
 pub use error::Error;
 pub use generation::Generation;
 pub use llama::{

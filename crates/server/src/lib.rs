@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod assemble;
 pub mod cli;
 pub mod config;
 mod door;

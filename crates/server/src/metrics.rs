@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use leafresh_chat::{DegradedReason, Figures, Refusal};
 use leafresh_engine::Health;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -100,6 +101,25 @@ impl Metrics {
         self.with(|| gauge!("leafresh_connections").increment(by));
     }
 
+    /// What became of messages and answers.
+    pub(crate) fn chat(&self, figures: &Figures) {
+        self.with(|| {
+            for refusal in Refusal::ALL {
+                counter!("leafresh_messages_refused_total", "reason" => refusal.name())
+                    .absolute(figures.refused(refusal));
+            }
+            for reason in DegradedReason::ALL {
+                counter!("leafresh_answers_degraded_total", "reason" => reason.name())
+                    .absolute(figures.degraded(reason));
+            }
+        });
+    }
+
+    /// Calls of the store for conversations that failed.
+    pub(crate) fn sessions(&self, failures: u64) {
+        self.with(|| counter!("leafresh_session_store_failures_total").absolute(failures));
+    }
+
     /// Moves recorded times into their buckets; without it they pile up between two scrapes.
     pub(crate) fn upkeep(&self) {
         self.handle.run_upkeep();
@@ -139,8 +159,20 @@ fn describe() {
     describe_counter!("leafresh_answer_tokens_total", "Tokens of the text that readers got");
     describe_counter!("leafresh_requests_ended_total", "Admitted requests by outcome and phase");
     describe_counter!("leafresh_requests_refused_total", "Requests refused before any work, by status");
+    describe_counter!("leafresh_messages_refused_total", "Messages that got a fixed reply, by reason");
+    describe_counter!(
+        "leafresh_answers_degraded_total",
+        "Answers from the catalogue, as a whole or in part, by reason"
+    );
+    describe_counter!(
+        "leafresh_session_store_failures_total",
+        "Calls of the store for conversations that failed"
+    );
     describe_counter!("leafresh_engine_steps_total", "Batches decoded");
-    describe_counter!("leafresh_engine_preemptions_total", "Times that a request gave its KV cells to others");
+    describe_counter!(
+        "leafresh_engine_preemptions_total",
+        "Times that a request gave its KV cells to others"
+    );
     describe_counter!("leafresh_engine_restarts_total", "Times that the engine's process was started again");
     describe_counter!("leafresh_engine_nan_logits_total", "Logits that were NaN and counted as -inf");
 }

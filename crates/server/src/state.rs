@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use leafresh_chat::{Catalog, Recommender, Replies};
+use leafresh_chat::{Catalog, Recommender, Replies, Sessions};
 use tokio::sync::watch;
 
 use crate::config::{self, Config};
@@ -31,6 +31,7 @@ struct Inner {
     origins: Vec<config::Origin>,
     catalog: Arc<Catalog>,
     recommender: OnceLock<Arc<Recommender>>,
+    sessions: OnceLock<Sessions>,
     metrics: Metrics,
     streams: Streams,
     door: Door,
@@ -49,6 +50,7 @@ impl AppState {
             origins: config.cors.origins.clone(),
             catalog,
             recommender: OnceLock::new(),
+            sessions: OnceLock::new(),
             metrics: Metrics::new(),
             streams: Streams::new(&config.stream),
             door: Door::new(config),
@@ -86,6 +88,17 @@ impl AppState {
 
     pub(crate) fn door(&self) -> &Door {
         &self.0.door
+    }
+
+    /// The stored conversations are open: they can be read and deleted. Only the first call counts.
+    pub fn open_sessions(&self, sessions: Sessions) {
+        if self.0.sessions.set(sessions).is_err() {
+            tracing::warn!("the stored conversations are open already; they stay");
+        }
+    }
+
+    pub(crate) fn sessions(&self) -> Option<&Sessions> {
+        self.0.sessions.get()
     }
 
     pub(crate) fn recommender(&self) -> Option<&Recommender> {

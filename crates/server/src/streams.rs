@@ -110,7 +110,7 @@ impl Source for Events {
     }
 
     fn stage(&self) -> Stage {
-        self.position().map_or(Stage::Prefill, |position| Stage::Queued { position })
+        Events::stage(self).into()
     }
 }
 
@@ -189,11 +189,14 @@ impl Streams {
         }
     }
 
-    /// Ends the running streams of a session and forgets all of it that is kept.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the handler that deletes a session"))]
-    pub(crate) fn forget_session(&self, owner: &str, session: &str) {
-        for live in self.index().take_session(owner, session) {
+    /// Ends the running streams of a session, waits until they have, and forgets all of it that is kept.
+    pub(crate) async fn forget_session(&self, owner: &str, session: &str) {
+        let streams = self.index().take_session(owner, session);
+        for live in &streams {
             live.stop();
+        }
+        for live in &streams {
+            live.end().await;
         }
     }
 

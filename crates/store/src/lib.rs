@@ -1,1 +1,14 @@
 //! Conversations and other shared state on disk.
+//!
+//! Calls block: whoever serves others meanwhile makes them on a thread that may wait.
+
+mod error;
+mod fault;
+mod schema;
+mod session;
+mod sqlite;
+
+pub use error::Error;
+pub use fault::Faults;
+pub use session::{Key, Limits, Role, Session, SessionStore, Standing, Turn, Update};
+pub use sqlite::{Options, Sqlite};

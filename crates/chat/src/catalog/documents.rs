@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use leafresh_retrieval::Document;
 use serde_json::Value;
 
 use super::choices::{Lists, Term, comparable};
@@ -16,26 +16,6 @@ const TITLE: RangeInclusive<usize> = 4..=24;
 
 /// Sentences of a description.
 const SENTENCES: RangeInclusive<usize> = 1..=2;
-
-/// One challenge, ready to be recommended.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Document {
-    pub id: String,
-    /// The category's code.
-    pub category: String,
-    /// The codes of the places it fits; at least one.
-    pub places: Vec<String>,
-    /// The codes of the kinds of work it fits; at least one.
-    pub work_types: Vec<String>,
-    pub title: String,
-    /// What to do and why, in one or two sentences.
-    pub text: String,
-    /// The same in other words and shorter.
-    pub short: String,
-    /// Where it comes from, as shown to whoever asks.
-    pub source: String,
-}
 
 pub(super) fn load(dir: &Path, lists: &Lists) -> Result<Vec<Document>, Error> {
     let mut documents = Vec::new();

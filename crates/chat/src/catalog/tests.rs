@@ -38,14 +38,44 @@ const SMALL_DOCUMENTS: &str = r#"{"id":"v-1","category":"VEGAN","places":["city"
 {"id":"v-4","category":"VEGAN","places":["rural"],"work_types":["office"],"title":"텃밭 상추 따기","text":"텃밭에서 상추를 따서 드세요.","short":"상추를 따요.","source":"시험"}
 "#;
 
+const SMALL_KEYWORDS: &str = r#"particles = ["은", "는"]
+
+[wishes]
+restore = ["원래대로"]
+another = ["아무거나"]
+except = ["말고"]
+follow_up = ["그거"]
+
+[categories]
+VEGAN = ["두부"]
+
+[mentions]
+place = '(\S+)에 살아'
+work = '(\S+)로 일해'
+ignore = ["집"]
+
+[nonsense]
+runs = ["asdf"]
+
+[topic]
+on = ["환경"]
+"#;
+
 /// A folder with the small catalogue and the shipped replies, answer form and prompts.
 fn small() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("documents")).unwrap();
     fs::write(dir.path().join("categories.toml"), SMALL_CATEGORIES).unwrap();
     fs::write(dir.path().join("documents/vegan.jsonl"), SMALL_DOCUMENTS).unwrap();
-    fs::create_dir(dir.path().join("prompts")).unwrap();
-    for file in ["replies.toml", "answer.toml", "prompts/base-info.j2", "prompts/base-info.chat.j2"] {
+    fs::write(dir.path().join("keywords.toml"), SMALL_KEYWORDS).unwrap();
+    for folder in ["prompts", "gate"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+        for file in fs::read_dir(Path::new(SHIPPED).join(folder)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), dir.path().join(folder).join(file.file_name())).unwrap();
+        }
+    }
+    for file in ["replies.toml", "answer.toml"] {
         fs::copy(Path::new(SHIPPED).join(file), dir.path().join(file)).unwrap();
     }
     dir
@@ -266,4 +296,24 @@ fn what_is_missing_is_named_by_its_path() {
     }
     let message = Catalog::load(Path::new("/nowhere/at/all")).unwrap_err().to_string();
     assert!(message.contains("/nowhere/at/all/categories.toml"), "{message}");
+}
+
+#[test]
+fn faults_in_the_keywords_are_named() {
+    check(
+        "keywords.toml",
+        &[
+            ("VEGAN = ", "VEGEN = ", 0, &["no code `VEGEN`", "did you mean `VEGAN`?"]),
+            ("place = '(", "place = '((", 0, &["mentions.place"]),
+            ("work = '(\\S+)로", "work = '로", 0, &["mentions.work", "no group"]),
+            ("except = ", "excep = ", 0, &["unknown key `excep`", "did you mean `except`?"]),
+        ],
+    );
+}
+
+#[test]
+fn faults_in_the_gate_are_named() {
+    check("gate/examples.jsonl", &[("\"topic\": \"on\"", "\"topic\": \"in\"", 0, &["in"])]);
+    let (_, message) = broken("gate/insults.toml", "\"병신\"", "\"병신이라는 말\"", 1);
+    assert!(message.contains("gate/insults.toml:") && message.contains("has to be an insult"), "{message}");
 }

@@ -151,5 +151,5 @@ fn load_recommender(config: &Config, catalog: Arc<Catalog>) -> anyhow::Result<Re
         Err(error @ leafresh_engine::Error::ModelFile { .. }) => Err(error).context(ABOUT_MODELS)?,
         loaded => loaded?,
     };
-    Ok(Recommender::new(catalog, Arc::new(backend), config.chat.clone())?)
+    Ok(crate::assemble::recommender(config, catalog, Arc::new(backend))?)
 }

@@ -5,9 +5,11 @@ use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use leafresh_chat::Sessions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,6 +17,9 @@ use super::{Common, INTERRUPTED};
 use crate::Listeners;
 use crate::config::{Config, Listen};
 use crate::state::AppState;
+
+/// Conversations are kept for days, so that an hour more or less doesn't matter.
+const BETWEEN_PURGES: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -41,10 +46,13 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         super::check_model(&config.model.file())?;
         let state = AppState::new(&config, catalog.clone());
         state.load_keys()?;
+        let sessions = crate::assemble::sessions(&config)?;
+        state.open_sessions(sessions.clone());
         announce(listener.local_addr()?);
         say_who_may(&config, &listener, admin.as_ref());
         reload_on_hangup(state.clone())?;
-        let loading = load(config, catalog, state.clone());
+        tokio::spawn(purge(sessions.clone()));
+        let loading = load(config, catalog, sessions, state.clone());
         tokio::select! {
             () = crate::run(Listeners::new(listener, admin), state, signals()?) => Ok(()),
             Err(error) = loading => Err(error),
@@ -101,14 +109,28 @@ fn reload_on_hangup(state: AppState) -> anyhow::Result<()> {
 }
 
 /// Loads the model beside the server, which says 503 until then. Ends with an error or not at all.
-async fn load(config: Config, catalog: Arc<leafresh_chat::Catalog>, state: AppState) -> anyhow::Result<()> {
+async fn load(
+    config: Config,
+    catalog: Arc<leafresh_chat::Catalog>,
+    sessions: Sessions,
+    state: AppState,
+) -> anyhow::Result<()> {
     let loaded = tokio::task::spawn_blocking(move || super::load_recommender(&config, catalog)).await;
-    let recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??;
+    let recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??.with_sessions(sessions);
     recommender.warm().await.context("the model was loaded, but can't compute")?;
     let model = recommender.backend().model().name.clone();
     state.install(Arc::new(recommender));
     tracing::info!(model, "ready");
     std::future::pending().await
+}
+
+/// Forgets conversations that have expired, now and again.
+async fn purge(sessions: Sessions) {
+    let mut due = tokio::time::interval(BETWEEN_PURGES);
+    loop {
+        due.tick().await;
+        sessions.purge().await;
+    }
 }
 
 /// Completes at the first Ctrl-C or SIGTERM; the second one ends the process at once.

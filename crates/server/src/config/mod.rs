@@ -15,6 +15,7 @@ pub use values::{Listen, LogFormat, Origin, Seconds};
 
 use std::path::{Path, PathBuf};
 
+use leafresh_chat::FallbackSettings;
 use leafresh_engine::LocalSettings;
 use serde::Deserialize;
 
@@ -36,6 +37,10 @@ pub struct Config {
     pub model: Model,
     pub engine: LocalSettings,
     pub chat: leafresh_chat::Settings,
+    pub deadlines: Deadlines,
+    pub fallback: FallbackSettings,
+    pub data: Data,
+    pub session: Session,
     pub log: Log,
 }
 
@@ -189,6 +194,81 @@ pub(crate) fn at_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => Path::new(&home).join(rest),
         _ => path.to_path_buf(),
+    }
+}
+
+/// How long the steps of an answer may take.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deadlines {
+    #[serde(deserialize_with = "values::positive")]
+    pub queue_seconds: Seconds,
+    #[serde(deserialize_with = "values::positive")]
+    pub retrieval_seconds: Seconds,
+    #[serde(deserialize_with = "values::positive")]
+    pub stall_seconds: Seconds,
+    #[serde(deserialize_with = "values::positive")]
+    pub answer_seconds: Seconds,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let leafresh_chat::Deadlines { queue, retrieval, stall, answer } =
+            leafresh_chat::Deadlines::default();
+        Self {
+            queue_seconds: Seconds(queue),
+            retrieval_seconds: Seconds(retrieval),
+            stall_seconds: Seconds(stall),
+            answer_seconds: Seconds(answer),
+        }
+    }
+}
+
+impl From<&Deadlines> for leafresh_chat::Deadlines {
+    fn from(deadlines: &Deadlines) -> Self {
+        Self {
+            queue: deadlines.queue_seconds.0,
+            retrieval: deadlines.retrieval_seconds.0,
+            stall: deadlines.stall_seconds.0,
+            answer: deadlines.answer_seconds.0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Where the server keeps what it has to remember. A leading `~/` is the home directory.
+    pub dir: PathBuf,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { dir: "~/.local/share/leafresh".into() }
+    }
+}
+
+impl Data {
+    /// The folder with `~/` replaced.
+    pub fn path(&self) -> PathBuf {
+        at_home(&self.dir)
+    }
+}
+
+/// How much of a conversation is kept.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub days: u32,
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub turns: u32,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        let leafresh_store::Limits { days, turns } = leafresh_store::Limits::default();
+        Self { days, turns }
     }
 }
 

@@ -92,9 +92,12 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sec
 }
 
 /// For sizes without which nothing would work.
-pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    let number = usize::deserialize(deserializer)?;
-    if number == 0 {
+pub(super) fn at_least_one<'de, D: Deserializer<'de>, N>(deserializer: D) -> Result<N, D::Error>
+where
+    N: Deserialize<'de> + Default + PartialEq,
+{
+    let number = N::deserialize(deserializer)?;
+    if number == N::default() {
         return Err(D::Error::invalid_value(Unexpected::Unsigned(0), &"a whole number above 0"));
     }
     Ok(number)

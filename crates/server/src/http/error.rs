@@ -44,6 +44,8 @@ pub(crate) enum Error {
     TooMuch(u64),
     #[error("cancelled")]
     Cancelled,
+    #[error("the answer stopped growing")]
+    Stalled,
     #[error("internal fault")]
     Internal,
     #[error("full")]
@@ -72,7 +74,7 @@ impl Error {
             Self::MessageTooLong => 422,
             Self::TooMuch(_) => 429,
             Self::Cancelled => 499,
-            Self::Internal => 500,
+            Self::Internal | Self::Stalled => 500,
             Self::Overloaded | Self::Loading | Self::Draining => 503,
         }
     }
@@ -101,6 +103,7 @@ impl Error {
             Self::TooMuch(_) => errors.rate_limited.clone(),
             Self::Cancelled => errors.cancelled.clone(),
             Self::Internal => errors.internal.clone(),
+            Self::Stalled => errors.stalled.clone(),
             Self::Overloaded => errors.overloaded.clone(),
             Self::Loading => errors.loading.clone(),
             Self::Draining => errors.draining.clone(),
@@ -133,6 +136,7 @@ impl Error {
     pub(crate) fn from_failure(failure: Failure, draining: bool) -> Self {
         match failure {
             Failure::Internal => Self::Internal,
+            Failure::Stalled => Self::Stalled,
             Failure::Unavailable if draining => Self::Draining,
             Failure::Unavailable => Self::Overloaded,
             Failure::Cancelled => Self::Cancelled,

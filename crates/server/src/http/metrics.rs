@@ -14,6 +14,12 @@ pub(super) fn router() -> Router<AppState> {
 
 async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
     let engine = app.recommender().map(|recommender| recommender.backend().health()).unwrap_or_default();
+    if let Some(recommender) = app.recommender() {
+        app.metrics().chat(recommender.figures());
+    }
+    if let Some(sessions) = app.sessions() {
+        app.metrics().sessions(sessions.failures());
+    }
     let figures = app.metrics().render(&engine, app.streams().parked());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], figures)
 }

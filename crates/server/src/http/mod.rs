@@ -8,6 +8,7 @@ mod health;
 mod metrics;
 mod params;
 mod recommend;
+mod sessions;
 mod sse;
 mod streams;
 mod web;
@@ -32,6 +33,7 @@ pub(crate) fn app(state: AppState) -> Router {
         .merge(recommend::router())
         .merge(streams::router())
         .merge(door::router())
+        .merge(sessions::router())
         .merge(health::router())
         .merge(metrics::router())
         .merge(web::router(state.catalog()))

@@ -129,6 +129,12 @@ impl Live {
         self.attendance.send_modify(|attendance| attendance.stopped = true);
     }
 
+    /// Returns when the stream has ended.
+    pub(super) async fn end(&self) {
+        // The sender is in here.
+        let _ = self.log.subscribe().wait_for(|log| log.ended).await;
+    }
+
     pub(super) fn attendance(&self) -> watch::Receiver<Attendance> {
         self.attendance.subscribe()
     }

@@ -3,8 +3,8 @@
 /// Said to readers who asked for it, and counted when an answer ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Waiting for a place among the running ones, as the `position`-th from 1.
-    Queued { position: usize },
+    /// Waiting for earlier requests of its session or, as the `position`-th from 1, for a place among the running ones.
+    Queued { position: Option<usize> },
     Retrieving,
     /// The model reads the prompt.
     #[default]
@@ -28,5 +28,16 @@ impl Stage {
     /// For a reader the model writes as soon as it has the request.
     pub(crate) fn for_readers(self) -> Self {
         if self == Self::Prefill { Self::Writing } else { self }
+    }
+}
+
+impl From<leafresh_chat::Stage> for Stage {
+    fn from(stage: leafresh_chat::Stage) -> Self {
+        match stage {
+            leafresh_chat::Stage::Queued { position } => Self::Queued { position },
+            leafresh_chat::Stage::Retrieving => Self::Retrieving,
+            // Before the first text it still reads.
+            leafresh_chat::Stage::Writing => Self::Prefill,
+        }
     }
 }

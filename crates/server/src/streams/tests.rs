@@ -51,7 +51,7 @@ impl Source for Script {
     }
 
     fn stage(&self) -> Stage {
-        Stage::Queued { position: 2 }
+        Stage::Queued { position: Some(2) }
     }
 }
 
@@ -308,10 +308,10 @@ async fn a_deleted_session_ends_its_streams_and_forgets_what_is_kept() {
     all(ended).await;
     let running = run(Script { then: Then::Wait, ..script([]) }, &app);
     let question = asked(None).question;
-    app.streams().forget_session("somebody", "s");
-    app.streams().forget_session("", "another");
+    app.streams().forget_session("somebody", "s").await;
+    app.streams().forget_session("", "another").await;
     assert!(app.streams().resume(position, &question, HOUR, &app).is_some());
-    app.streams().forget_session("", "s");
+    app.streams().forget_session("", "s").await;
     assert!(app.streams().resume(position, &question, HOUR, &app).is_none());
     assert_eq!(all(running).await, numbered([Event::Error(Failure::Cancelled)]));
 }
@@ -328,7 +328,7 @@ async fn progress_is_told_before_the_first_text_and_ends_with_writing() {
             other => break other,
         }
     };
-    assert!(told.ends_with(&[Stage::Queued { position: 2 }, Stage::Writing]), "{told:?}");
+    assert!(told.ends_with(&[Stage::Queued { position: Some(2) }, Stage::Writing]), "{told:?}");
     assert_eq!(first, Read::Event(numbered([text("가")]).remove(0)));
     assert!(matches!(reader.next().await, Read::Event(_)));
     assert_eq!(reader.next().await, Read::End);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leafresh::{AppState, Listeners};
 use leafresh::config::{Config, Seconds};
-use leafresh_chat::{Catalog, Recommender};
+use leafresh_chat::{Catalog, Recommender, Sessions};
 use leafresh_engine::{Health, Local, fake::FakeModel};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -26,13 +26,14 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) model: FakeModel,
     gate: Option<Sender<()>>,
+    pub(crate) sessions: Option<Sessions>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let mut config = Config::default();
         config.chat.sampling.seed = Some(1);
-        Self { config, model: FakeModel::new(1), gate: None }
+        Self { config, model: FakeModel::new(1), sessions: None, gate: None }
     }
 }
 
@@ -49,9 +50,10 @@ impl Setup {
         Self { model: FakeModel::new(1).with_gate(steps), gate: Some(gate), ..Self::default() }
     }
 
-    /// A model that never gives a usable number.
+    /// A model that never gives a usable number, and nobody to answer in its place.
     pub(crate) fn broken() -> Self {
-        Self { model: FakeModel::new(1).with_logits(f32::NAN), ..Self::default() }
+        let broken = Self { model: FakeModel::new(1).with_logits(f32::NAN), ..Self::default() };
+        broken.with(|config| config.fallback.on.clear())
     }
 
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -78,10 +80,18 @@ impl Setup {
     }
 
     pub(crate) fn start_on(self, listeners: impl Into<Listeners>) -> Server {
-        let Self { config, model, gate } = self;
+        let Self { config, model, sessions, gate } = self;
         let server = Server::listening(listeners.into(), &config);
         let backend = Local::start(Box::new(model), &config.engine).unwrap();
-        let recommender = Arc::new(Recommender::new(catalog(), Arc::new(backend), config.chat).unwrap());
+        let recommender = leafresh::assemble::recommender(&config, catalog(), Arc::new(backend)).unwrap();
+        let recommender = match sessions {
+            Some(sessions) => {
+                server.state.open_sessions(sessions.clone());
+                recommender.with_sessions(sessions)
+            }
+            None => recommender,
+        };
+        let recommender = Arc::new(recommender);
         server.state.install(recommender.clone());
         Server { recommender: Some(recommender), gate, ..server }
     }

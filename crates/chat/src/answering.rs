@@ -1,0 +1,475 @@
+//! One request from its admission to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leafresh_engine::{Delta, Generation, Place, Progress as Written, Request};
+use leafresh_retrieval::QueryVector;
+use leafresh_store::{Key, Role, Session, Standing};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::answer::Writer;
+use crate::conversations::Turn;
+use crate::documents::{Found, Wanted, randomness};
+use crate::event::{Control, Progress};
+use crate::fallback;
+use crate::guard::Refusal;
+use crate::prompt::Exchange;
+use crate::recommend::Brief;
+use crate::session::Reading;
+use crate::{
+    Answer, BaseInfo, Category, Command, DegradedReason, Document, Event, Failure, FreeText, Grounding,
+    Recommender,
+};
+
+/// What a request was admitted with.
+pub(crate) enum Begun {
+    /// A place in the engine.
+    Place(Place),
+    /// The engine has none: the catalogue answers.
+    Degraded(DegradedReason, OwnedSemaphorePermit),
+}
+
+/// The reader has gone away: whoever sends an event hears of it.
+#[derive(Debug)]
+struct Gone;
+
+pub(crate) struct Answering {
+    recommender: Recommender,
+    events: mpsc::Sender<Event>,
+    control: Arc<Control>,
+    /// When the answer as a whole has taken too long.
+    deadline: Instant,
+}
+
+/// What a request asks for, once the conversation's rules have been applied.
+struct Subject {
+    message: Option<String>,
+    /// What is searched for, and its vector if that is known already.
+    text: String,
+    vector: Option<QueryVector>,
+    category: Category,
+    history: Vec<Exchange>,
+}
+
+impl Answering {
+    pub(crate) fn new(recommender: Recommender, events: mpsc::Sender<Event>, control: Arc<Control>) -> Self {
+        let deadline = Instant::now() + recommender.deadlines.answer;
+        Self { recommender, events, control, deadline }
+    }
+
+    pub(crate) async fn answer(mut self, command: Command, begun: Begun) {
+        // An error means that nobody reads any more.
+        let _ = match command {
+            Command::BaseInfo(request) => self.base_info(request, begun).await,
+            Command::FreeText(request) => self.free_text(request, begun).await,
+        };
+    }
+
+    async fn base_info(&mut self, request: BaseInfo, begun: Begun) -> Result<(), Gone> {
+        let catalog = self.recommender.catalog.clone();
+        let Some(category) = catalog.category(&request.category).cloned() else {
+            tracing::error!(category = request.category, "a request for a category that isn't there");
+            return self.send(Event::Error(Failure::Internal)).await;
+        };
+        let place = catalog.place(&request.location);
+        let work_type = catalog.work_type(&request.work_type);
+        let label = |term: Option<&crate::Term>, text: &str| {
+            term.map_or_else(|| text.to_owned(), |term| term.label.clone())
+        };
+        let question =
+            [label(place, &request.location), label(work_type, &request.work_type), category.label.clone()]
+                .join(" · ");
+        let mut turn = self.begin(&request.owner, request.session_id.as_deref(), question).await;
+        turn.standing = Standing {
+            base_category: category.code.clone(),
+            category: category.code.clone(),
+            location: given(&request.location),
+            work_type: given(&request.work_type),
+        };
+        // As a phrase, for the search to have something to go by.
+        let mut text = format!("{}. {}", category.label, category.description);
+        for phrase in
+            [place.map(|place| &place.phrase), work_type.map(|work| &work.phrase)].into_iter().flatten()
+        {
+            text = format!("{text} {phrase}");
+        }
+        let subject = Subject { message: None, text, vector: None, category, history: Vec::new() };
+        self.write(subject, turn, begun).await
+    }
+
+    async fn free_text(&mut self, request: FreeText, begun: Begun) -> Result<(), Gone> {
+        let catalog = self.recommender.catalog.clone();
+        let FreeText { owner, session_id, message, location, work_type } = request;
+        let mut turn = self.begin(&owner, session_id.as_deref(), message.clone()).await;
+        let reading = Reading::of(&message, &catalog);
+        let begun_before = turn.session.as_ref().is_some_and(|session| !session.turns.is_empty());
+        let default = || reading.apply(turn.before(), None, &catalog, &mut self.rng());
+        if let Some(refusal) = catalog.guard().refuses_at_sight(&message) {
+            turn.standing = turn.before().cloned().unwrap_or_else(default);
+            return self.refuse(refusal, turn).await;
+        }
+        turn.standing = default();
+        self.control.set_progress(Progress::Retrieving);
+        // A full queue means: no work.
+        let degraded = matches!(begun, Begun::Degraded(..));
+        let searched = self.searched_text(&message, &reading, &turn);
+        let until = Instant::now() + self.recommender.deadlines.retrieval;
+        let vector = if degraded { None } else { self.embed(&message, until).await };
+        let judge = self.recommender.judge();
+        let slice = vector.as_ref().map(QueryVector::as_slice);
+        if judge.is_off_topic(&message, &reading, slice, begun_before) {
+            turn.standing = turn.before().cloned().unwrap_or_else(|| turn.standing.clone());
+            return self.refuse(Refusal::OffTopic, turn).await;
+        }
+        if turn.session.is_none() && reading.categories.is_empty() && reading.wish.is_none() {
+            let near = async {
+                let library = &self.recommender.library;
+                if degraded {
+                    library.without_search().nearest_category(&message, None).await
+                } else {
+                    library.nearest_category(&message, vector.as_ref()).await
+                }
+            };
+            let nearest = timeout_at(until, near).await.ok().flatten();
+            turn.standing = reading.apply(None, nearest, &catalog, &mut self.rng());
+        }
+        // What the request itself says counts more than what was said before, less than the message.
+        let said = |mentioned: &Option<String>, sent: Option<String>, known: Option<String>| {
+            mentioned.clone().or(sent).or(known)
+        };
+        turn.standing.location = said(&reading.location, location, turn.standing.location.take());
+        turn.standing.work_type = said(&reading.work_type, work_type, turn.standing.work_type.take());
+        let Some(category) = catalog.category(&turn.standing.category).cloned() else {
+            return self.send(Event::Error(Failure::Internal)).await;
+        };
+        // "다른 거" says nothing of what to look for.
+        let (text, vector) = match searched {
+            Some(text) if text == message => (text, vector),
+            Some(text) => (text, None),
+            None => (format!("{}. {}", category.label, category.description), None),
+        };
+        let history = turn.session.as_ref().map(history).unwrap_or_default();
+        let subject = Subject { message: Some(message), text, vector, category, history };
+        self.write(subject, turn, begun).await
+    }
+
+    /// What to search for: the message, with the question before it where it makes no sense alone; nothing where it
+    /// only says where the conversation goes.
+    fn searched_text(&self, message: &str, reading: &Reading, turn: &Turn) -> Option<String> {
+        if reading.bare {
+            return None;
+        }
+        let catalog = &self.recommender.catalog;
+        let earlier = turn.session.as_ref().and_then(|session| {
+            let questions = session.turns.iter().filter(|turn| turn.role == Role::User);
+            questions.map(|turn| turn.text.as_str()).rfind(|text| !Reading::of(text, catalog).bare)
+        });
+        match earlier.filter(|_| reading.follow_up) {
+            Some(earlier) => Some(format!("{earlier} {message}")),
+            None => Some(message.to_owned()),
+        }
+    }
+
+    async fn begin(&mut self, owner: &str, session_id: Option<&str>, question: String) -> Turn {
+        match (self.recommender.sessions.clone(), session_id) {
+            (Some(sessions), Some(id)) => {
+                let key = Key { owner: owner.to_owned(), id: id.to_owned() };
+                let turn = sessions.begin(key, question).await;
+                // Waiting for one's own earlier request is no fault of the engine's.
+                self.deadline = Instant::now() + self.recommender.deadlines.answer;
+                turn
+            }
+            _ => Turn::alone(question),
+        }
+    }
+
+    fn rng(&self) -> impl rand::Rng + use<> {
+        randomness(self.recommender.settings.sampling.seed)
+    }
+
+    async fn embed(&self, message: &str, until: Instant) -> Option<QueryVector> {
+        let search = self.recommender.library.search.as_ref().filter(|search| search.can_embed())?;
+        match timeout_at(until, search.embed(message)).await {
+            Ok(Ok(vector)) => Some(vector),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a message could not be embedded; keywords have to do");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("embedding a message took too long; keywords have to do");
+                None
+            }
+        }
+    }
+
+    /// A fixed reply, as a whole answer.
+    async fn refuse(&mut self, refusal: Refusal, turn: Turn) -> Result<(), Gone> {
+        self.recommender.figures.count_refused(refusal);
+        tracing::info!(refusal = refusal.name(), "a message got a fixed reply");
+        let reply = refusal.reply(self.recommender.catalog.replies()).to_owned();
+        self.send(Event::Text(reply.clone())).await?;
+        let answer = Answer {
+            recommend: reply,
+            challenges: Vec::new(),
+            sources: Vec::new(),
+            grounding: Grounding::None,
+            degraded: false,
+            degraded_reason: None,
+            remembered: false,
+        };
+        self.close(answer, turn, Vec::new()).await
+    }
+
+    /// Finds documents, has the model write, and completes what it can't finish.
+    async fn write(&mut self, subject: Subject, turn: Turn, begun: Begun) -> Result<(), Gone> {
+        self.control.set_progress(Progress::Retrieving);
+        let degraded = matches!(begun, Begun::Degraded(..));
+        let found = self.documents(&subject, &turn, degraded).await;
+        let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
+        let recommender = self.recommender.clone();
+        let brief = Brief {
+            message: subject.message.as_deref(),
+            location: turn.standing.location.as_deref(),
+            work_type: turn.standing.work_type.as_deref(),
+            category: &subject.category,
+            documents: &documents,
+            history: &subject.history,
+        };
+        let program =
+            recommender.catalog.form().program(recommender.shape(&brief), &subject.category, &documents);
+        let (prompt, program) = match (recommender.prompt(&brief), program) {
+            (Ok(prompt), Ok(program)) => (prompt, program),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "a valid request could not be put to the engine");
+                return self.send(Event::Error(Failure::Internal)).await;
+            }
+        };
+        let mut writer = Writer::new(program.clone(), subject.category.clone(), recommender.grounding, found);
+        let outcome = match begun {
+            Begun::Degraded(reason, permit) => Err((reason, Some(permit))),
+            Begun::Place(place) => {
+                let request = Request {
+                    prompt,
+                    program,
+                    progress: Written::default(),
+                    sampling: recommender.settings.sampling.clone(),
+                };
+                match recommender.backend.start(place, request) {
+                    Ok(generation) => self.generated(generation, &mut writer).await?,
+                    Err(error) => Err(reason_of(&error)),
+                }
+                .map_err(|reason| (reason, recommender.may_fall_back(reason)))
+            }
+        };
+        // Held until the reader has the end: so many of these at once and no more.
+        let _permit = match outcome {
+            Ok(()) => None,
+            Err((reason, Some(permit))) => {
+                if !self.complete(&mut writer, reason, &turn).await? {
+                    return self.send(Event::Error(failure(reason, &writer))).await;
+                }
+                Some(permit)
+            }
+            Err((reason, None)) => return self.send(Event::Error(failure(reason, &writer))).await,
+        };
+        let answer = writer.answer();
+        let offered = answer.sources.iter().map(|source| source.id.clone()).collect();
+        self.close(answer, turn, offered).await
+    }
+
+    async fn documents(&self, subject: &Subject, turn: &Turn, degraded: bool) -> Vec<Found> {
+        let recommender = &self.recommender;
+        if recommender.grounding == Grounding::None {
+            return Vec::new();
+        }
+        let standing = &turn.standing;
+        let (location, work_type) = (standing.location.as_deref(), standing.work_type.as_deref());
+        let wanted = Wanted {
+            text: &subject.text,
+            vector: subject.vector.clone(),
+            offered: turn.offered(),
+            ..recommender.wanted(subject.message.as_deref(), location, work_type, &subject.category)
+        };
+        if !degraded {
+            let until = Instant::now() + recommender.deadlines.retrieval;
+            match timeout_at(until, recommender.library.find(&wanted)).await {
+                Ok(found) => return found,
+                Err(_) => tracing::warn!("search took too long; documents come from the catalogue"),
+            }
+        }
+        recommender.library.without_search().find(&wanted).await
+    }
+
+    /// Hands on what the model writes; an error says why it can't be finished.
+    async fn generated(
+        &mut self,
+        mut generation: Generation,
+        writer: &mut Writer,
+    ) -> Result<Result<(), DegradedReason>, Gone> {
+        let Deadlines { queue, stall } = Deadlines::of(&self.recommender);
+        let mut positions = generation.positions();
+        let mut parked = self.control.parked();
+        self.control.set_progress(Progress::Generating(generation.positions()));
+        let mut waiting = generation.position().is_some();
+        let mut silent_since = Instant::now();
+        loop {
+            let patience = if waiting { queue } else { stall };
+            let due = (silent_since + patience).min(self.deadline);
+            tokio::select! {
+                biased;
+                changed = parked.changed() => {
+                    if changed.is_ok() && *parked.borrow_and_update() {
+                        let since = Instant::now();
+                        generation.park();
+                        // The sender is in `control`, of which this has a share.
+                        let _ = parked.wait_for(|parked| !parked).await;
+                        generation.resume();
+                        self.deadline += since.elapsed();
+                        silent_since = Instant::now();
+                        waiting = generation.position().is_some();
+                    }
+                }
+                delta = generation.next() => match delta {
+                    Some(Delta::Done(_)) => return Ok(Ok(())),
+                    Some(Delta::Failed(error)) => {
+                        tracing::warn!(%error, "a generation failed");
+                        return Ok(Err(reason_of(&error)));
+                    }
+                    None => return Ok(Err(DegradedReason::Engine)),
+                    Some(delta) => {
+                        (silent_since, waiting) = (Instant::now(), false);
+                        self.control.set_progress(Progress::Writing);
+                        for event in writer.push(delta) {
+                            self.send(event).await?;
+                        }
+                    }
+                },
+                changed = positions.changed(), if waiting => {
+                    let runs = changed.is_err() || positions.borrow_and_update().is_none();
+                    if runs {
+                        (silent_since, waiting) = (Instant::now(), false);
+                    }
+                }
+                () = sleep_until(due) => {
+                    let late = Instant::now() >= self.deadline || waiting;
+                    let reason = if late { DegradedReason::Timeout } else { DegradedReason::Engine };
+                    tracing::warn!(reason = reason.name(), "the model took too long");
+                    return Ok(Err(reason));
+                }
+            }
+        }
+    }
+
+    /// Finishes the answer from the catalogue; `false` when what was begun can't be finished.
+    async fn complete(
+        &mut self,
+        writer: &mut Writer,
+        reason: DegradedReason,
+        turn: &Turn,
+    ) -> Result<bool, Gone> {
+        let catalog = self.recommender.catalog.clone();
+        let mut documents: Vec<Document> =
+            writer.documents().iter().map(|found| found.document.clone()).collect();
+        if !fallback::enough(&documents) {
+            let standing = &turn.standing;
+            let (location, work_type) = (standing.location.as_deref(), standing.work_type.as_deref());
+            let wanted = Wanted {
+                challenges: true,
+                offered: turn.offered(),
+                ..self.recommender.wanted(None, location, work_type, writer.category())
+            };
+            let found = self.recommender.library.without_search().find(&wanted).await;
+            documents.extend(found.into_iter().map(|found| found.document));
+        }
+        let Some(deltas) = catalog.form().fallback.complete(writer, writer.category(), &documents) else {
+            tracing::error!(reason = reason.name(), "an answer could not be completed from the catalogue");
+            return Ok(false);
+        };
+        self.recommender.figures.count_degraded(reason);
+        tracing::info!(reason = reason.name(), "the catalogue answers");
+        writer.degrade(reason, documents);
+        for delta in deltas {
+            for event in writer.push(delta) {
+                self.send(event).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The end: the turn is saved, then the reader hears whether it was.
+    async fn close(&mut self, mut answer: Answer, turn: Turn, offered: Vec<String>) -> Result<(), Gone> {
+        answer.remembered = turn.close(answer.render(), offered).await;
+        self.send(Event::Close(answer)).await
+    }
+
+    async fn send(&mut self, event: Event) -> Result<(), Gone> {
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+}
+
+/// The two that a generation is watched by.
+struct Deadlines {
+    queue: Duration,
+    stall: Duration,
+}
+
+impl Deadlines {
+    fn of(recommender: &Recommender) -> Self {
+        let deadlines = &recommender.deadlines;
+        // The engine's own deadline comes first; this one is for an engine that says nothing at all.
+        Self { queue: deadlines.queue + Duration::from_secs(1), stall: deadlines.stall }
+    }
+}
+
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn reason_of(error: &leafresh_engine::Error) -> DegradedReason {
+    match error {
+        leafresh_engine::Error::Overloaded { .. } => DegradedReason::Overloaded,
+        leafresh_engine::Error::WaitedTooLong => DegradedReason::Timeout,
+        _ => DegradedReason::Engine,
+    }
+}
+
+/// What a reader hears when the catalogue may not answer.
+fn failure(reason: DegradedReason, writer: &Writer) -> Failure {
+    let begun = !writer.progress().done.is_empty() || !writer.progress().partial.is_empty();
+    match reason {
+        DegradedReason::Overloaded => Failure::Unavailable,
+        DegradedReason::Timeout if begun => Failure::Stalled,
+        DegradedReason::Timeout => Failure::Unavailable,
+        DegradedReason::Engine => Failure::Internal,
+    }
+}
+
+/// What was said before, each exchange in one line.
+fn history(session: &Session) -> Vec<Exchange> {
+    let mut history: Vec<Exchange> = Vec::new();
+    for turn in &session.turns {
+        match (turn.role, history.last_mut()) {
+            (Role::User, _) => {
+                history.push(Exchange { question: turn.text.clone(), answer: String::new() });
+            }
+            (Role::Assistant, Some(last)) => last.answer = titles(&turn.text),
+            // Its question was forgotten.
+            (Role::Assistant, None) => {}
+        }
+    }
+    history
+}
+
+/// The titles of an answer's challenges; of a fixed reply its sentence.
+fn titles(answer: &str) -> String {
+    let titles: Vec<&str> = answer
+        .lines()
+        .filter_map(|line| {
+            let (number, title) = line.split_once(". ")?;
+            number.parse::<usize>().ok().map(|_| title)
+        })
+        .collect();
+    if titles.is_empty() { answer.lines().next().unwrap_or_default().to_owned() } else { titles.join(", ") }
+}

@@ -1,0 +1,194 @@
+//! Which documents an answer is made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use leafresh_retrieval::{Hit, Query, QueryVector, Search};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngCore, SeedableRng};
+
+use crate::answer::CHALLENGES;
+use crate::{Catalog, Document};
+
+/// A document, and how near it is to what was asked: 0 to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) document: Document,
+    pub(crate) score: f32,
+}
+
+/// What is looked for.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The person's words, or the choices as a phrase.
+    pub(crate) text: &'a str,
+    pub(crate) vector: Option<QueryVector>,
+    pub(crate) category: &'a str,
+    pub(crate) place: Option<&'a str>,
+    pub(crate) work_type: Option<&'a str>,
+    /// Ids of documents that were offered before, oldest first.
+    pub(crate) offered: &'a [String],
+    pub(crate) count: usize,
+    /// Draw from the best so many; those that fit equally well aren't always the same.
+    pub(crate) pool: usize,
+    /// Challenges only, no passages of other texts.
+    pub(crate) challenges: bool,
+    pub(crate) seed: Option<u64>,
+}
+
+/// When nearly all was offered before, only so many of the last ones stay left out.
+const LATELY: usize = 3 * CHALLENGES;
+
+/// Documents among which the nearest category is looked for.
+const NEIGHBOURS: usize = 12;
+
+/// Finds documents by search or, without one, in the catalogue by their words.
+#[derive(Debug, Clone)]
+pub(crate) struct Library {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) search: Option<Search>,
+}
+
+pub(crate) fn randomness(seed: Option<u64>) -> StdRng {
+    seed.map_or_else(|| StdRng::from_rng(&mut rand::rng()), StdRng::seed_from_u64)
+}
+
+impl Library {
+    pub(crate) fn without_search(&self) -> Self {
+        Self { search: None, ..self.clone() }
+    }
+
+    /// At least three challenges for a category of the catalogue, best first.
+    pub(crate) async fn find(&self, wanted: &Wanted<'_>) -> Vec<Found> {
+        for left_out in relaxed(wanted.offered) {
+            let found = self.searched(wanted, left_out).await;
+            let found = found.unwrap_or_else(|| self.ranked(wanted, left_out));
+            if found.len() >= CHALLENGES {
+                return found;
+            }
+        }
+        self.ranked(&Wanted { place: None, work_type: None, ..borrowed(wanted) }, &[])
+    }
+
+    /// `None` when there is no search, or when it fails.
+    async fn searched(&self, wanted: &Wanted<'_>, left_out: &[String]) -> Option<Vec<Found>> {
+        let query = Query {
+            text: wanted.text.to_owned(),
+            vector: wanted.vector.clone(),
+            category: Some(wanted.category.to_owned()),
+            place: wanted.place.map(str::to_owned),
+            work_type: wanted.work_type.map(str::to_owned),
+            limit: wanted.pool.max(wanted.count),
+            leave_out: left_out.to_vec(),
+            ..Query::default()
+        };
+        let hits = self.hits(&query).await?;
+        let found = hits.into_iter().map(|Hit { document, score, .. }| Found { document, score });
+        let found = found.filter(|found| !wanted.challenges || !found.document.short.is_empty()).collect();
+        Some(draw(found, wanted))
+    }
+
+    async fn hits(&self, query: &Query) -> Option<Vec<Hit>> {
+        match self.search.as_ref()?.search(query).await {
+            Ok(hits) => Some(hits),
+            Err(error) => {
+                tracing::warn!(%error, "search failed; documents come from the catalogue");
+                None
+            }
+        }
+    }
+
+    /// Documents of the catalogue by the words they share with what was asked; where they are drawn from a pool, all
+    /// that fit count alike.
+    pub(crate) fn ranked(&self, wanted: &Wanted<'_>, left_out: &[String]) -> Vec<Found> {
+        let asked = bigrams(wanted.text);
+        let alike = wanted.pool > wanted.count;
+        let mut rng = randomness(wanted.seed);
+        let fitting = self.catalog.fitting(wanted.category, wanted.place, wanted.work_type);
+        let mut keyed: Vec<(f32, u32, &Document)> = fitting
+            .into_iter()
+            .filter(|document| !left_out.contains(&document.id))
+            .map(|document| (if alike { 1.0 } else { likeness(&asked, document) }, rng.next_u32(), document))
+            .collect();
+        // What shares nothing comes in any order.
+        keyed.sort_by(|(score, key, _), (other, other_key, _)| {
+            other.total_cmp(score).then(key.cmp(other_key))
+        });
+        let found = keyed.into_iter().map(|(score, _, document)| Found { document: document.clone(), score });
+        found.take(wanted.count).collect()
+    }
+
+    /// The category whose documents are nearest to a message; `None` when none has anything to do with it.
+    pub(crate) async fn nearest_category(
+        &self,
+        message: &str,
+        vector: Option<&QueryVector>,
+    ) -> Option<String> {
+        let query = Query {
+            text: message.to_owned(),
+            vector: vector.cloned(),
+            limit: NEIGHBOURS,
+            per_category: NEIGHBOURS,
+            ..Query::default()
+        };
+        let neighbours: Vec<String> = match self.hits(&query).await {
+            Some(hits) => hits.into_iter().map(|hit| hit.document.category).collect(),
+            None => self.neighbours(message),
+        };
+        let mut weights: BTreeMap<String, f32> = BTreeMap::new();
+        let known =
+            neighbours.into_iter().enumerate().filter(|(_, code)| self.catalog.category(code).is_some());
+        for (rank, code) in known {
+            *weights.entry(code).or_default() += 1.0 / (rank as f32 + 2.0);
+        }
+        weights.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(code, _)| code)
+    }
+
+    /// The categories of the documents that share words with a message, nearest first.
+    fn neighbours(&self, message: &str) -> Vec<String> {
+        let asked = bigrams(message);
+        let mut near: Vec<(f32, &Document)> = self
+            .catalog
+            .documents()
+            .iter()
+            .map(|document| (likeness(&asked, document), document))
+            .filter(|(likeness, _)| *likeness > 0.0)
+            .collect();
+        near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        near.into_iter().take(NEIGHBOURS).map(|(_, document)| document.category.clone()).collect()
+    }
+}
+
+/// What is left out, less and less of it.
+fn relaxed(offered: &[String]) -> impl Iterator<Item = &[String]> {
+    let lately = &offered[offered.len().saturating_sub(LATELY)..];
+    [offered, lately, &[]].into_iter()
+}
+
+fn borrowed<'a>(wanted: &Wanted<'a>) -> Wanted<'a> {
+    Wanted { vector: None, ..*wanted }
+}
+
+/// `count` of the found ones, in their order.
+fn draw(found: Vec<Found>, wanted: &Wanted<'_>) -> Vec<Found> {
+    if wanted.pool <= wanted.count || found.len() <= wanted.count {
+        return found.into_iter().take(wanted.count).collect();
+    }
+    let indices: Vec<usize> = (0..found.len()).collect();
+    let mut rng = randomness(wanted.seed);
+    let drawn: BTreeSet<usize> = indices.choose_multiple(&mut rng, wanted.count).copied().collect();
+    found.into_iter().enumerate().filter(|(index, _)| drawn.contains(index)).map(|(_, found)| found).collect()
+}
+
+/// Pairs of neighbouring letters within words.
+fn bigrams(text: &str) -> BTreeSet<(char, char)> {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    words.flat_map(|word| word.chars().zip(word.chars().skip(1)).collect::<Vec<_>>()).collect()
+}
+
+/// The share of what was asked that the document has.
+fn likeness(asked: &BTreeSet<(char, char)>, document: &Document) -> f32 {
+    let has = bigrams(&format!("{} {}", document.title, document.text));
+    asked.intersection(&has).count() as f32 / asked.len().max(1) as f32
+}

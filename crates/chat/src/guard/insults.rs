@@ -1,0 +1,318 @@
+//! Insults by list, with the usual ways of hiding them. `gate/insults.toml` says how a message is compared.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::Error;
+use crate::catalog::source;
+
+const INSULTS: &str = "gate/insults.toml";
+
+/// Stands for an innocent text: a letter that no entry has.
+const BLANK: char = '\u{E000}';
+
+#[derive(Debug)]
+pub(crate) struct Insults {
+    anywhere: Vec<Pattern>,
+    start: Vec<Pattern>,
+    word: Vec<Pattern>,
+    message: Vec<Pattern>,
+    allowed: Vec<Pattern>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    anywhere: Vec<String>,
+    start: Vec<String>,
+    word: Vec<String>,
+    message: Vec<String>,
+    allowed: Vec<String>,
+    /// What the lists are tested with.
+    #[serde(default)]
+    case: Vec<Case>,
+}
+
+/// Messages that are insults, or that look like some and are none.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    insult: bool,
+    texts: Vec<String>,
+}
+
+/// An entry's letters; a space stands for any number of spaces.
+#[derive(Debug)]
+struct Pattern(Vec<char>);
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        Self(squeeze(&plain(text)))
+    }
+
+    /// Where the entry ends if it begins at `start`.
+    fn end(&self, text: &[char], start: usize) -> Option<usize> {
+        let mut at = start;
+        for &c in &self.0 {
+            if c == ' ' {
+                while text.get(at) == Some(&' ') {
+                    at += 1;
+                }
+            } else {
+                if text.get(at) != Some(&c) {
+                    return None;
+                }
+                at += 1;
+            }
+        }
+        Some(at)
+    }
+}
+
+impl Insults {
+    /// # Errors
+    /// [`Error::Catalog`] when the file can't be used, or when one of its own cases comes out wrong.
+    pub(crate) fn load(dir: &Path) -> Result<Self, Error> {
+        let (text, path) = source::read(dir, INSULTS)?;
+        let file: File = source::from_toml(&text, &path)?;
+        let patterns = |list: &[String]| list.iter().map(|entry| Pattern::new(entry)).collect();
+        let insults = Self {
+            anywhere: patterns(&file.anywhere),
+            start: patterns(&file.start),
+            word: patterns(&file.word),
+            message: patterns(&file.message),
+            allowed: patterns(&file.allowed),
+        };
+        for case in &file.case {
+            for message in &case.texts {
+                if insults.is_in(message) != case.insult {
+                    let expected = if case.insult { "an insult" } else { "no insult" };
+                    let line = source::line_of(&text, text.find(message.as_str()).unwrap_or(0));
+                    let reason = format!("the case `{message}` has to be {expected} by the lists above");
+                    return Err(source::error_on_line(&path, line, reason));
+                }
+            }
+        }
+        Ok(insults)
+    }
+
+    pub(crate) fn is_in(&self, message: &str) -> bool {
+        let mut text = plain(message);
+        self.blank_out(&mut text);
+        let one = squeeze(&text);
+        let other = squeeze(&without_single_jamo(&text));
+        let third = squeeze(&with_finals(&text));
+        [one, other, third].iter().any(|form| self.matches(form))
+    }
+
+    fn blank_out(&self, text: &mut [char]) {
+        for pattern in &self.allowed {
+            for start in 0..text.len() {
+                if let Some(end) = pattern.end(text, start) {
+                    text[start..end].fill(BLANK);
+                }
+            }
+        }
+    }
+
+    fn matches(&self, text: &[char]) -> bool {
+        let begins = |at: usize| at == 0 || text[at - 1] == ' ';
+        let ends = |at: usize| at == text.len() || text[at] == ' ';
+        (0..text.len()).filter(|&at| text[at] != ' ').any(|at| {
+            let found = |patterns: &[Pattern], fits: &dyn Fn(usize) -> bool| {
+                patterns.iter().any(|pattern| pattern.end(text, at).is_some_and(fits))
+            };
+            found(&self.anywhere, &|_| true)
+                || begins(at) && found(&self.start, &|_| true)
+                || begins(at) && found(&self.word, &ends)
+                || at == 0 && found(&self.message, &|end| end == text.len())
+        })
+    }
+}
+
+/// NFKC but for jamo, small letters, single spaces; jamo that spell syllables are put together, and signs and digits
+/// between two letters are dropped.
+fn plain(message: &str) -> Vec<char> {
+    let mut chars: Vec<char> = Vec::new();
+    for c in message.nfc() {
+        // NFKC would make jamo that stand alone a part of the next syllable.
+        if is_jamo(c) {
+            chars.extend(split(c))
+        } else {
+            chars.extend([c].into_iter().nfkc().flat_map(char::to_lowercase))
+        }
+    }
+    let chars = composed(&chars);
+    let mut plain: Vec<char> = Vec::new();
+    for (index, &c) in chars.iter().enumerate() {
+        if is_letter(c) {
+            plain.push(c);
+        } else if c.is_whitespace() {
+            if plain.last().is_some_and(|&last| last != ' ') {
+                plain.push(' ');
+            }
+        } else {
+            // Between two letters it hides a word; elsewhere it ends one.
+            let next = chars[index..].iter().find(|&&c| is_letter(c) || c.is_whitespace());
+            let hides = plain.last().is_some_and(|&last| last != ' ') && next.is_some_and(|&c| is_letter(c));
+            if !hides && plain.last().is_some_and(|&last| last != ' ') {
+                plain.push(' ');
+            }
+        }
+    }
+    while plain.last() == Some(&' ') {
+        plain.pop();
+    }
+    plain
+}
+
+fn is_letter(c: char) -> bool {
+    c.is_alphabetic() || c == BLANK
+}
+
+/// Spaces between syllables that stand alone, letters that only prolong a syllable, and repeated letters are dropped.
+fn squeeze(text: &[char]) -> Vec<char> {
+    let alone = |at: usize| {
+        let space = |at: Option<usize>| at.and_then(|at| text.get(at)).is_none_or(|&c| c == ' ');
+        space(at.checked_sub(1)) && space(Some(at + 1))
+    };
+    let mut squeezed: Vec<char> = Vec::new();
+    for (at, &c) in text.iter().enumerate() {
+        let between = at > 0 && at + 1 < text.len() && alone(at - 1) && alone(at + 1);
+        if c == ' ' && between && !text[at - 1].is_ascii() && !text[at + 1].is_ascii() {
+            continue;
+        }
+        match squeezed.last().copied() {
+            Some(last) if c == last && c.is_ascii_alphabetic() => {}
+            Some(last) => match prolonged(last, c) {
+                Some(syllable) => *squeezed.last_mut().unwrap_or(&mut ' ') = syllable,
+                None => squeezed.push(c),
+            },
+            None => squeezed.push(c),
+        }
+    }
+    squeezed
+}
+
+const FIRST_SYLLABLE: u32 = 0xAC00;
+const VOWELS: u32 = 21;
+const FINALS: u32 = 28;
+/// The first consonant of a syllable that begins with a vowel.
+const SILENT: u32 = 11;
+
+/// First consonant, vowel and final of a syllable.
+fn parts(c: char) -> Option<(u32, u32, u32)> {
+    let index = ('가'..='힣').contains(&c).then(|| u32::from(c) - FIRST_SYLLABLE)?;
+    Some((index / FINALS / VOWELS, index / FINALS % VOWELS, index % FINALS))
+}
+
+fn syllable(first: u32, vowel: u32, last: u32) -> Option<char> {
+    char::from_u32(FIRST_SYLLABLE + (first * VOWELS + vowel) * FINALS + last)
+}
+
+/// One syllable out of two of which the second only repeats the first one's vowel.
+fn prolonged(before: char, c: char) -> Option<char> {
+    let ((first, vowel, 0), (SILENT, same, last)) = (parts(before)?, parts(c)?) else {
+        return None;
+    };
+    (vowel == same).then(|| syllable(first, vowel, last)).flatten()
+}
+
+/// Compatibility jamo, which keyboards write.
+fn is_jamo(c: char) -> bool {
+    ('ㄱ'..='ㅣ').contains(&c)
+}
+
+fn is_vowel(c: char) -> bool {
+    ('ㅏ'..='ㅣ').contains(&c)
+}
+
+/// In the order of Unicode's first consonants and finals; finals begin with none.
+const FIRSTS: &str = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ";
+const LASTS: &str = "ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ";
+
+fn index_in(list: &str, c: char) -> Option<u32> {
+    list.chars().position(|known| known == c).map(|index| index as u32)
+}
+
+/// "ㅄ" is written for "ㅂㅅ".
+fn split(c: char) -> impl Iterator<Item = char> {
+    let (first, second) = if c == 'ㅄ' { ('ㅂ', Some('ㅅ')) } else { (c, None) };
+    [first].into_iter().chain(second)
+}
+
+/// Jamo that spell syllables, put together.
+fn composed(chars: &[char]) -> Vec<char> {
+    let mut composed = Vec::new();
+    let mut at = 0;
+    while let Some(&c) = chars.get(at) {
+        let vowel = chars.get(at + 1).copied().filter(|&c| is_vowel(c));
+        let (Some(first), Some(vowel)) = (index_in(FIRSTS, c), vowel) else {
+            composed.push(c);
+            at += 1;
+            continue;
+        };
+        at += 2;
+        let follows = |at: usize| chars.get(at).copied();
+        let last =
+            follows(at).and_then(|c| index_in(LASTS, c)).filter(|_| !follows(at + 1).is_some_and(is_vowel));
+        at += usize::from(last.is_some());
+        let vowel = u32::from(vowel) - u32::from('ㅏ');
+        composed.extend(syllable(first, vowel, last.map_or(0, |last| last + 1)));
+    }
+    composed
+}
+
+/// Without jamo that stand between syllables.
+fn without_single_jamo(text: &[char]) -> Vec<char> {
+    text.iter().copied().filter(|&c| !is_jamo(c)).collect()
+}
+
+/// Consonants after an open syllable become its final.
+fn with_finals(text: &[char]) -> Vec<char> {
+    let mut joined: Vec<char> = Vec::new();
+    for &c in text {
+        let closed = joined.last().and_then(|&before| {
+            let (first, vowel, 0) = parts(before)? else { return None };
+            syllable(first, vowel, index_in(LASTS, c)? + 1)
+        });
+        match (closed, joined.last_mut()) {
+            (Some(closed), Some(last)) => *last = closed,
+            _ => joined.push(c),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogues_own_cases_come_out_right() {
+        Insults::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap();
+    }
+
+    #[test]
+    fn jamo_are_put_together_where_they_spell_syllables() {
+        let text = |message: &str| plain(message).into_iter().collect::<String>();
+        assert_eq!(text("ㅅㅣㅂㅏㄹ"), "시발");
+        assert_eq!(text("ㅂㅕㅇㅅㅣㄴ아"), "병신아");
+        assert_eq!(text("ㅋㅋㅋ 네"), "ㅋㅋㅋ 네");
+        assert_eq!(text("ㅄ"), "ㅂㅅ");
+        assert_eq!(text("시1발, F.U.C.K! 그래"), "시발 fuck 그래");
+    }
+
+    #[test]
+    fn letters_that_prolong_a_syllable_and_spaces_between_single_ones_go() {
+        let text = |message: &str| squeeze(&plain(message)).into_iter().collect::<String>();
+        assert_eq!(text("지이이랄"), "지랄");
+        assert_eq!(text("시바아알"), "시발");
+        assert_eq!(text("개 새 끼야"), "개새 끼야");
+        assert_eq!(text("개 새 끼"), "개새끼");
+        assert_eq!(text("다시 발견"), "다시 발견");
+        assert_eq!(text("fuuuck you"), "fuck you");
+    }
+}

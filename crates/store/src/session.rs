@@ -1,0 +1,112 @@
+//! What is remembered of a conversation.
+
+use time::OffsetDateTime;
+
+use crate::Error;
+
+/// A session's name. Two owners may use the same id without seeing each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The name of an API key, or empty.
+    pub owner: String,
+    pub id: String,
+}
+
+/// Where a conversation stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Codes. The base is what the conversation began with and what "as it was" goes back to.
+    pub base_category: String,
+    pub category: String,
+    /// Codes, or the texts that were given.
+    pub location: Option<String>,
+    pub work_type: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub standing: Standing,
+    /// Oldest first, at most [`Limits::turns`].
+    pub turns: Vec<Turn>,
+    /// The ids of documents that were offered, oldest first.
+    pub offered: Vec<String>,
+    pub expires_at: OffsetDateTime,
+}
+
+/// One side's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    pub role: Role,
+    pub text: String,
+    pub at: OffsetDateTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    User,
+    Assistant,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Self {
+        if name == Self::User.as_str() { Self::User } else { Self::Assistant }
+    }
+}
+
+/// What one request adds to a session: all of it is saved, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    pub standing: Standing,
+    pub turns: Vec<Turn>,
+    /// Ids of documents that were offered this time.
+    pub offered: Vec<String>,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Days after its last turn that a session is forgotten.
+    pub days: u32,
+    /// Turns of a session; older ones are forgotten.
+    pub turns: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { days: 30, turns: 20 }
+    }
+}
+
+/// Keeps sessions. A call that returned without an error is kept, whatever happens to the process afterwards.
+pub trait SessionStore: Send + Sync {
+    /// The session, unless there is none or it has expired.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] when it can't be read.
+    fn load(&self, key: &Key, now: OffsetDateTime) -> Result<Option<Session>, Error>;
+
+    /// Adds to the session, or begins it.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Sqlite`] when it can't be saved; then nothing of it is.
+    fn record(&self, key: &Key, update: &Update, now: OffsetDateTime) -> Result<(), Error>;
+
+    /// Forgets the session, if there is one, for good: its words are overwritten on the disk.
+    ///
+    /// # Errors
+    /// As [`SessionStore::record`].
+    fn delete(&self, key: &Key) -> Result<(), Error>;
+
+    /// Forgets all that have expired and says how many those were.
+    ///
+    /// # Errors
+    /// As [`SessionStore::record`].
+    fn purge(&self, now: OffsetDateTime) -> Result<usize, Error>;
+}

@@ -1,0 +1,255 @@
+//! Sessions in one SQLite file.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
+use time::OffsetDateTime;
+
+use crate::schema::{self, APPLICATION_ID, MIGRATIONS};
+use crate::{Error, Faults, Key, Limits, Role, Session, SessionStore, Standing, Turn, Update};
+
+/// How long a write waits for another process that has the file, a backup for instance.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Documents remembered as offered, for one session: more than most catalogues hold.
+const MAX_OFFERED: i64 = 2000;
+
+/// What is left of the write-ahead log after a checkpoint, in bytes.
+const LOG_KEPT: i64 = 1 << 20;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub limits: Limits,
+    /// For tests: writes that fail, and a disk of so many pages of 4 KiB. 0: no bound.
+    pub faults: Arc<Faults>,
+    pub max_pages: u32,
+}
+
+/// Sessions in a file, with a write-ahead log beside it. One connection: calls wait for each other.
+#[derive(Debug)]
+pub struct Sqlite {
+    connection: Mutex<Connection>,
+    limits: Limits,
+    faults: Arc<Faults>,
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it and its folder, readable for this user only.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when that isn't possible, [`Error::Newer`] when a newer version has written it.
+    pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
+        let fail = |reason: String| Error::Open { path: path.to_owned(), reason };
+        private(path).map_err(|error| fail(error.to_string()))?;
+        let mut connection = Connection::open(path).map_err(|error| fail(error.to_string()))?;
+        prepare(&mut connection, path).map_err(|error| match error {
+            Error::Newer { .. } => error,
+            other => fail(other.to_string()),
+        })?;
+        if options.max_pages > 0 {
+            connection.pragma_update_and_check(None, "max_page_count", options.max_pages, |_| Ok(()))?;
+        }
+        Ok(Self { connection: Mutex::new(connection), limits: options.limits, faults: options.faults })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A thread that panicked has rolled its transaction back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in a transaction that is committed whole or not at all.
+    fn write<T>(&self, work: impl FnOnce(&Writer) -> Result<T, Error>) -> Result<T, Error> {
+        let mut connection = self.lock();
+        self.faults.pass()?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let writer = Writer { transaction, faults: &self.faults };
+        let result = work(&writer)?;
+        self.faults.pass()?;
+        writer.transaction.commit()?;
+        Ok(result)
+    }
+
+    /// Writes what was overwritten into the file itself: the log would keep words that were deleted.
+    fn scrub(&self) {
+        let connection = self.lock();
+        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = checkpoint {
+            tracing::warn!(%error, "deleted sessions stay in the write-ahead log until the next checkpoint");
+        }
+    }
+}
+
+/// A file that only its owner may read, in a folder that is made if need be.
+fn private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    if let Some(parent) = path.parent().filter(|parent| *parent != PathBuf::new()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
+fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Error> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    // A commit is on the disk before it returns, whatever happens to the machine.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Deleted rows are overwritten with zeros.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT, |_| Ok(()))?;
+    schema::migrate(connection, path, MIGRATIONS)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    Ok(())
+}
+
+/// A transaction whose writes can be made to fail.
+struct Writer<'a> {
+    transaction: Transaction<'a>,
+    faults: &'a Faults,
+}
+
+impl Writer<'_> {
+    fn execute(&self, sql: &str, params: impl Params) -> Result<usize, Error> {
+        self.faults.pass()?;
+        Ok(self.transaction.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// The session's row, new or with what it now says.
+    fn session(&self, key: &Key, standing: &Standing, expires_at: i64) -> Result<i64, Error> {
+        self.execute(
+            "INSERT INTO sessions (owner, id, base_category, category, location, work_type, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (owner, id) DO UPDATE SET base_category = ?3, category = ?4, location = ?5, work_type = ?6,
+                 expires_at = ?7",
+            params![
+                key.owner,
+                key.id,
+                standing.base_category,
+                standing.category,
+                standing.location,
+                standing.work_type,
+                expires_at
+            ],
+        )?;
+        let mut find =
+            self.transaction.prepare_cached("SELECT number FROM sessions WHERE owner = ?1 AND id = ?2")?;
+        Ok(find.query_row(params![key.owner, key.id], |row| row.get(0))?)
+    }
+
+    /// The number after the last one that `table` has for the session.
+    fn next(&self, table: &str, session: i64) -> Result<i64, Error> {
+        let sql = format!("SELECT coalesce(max(number), 0) + 1 FROM {table} WHERE session = ?1");
+        Ok(self.transaction.prepare_cached(&sql)?.query_row([session], |row| row.get(0))?)
+    }
+
+    /// Leaves the newest `kept` rows that `table` has for the session.
+    fn trim(&self, table: &str, session: i64, kept: i64) -> Result<(), Error> {
+        let newest = self.next(table, session)? - 1;
+        self.execute(
+            &format!("DELETE FROM {table} WHERE session = ?1 AND number <= ?2"),
+            params![session, newest - kept],
+        )?;
+        Ok(())
+    }
+}
+
+impl SessionStore for Sqlite {
+    fn load(&self, key: &Key, now: OffsetDateTime) -> Result<Option<Session>, Error> {
+        let mut connection = self.lock();
+        // One transaction, so that the three tables fit together.
+        let transaction = connection.transaction()?;
+        let found = transaction
+            .prepare_cached(
+                "SELECT number, base_category, category, location, work_type, expires_at FROM sessions
+                 WHERE owner = ?1 AND id = ?2 AND expires_at > ?3",
+            )?
+            .query_row(params![key.owner, key.id, millis(now)], |row| {
+                let standing = Standing {
+                    base_category: row.get(1)?,
+                    category: row.get(2)?,
+                    location: row.get(3)?,
+                    work_type: row.get(4)?,
+                };
+                Ok((row.get::<_, i64>(0)?, standing, instant(row.get(5)?)))
+            })
+            .optional()?;
+        let Some((number, standing, expires_at)) = found else {
+            return Ok(None);
+        };
+        let turns = transaction
+            .prepare_cached("SELECT role, text, at FROM turns WHERE session = ?1 ORDER BY number")?
+            .query_map([number], |row| {
+                let role = Role::parse(&row.get::<_, String>(0)?);
+                Ok(Turn { role, text: row.get(1)?, at: instant(row.get(2)?) })
+            })?
+            .collect::<Result<_, _>>()?;
+        let offered = transaction
+            .prepare_cached("SELECT document FROM offered WHERE session = ?1 ORDER BY number")?
+            .query_map([number], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(Some(Session { standing, turns, offered, expires_at }))
+    }
+
+    fn record(&self, key: &Key, update: &Update, now: OffsetDateTime) -> Result<(), Error> {
+        let expires_at = now + time::Duration::days(i64::from(self.limits.days));
+        self.write(|writer| {
+            // An expired session that nobody has purged yet is none.
+            writer.execute(
+                "DELETE FROM sessions WHERE owner = ?1 AND id = ?2 AND expires_at <= ?3",
+                params![key.owner, key.id, millis(now)],
+            )?;
+            let session = writer.session(key, &update.standing, millis(expires_at))?;
+            let next = writer.next("turns", session)?;
+            for (number, turn) in (next..).zip(&update.turns) {
+                writer.execute(
+                    "INSERT INTO turns (session, number, role, text, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![session, number, turn.role.as_str(), turn.text, millis(turn.at)],
+                )?;
+            }
+            let next = writer.next("offered", session)?;
+            for (number, document) in (next..).zip(&update.offered) {
+                writer.execute(
+                    "INSERT INTO offered (session, document, number) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (session, document) DO UPDATE SET number = ?3",
+                    params![session, document, number],
+                )?;
+            }
+            writer.trim("turns", session, i64::from(self.limits.turns))?;
+            writer.trim("offered", session, MAX_OFFERED)
+        })
+    }
+
+    fn delete(&self, key: &Key) -> Result<(), Error> {
+        let sql = "DELETE FROM sessions WHERE owner = ?1 AND id = ?2";
+        let deleted = self.write(|writer| writer.execute(sql, params![key.owner, key.id]))?;
+        if deleted > 0 {
+            self.scrub();
+        }
+        Ok(())
+    }
+
+    fn purge(&self, now: OffsetDateTime) -> Result<usize, Error> {
+        let sql = "DELETE FROM sessions WHERE expires_at <= ?1";
+        let purged = self.write(|writer| writer.execute(sql, [millis(now)]))?;
+        if purged > 0 {
+            self.scrub();
+        }
+        Ok(purged)
+    }
+}
+
+fn millis(at: OffsetDateTime) -> i64 {
+    (at.unix_timestamp_nanos() / 1_000_000) as i64
+}
+
+fn instant(millis: i64) -> OffsetDateTime {
+    // Out of range only in a file that somebody else has written.
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests;
