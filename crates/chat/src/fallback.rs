@@ -163,7 +163,10 @@ mod tests {
             "오늘, 채소 요리를 즐기는 분께 이웃과 함께하기 좋은 비건 챌린지를 추천합니다.",
         ];
         let written = [
-            ("두부 반찬 하나 더하기", "저녁상에 두부 반찬을 하나 더 올려 보세요. 값도 싸고 만들기도 아주 쉬운 반찬이에요."),
+            (
+                "두부 반찬 하나 더하기",
+                "저녁상에 두부 반찬을 하나 더 올려 보세요. 값도 싸고 만들기도 아주 쉬운 반찬이에요.",
+            ),
             ("콩나물국 끓여 먹기", "아침마다 콩나물국을 끓여 따뜻하게 먹어 봅니다."),
             ("채소 도시락 싸기", "일주일에 하루는 채소로만 도시락을 싸 보세요."),
         ];
@@ -180,9 +183,9 @@ mod tests {
 
     /// Everything that a slot may hold, by its grammar and what was written before.
     fn allows(slot: &Slot, done: &[String], text: &str, documents: &[Document]) -> bool {
-        let from_catalogue = documents.iter().any(|document| {
-            document.title == text || document.text == text || document.short == text
-        });
+        let from_catalogue = documents
+            .iter()
+            .any(|document| document.title == text || document.text == text || document.short == text);
         from_catalogue
             || match &slot.grammar {
                 Grammar::Regex(pattern) => Regex::new(&format!("^(?:{pattern})$")).unwrap().is_match(text),
@@ -216,7 +219,8 @@ mod tests {
         category: &Category,
         documents: &[Document],
     ) {
-        let found = documents.iter().map(|document| Found { document: document.clone(), score: 0.5 }).collect();
+        let found =
+            documents.iter().map(|document| Found { document: document.clone(), score: 0.5 }).collect();
         let mut writer = Writer::new(program.clone(), category.clone(), Grounding::Select, found);
         let mut left = cut;
         let mut seen = String::new();
@@ -254,7 +258,8 @@ mod tests {
         });
         for (index, slot) in kinds.enumerate() {
             let fits = allows(slot, done, &done[index], documents)
-                || (index == 0 && done[0] == catalog.form().fallback.recommend.replace("{category}", &category.label));
+                || (index == 0
+                    && done[0] == catalog.form().fallback.recommend.replace("{category}", &category.label));
             assert!(fits, "{:?} in slot {index} after a cut at {cut}", done[index]);
         }
         let titles: std::collections::BTreeSet<_> = answer.challenges.iter().map(|c| &c.title).collect();

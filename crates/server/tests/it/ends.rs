@@ -5,7 +5,9 @@ use std::time::Duration;
 use leafresh::config::{Config, Seconds};
 use serde_json::json;
 
-use crate::support::{BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, metric, post, read, until};
+use crate::support::{
+    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, metric, post, read, until,
+};
 
 async fn metrics(server: &Server) -> String {
     Connection::ask(server.address, &get("/metrics", &[])).await.text()

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::server::catalog;
 use crate::support::{
-    BASE_INFO, Connection, Event, FREE_TEXT, SSE, Server, Setup, VALID, VALID_BODY, get, metric, post, read, until,
+    BASE_INFO, Connection, Event, FREE_TEXT, SSE, Server, Setup, VALID, VALID_BODY, get, metric, post, read,
+    until,
 };
 
 fn seconds(milliseconds: u64) -> Seconds {
@@ -66,7 +67,8 @@ async fn a_full_queue_is_answered_from_the_catalogue_at_once() {
     let asked = Instant::now();
     let answer = degraded(&events(&server, VALID).await, "overloaded");
     assert_eq!(answer["challenges"][0]["category"], json!("ZERO_WASTE"));
-    let message = utf8_percent_encode("메일함이 꽉 찼어요, 메일 정리하고 싶어요", NON_ALPHANUMERIC).to_string();
+    let message =
+        utf8_percent_encode("메일함이 꽉 찼어요, 메일 정리하고 싶어요", NON_ALPHANUMERIC).to_string();
     let answer = degraded(&events(&server, &format!("{FREE_TEXT}?message={message}")).await, "overloaded");
     assert_eq!(answer["challenges"][0]["category"], json!("DIGITAL_CARBON"));
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
@@ -129,9 +131,13 @@ async fn case_6_without_the_catalogue_who_waits_too_long_gets_an_error() {
 async fn a_model_that_fails_is_replaced_by_the_catalogue() {
     let server = Setup { model: FakeModel::new(1).with_logits(f32::NAN), ..Setup::default() }.start().await;
     let answer = degraded(&events(&server, VALID).await, "engine");
-    assert_eq!(answer["recommend"], json!("제로웨이스트 챌린지 가운데 오늘 바로 시작하기 좋은 세 가지를 골라 추천합니다."));
+    assert_eq!(
+        answer["recommend"],
+        json!("제로웨이스트 챌린지 가운데 오늘 바로 시작하기 좋은 세 가지를 골라 추천합니다.")
+    );
     let fits = |source: &Value| {
-        let document = catalog().documents().iter().find(|document| source["id"] == json!(document.id)).cloned();
+        let document =
+            catalog().documents().iter().find(|document| source["id"] == json!(document.id)).cloned();
         let document = document.unwrap();
         document.places.contains(&"city".into()) && document.work_types.contains(&"office".into())
     };
