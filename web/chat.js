@@ -7,6 +7,9 @@ const TEXT = {
     category: '주제를 하나 골라 주세요.',
   },
   challenge: (number) => `챌린지 ${number}`,
+  talk: { empty: '글로 물어보기', begun: '받은 추천 보기' },
+  forgotten: '대화를 지웠어요.',
+  notForgotten: '대화를 지우지 못했어요. 잠시 후 다시 시도해 주세요.',
   asked: '이 조건에 맞는 챌린지를 추천해 주세요.',
   askedAgain: '다시 추천해 주세요.',
   status: {
@@ -46,6 +49,7 @@ const BUILT_IN_CATALOG = {
 const FIELDS = ['location', 'workType', 'category'];
 const BUSY = ['connecting', 'waiting', 'writing', 'reconnecting'];
 const SERVER_KEY = 'leafresh.server';
+const SESSION_KEY = 'leafresh.session';
 
 const el = (id) => document.getElementById(id);
 const copy = (id) => el(id).content.firstElementChild.cloneNode(true);
@@ -116,6 +120,47 @@ function readChoices() {
   };
 }
 
+/** What was typed, as a request; null when there is nothing. */
+function readMessage() {
+  const message = el('message').value.replace(/\s+/gu, ' ').replace(/\p{Cc}/gu, '').trim();
+  if (!message) {
+    el('message').focus();
+    return null;
+  }
+  return { path: 'ai/chatbot/recommendation/free-text', params: { message }, summary: message };
+}
+
+// --- The conversation ---
+
+/** The server remembers a conversation under a name that only this browser knows. */
+function session() {
+  storage[SESSION_KEY] ??= [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join('');
+  return storage[SESSION_KEY];
+}
+
+async function forget() {
+  if (isBusy()) stop();
+  const base = storage[SERVER_KEY] || document.baseURI;
+  const gone = await fetch(new URL(`ai/chatbot/sessions/${session()}`, base), { method: 'DELETE' })
+    .then((response) => response.ok).catch(() => false);
+  if (gone) {
+    delete storage[SESSION_KEY];
+    el('log').replaceChildren();
+    turn = null;
+    document.body.dataset.phase = 'idle';
+    el('welcome').hidden = false;
+    el('stop').hidden = el('again').hidden = el('other-category').hidden = true;
+    showTalk();
+  }
+  el('actions').hidden = false;
+  setText(el('status'), gone ? TEXT.forgotten : TEXT.notForgotten);
+}
+
+function showTalk() {
+  el('back-to-chat').textContent = turn ? TEXT.talk.begun : TEXT.talk.empty;
+  el('forget').hidden = !turn;
+}
+
 // --- A turn: one question, one stream, one answer ---
 
 function ask(request, sentence) {
@@ -126,7 +171,7 @@ function ask(request, sentence) {
   turn = newTurn(request, sentence);
   el('log').append(turn.element);
   el('welcome').hidden = true;
-  el('back-to-chat').hidden = false;
+  showTalk();
   location.hash = '#chat';
   showView();
   setPhase('connecting');
@@ -137,7 +182,7 @@ function ask(request, sentence) {
 
 function newTurn(request, sentence) {
   const element = copy('turn-template');
-  element.querySelector('.asked').textContent = `${request.summary}\n${sentence}`;
+  element.querySelector('.asked').textContent = [request.summary, sentence].filter(Boolean).join('\n');
   return {
     request,
     element,
@@ -157,7 +202,7 @@ function openStream(base) {
   // With an id of its own, a request that is repeated before its first event has come joins the
   // answer that is being written; without one the server would start a second.
   const requestId = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  url.search = new URLSearchParams({ ...turn.request.params, requestId });
+  url.search = new URLSearchParams({ ...turn.request.params, sessionId: session(), requestId });
   clearRaw(url);
   turn.source = new EventSource(url);
   turn.source.addEventListener('open', (event) => {
@@ -320,7 +365,7 @@ function setPhase(phase) {
 
 /** A phone shows the choices or the conversation, so that its back button leads from one to the other. */
 function showView() {
-  const view = location.hash === '#chat' && turn ? 'chat' : 'choose';
+  const view = location.hash === '#chat' ? 'chat' : 'choose';
   if (document.body.dataset.view === view) return;
   document.body.dataset.view = view;
   if (phone.matches) scrollTo(0, view === 'chat' ? document.body.scrollHeight : 0);
@@ -413,6 +458,7 @@ function recordRaw({ type, data, lastEventId }) {
 
 buildChoices(readCatalog());
 showServer();
+showTalk();
 showView();
 
 el('choices').addEventListener('submit', (event) => {
@@ -420,6 +466,22 @@ el('choices').addEventListener('submit', (event) => {
   const request = readChoices();
   if (request) ask(request, TEXT.asked);
 });
+el('say').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const request = readMessage();
+  if (!request) return;
+  ask(request);
+  if (turn?.request !== request) return; // there is no server to ask
+  el('message').value = '';
+  el('message').focus({ preventScroll: true });
+});
+el('message').addEventListener('keydown', (event) => {
+  // The first Enter of Korean input only ends the syllable.
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  el('say').requestSubmit();
+});
+el('forget').addEventListener('click', forget);
 el('stop').addEventListener('click', stop);
 el('again').addEventListener('click', () => ask(turn.request, TEXT.askedAgain));
 el('other-category').addEventListener('click', chooseCategory);

@@ -180,28 +180,31 @@ impl Events {
             return Poll::Ready(None);
         }
         loop {
-            let received = match self.events.poll_recv(context) {
-                // The work ended without a word: the reader still gets an end.
-                Poll::Ready(event) => Some(event.unwrap_or(Event::Error(Failure::Internal))),
-                Poll::Pending => None,
-            };
-            if let Some(event) = received {
-                self.ended = matches!(event, Event::Close(_) | Event::Error(_));
-                if self.ended {
-                    self.work = None;
-                }
-                return Poll::Ready(Some(event));
+            if let Poll::Ready(event) = self.events.poll_recv(context) {
+                // The work may have ended without a word: the reader still gets an end.
+                return Poll::Ready(Some(self.taken(event.unwrap_or(Event::Error(Failure::Internal)))));
             }
+            // Pending without work: the runtime wants a pause.
             let Some(work) = &mut self.work else {
                 return Poll::Pending;
             };
-            match work.as_mut().poll(context) {
-                // It has dropped its sender: what it sent last is still to be received.
-                Poll::Ready(()) => self.work = None,
-                Poll::Pending if self.events.is_empty() => return Poll::Pending,
-                Poll::Pending => {}
+            if work.as_mut().poll(context).is_pending() {
+                return match self.events.poll_recv(context) {
+                    Poll::Ready(Some(event)) => Poll::Ready(Some(self.taken(event))),
+                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
+                };
             }
+            // It has dropped its sender; what it sent last is still to be received.
+            self.work = None;
         }
+    }
+
+    fn taken(&mut self, event: Event) -> Event {
+        self.ended = matches!(event, Event::Close(_) | Event::Error(_));
+        if self.ended {
+            self.work = None;
+        }
+        event
     }
 
     /// Nobody reads: computes no more, keeps the text and holds no place among running or waiting ones, until

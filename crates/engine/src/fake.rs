@@ -1,6 +1,8 @@
 //! A model for tests: a small vocabulary with Hangul in it, a deterministic head, and the same bookkeeping duties as a
 //! real one, which it checks.
 
+mod embedder;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use crate::model::{Entry, Model, SeqId};
 use crate::vocab::{Token, Tokenizer, Vocab};
 use crate::{Error, ModelInfo};
+
+pub use embedder::FakeEmbedder;
 
 /// Every byte is a token, and so is every Hangul syllable; `<eos>` ends a text.
 ///

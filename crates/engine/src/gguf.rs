@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
 
+pub(crate) use checksum::checksum;
 pub use checksum::{Verified, note_checksum, note_path, verify_checksum};
 pub use metadata::{Metadata, Value};
 pub use tensors::{TensorInfo, TensorType};

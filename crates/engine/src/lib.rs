@@ -30,7 +30,8 @@ pub use embedder::{Embedder, EmbedderInfo};
 pub use error::Error;
 pub use generation::Generation;
 pub use llama::{
-    InstructionSets, QUANTIZATIONS, instruction_sets, load_tokenizer, quantize, quantized_bytes,
+    EmbeddingSettings, InstructionSets, LlamaEmbedder, QUANTIZATIONS, instruction_sets, load_tokenizer,
+    quantize, quantized_bytes,
 };
 pub use local::{KvType, Local, LocalSettings};
 pub use model::{Entry, Model, SeqId};

@@ -1,22 +1,41 @@
 //! From a question to documents.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use leafresh_engine::Embedder;
 use unicode_normalization::UnicodeNormalization;
 
+use crate::lexical::{self, Sparse};
+use crate::store::{Candidate, Candidates, Filter, PointId, Request, Store};
 use crate::{Document, Error};
+
+/// What E5 models expect before a question and before a document (arXiv:2402.05672).
+const QUERY: &str = "query: ";
+pub(crate) const PASSAGE: &str = "passage: ";
+
+/// Reciprocal rank fusion (Cormack et al., SIGIR 2009): a document's score is the sum of 1 / (constant + rank) over the
+/// lists it is in. The smaller the constant, the more the first ranks count.
+const RRF_CONSTANT: f32 = 10.0;
+
+/// What a rank among words counts beside one in meaning.
+const WORDS_WEIGHT: f32 = 0.5;
+
+/// Candidates of each kind for a result, and at least: filters by category and duplicates take some away.
+const CANDIDATES_PER_RESULT: usize = 4;
+const FEWEST_CANDIDATES: usize = 40;
 
 /// Finds documents. Cheap to clone: clones share the model and the index.
 #[derive(Clone)]
 pub struct Search {
     embedder: Option<Arc<dyn Embedder>>,
+    store: Arc<dyn Store>,
 }
 
 impl fmt::Debug for Search {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Search").finish_non_exhaustive()
+        f.debug_struct("Search").field("embeds", &self.can_embed()).finish_non_exhaustive()
     }
 }
 
@@ -31,8 +50,12 @@ impl QueryVector {
 
     /// -1 to 1; for texts, in practice 0.7 to 1.
     pub fn cosine(&self, other: &Self) -> f32 {
-        self.0.iter().zip(&other.0).map(|(a, b)| a * b).sum()
+        dot(&self.0, &other.0)
     }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// What is asked for. `Query { text, ..Query::default() }` asks for five documents, two of a category at most.
@@ -82,9 +105,21 @@ pub struct Hit {
 }
 
 impl Search {
+    pub(crate) fn new(embedder: Option<Arc<dyn Embedder>>, store: Arc<dyn Store>) -> Self {
+        Self { embedder, store }
+    }
+
     /// Whether texts can be embedded. Without a model documents are found by their words.
     pub fn can_embed(&self) -> bool {
         self.embedder.is_some()
+    }
+
+    /// Documents there are.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the store can't be reached.
+    pub async fn count(&self) -> Result<usize, Error> {
+        self.store.count().await
     }
 
     /// What a message means. One vector serves the gate and the search.
@@ -102,14 +137,10 @@ impl Search {
     /// As [`Search::embed`].
     pub async fn embed_all(&self, texts: Vec<String>) -> Result<Vec<QueryVector>, Error> {
         let embedder = self.embedder.clone().ok_or(Error::NoEmbedder)?;
-        let work = move || {
-            let texts: Vec<String> =
-                texts.iter().map(|text| format!("query: {}", text.nfc().collect::<String>())).collect();
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            embedder.embed(&texts)
-        };
-        let vectors =
-            tokio::task::spawn_blocking(work).await.map_err(|error| Error::Store(error.to_string()))??;
+        let work = move || embed_as(&*embedder, QUERY, texts.iter().map(String::as_str));
+        let vectors = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|panic| Error::Store(format!("the embedding model's thread failed: {panic}")))??;
         Ok(vectors.into_iter().map(QueryVector).collect())
     }
 
@@ -118,7 +149,104 @@ impl Search {
     /// # Errors
     /// [`Error::Store`] when the store can't be reached, [`Error::Engine`] when the model fails.
     pub async fn search(&self, query: &Query) -> Result<Vec<Hit>, Error> {
-        let _ = query;
-        Err(Error::Store("there is no index".into()))
+        let vector = match &query.vector {
+            Some(vector) => Some(vector.clone()),
+            None if self.can_embed() => Some(self.embed(&query.text).await?),
+            None => None,
+        };
+        let Query { category, place, work_type, leave_out, .. } = query;
+        let candidates = self.store.candidates(Request {
+            dense: vector.as_ref().map(|vector| vector.0.clone()),
+            sparse: Sparse::of_query(&query.text),
+            filter: Filter {
+                category: category.clone(),
+                place: place.clone(),
+                work_type: work_type.clone(),
+                leave_out: leave_out.clone(),
+            },
+            limit: (query.limit * CANDIDATES_PER_RESULT).max(FEWEST_CANDIDATES),
+        });
+        let per_category = if category.is_some() { usize::MAX } else { query.per_category };
+        let chosen = choose(fuse(candidates.await?), query.limit, per_category);
+        let score = |candidate: &Candidate| match &vector {
+            Some(vector) => dot(&vector.0, &candidate.dense).clamp(0.0, 1.0),
+            None => lexical::cosine(&query.text, &indexed_text(&candidate.document)),
+        };
+        let hits = chosen.into_iter().enumerate();
+        Ok(hits.map(|(rank, found)| Hit { score: score(&found), document: found.document, rank }).collect())
     }
 }
+
+/// Vectors of texts, each behind this prefix and in NFC, which is what models learned from.
+pub(crate) fn embed_as<'a>(
+    embedder: &dyn Embedder,
+    prefix: &str,
+    texts: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Vec<f32>>, Error> {
+    let texts: Vec<String> = texts.map(|text| prefix.chars().chain(text.nfc()).collect()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    Ok(embedder.embed(&texts)?)
+}
+
+/// What of a document is searched.
+pub(crate) fn indexed_text(document: &Document) -> String {
+    [&document.title, &document.text, &document.short]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// One list of both, best first.
+fn fuse(candidates: Candidates) -> Vec<Candidate> {
+    let mut scores: HashMap<PointId, f32> = HashMap::new();
+    let lists = [(&candidates.by_meaning, 1.0), (&candidates.by_words, WORDS_WEIGHT)];
+    for (list, weight) in lists {
+        for (rank, candidate) in list.iter().enumerate() {
+            *scores.entry(candidate.id).or_default() += weight / (RRF_CONSTANT + rank as f32 + 1.0);
+        }
+    }
+    let mut seen = HashSet::new();
+    let mut fused: Vec<Candidate> = candidates.by_meaning.into_iter().chain(candidates.by_words).collect();
+    fused.retain(|candidate| seen.insert(candidate.id));
+    // Stable: equal scores stay in the order of meaning.
+    fused.sort_by(|a, b| scores[&b.id].total_cmp(&scores[&a.id]));
+    fused
+}
+
+/// The first `limit` that say different things, at most so many of each category.
+fn choose(candidates: Vec<Candidate>, limit: usize, per_category: usize) -> Vec<Candidate> {
+    let mut titles = HashSet::new();
+    let mut texts = HashSet::new();
+    let mut categories: HashMap<String, usize> = HashMap::new();
+    let mut chosen = Vec::new();
+    for candidate in candidates {
+        if chosen.len() == limit {
+            break;
+        }
+        let Document { category, title, text, .. } = &candidate.document;
+        // Passages of one file share its title, challenges don't.
+        let same_title = !candidate.document.short.is_empty() && titles.contains(&plain(title));
+        if same_title || texts.contains(&plain(text)) {
+            continue;
+        }
+        let of_category = categories.entry(category.clone()).or_default();
+        if *of_category == per_category && !category.is_empty() {
+            continue;
+        }
+        *of_category += 1;
+        titles.insert(plain(title));
+        texts.insert(plain(text));
+        chosen.push(candidate);
+    }
+    chosen
+}
+
+/// A text as it is compared: without spaces, punctuation and capitals.
+fn plain(text: &str) -> String {
+    text.nfc().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests;

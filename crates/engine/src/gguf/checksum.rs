@@ -55,13 +55,19 @@ pub fn verify_checksum(path: &Path) -> Result<Option<Verified>, Error> {
 /// [`Error::ModelFile`] when the file can't be read or the note can't be written.
 pub fn note_checksum(path: &Path) -> Result<Verified, Error> {
     let fail = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
-    let (file, _) = open(path).map_err(fail)?;
-    let found = digest(file).map_err(|error| fail(format!("can't be read: {error}")))?;
+    let found = checksum(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let note = note_path(path);
     std::fs::write(&note, format!("{}  {name}\n", found.sha256))
         .map_err(|error| fail(format!("its checksum {} can't be written: {error}", note.display())))?;
     Ok(found)
+}
+
+/// A file's SHA-256. Reads all of it.
+pub(crate) fn checksum(path: &Path) -> Result<Verified, Error> {
+    let fail = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
+    let (file, _) = open(path).map_err(fail)?;
+    digest(file).map_err(|error| fail(format!("can't be read: {error}")))
 }
 
 /// Where a file's checksum is noted: `<file>.sha256`, beside it.

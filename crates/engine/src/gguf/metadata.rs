@@ -171,7 +171,7 @@ impl Metadata {
         }
     }
 
-    pub(super) fn number(&self, key: &str) -> Result<Option<u64>, String> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<u64>, String> {
         match self.get(key) {
             None => Ok(None),
             Some(value) => Ok(Some(as_number(value).ok_or_else(|| wrong(key, value, "a number from 0"))?)),

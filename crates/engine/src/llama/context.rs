@@ -34,7 +34,7 @@ impl LlamaModel {
     pub(crate) fn load(path: &Path, settings: &LocalSettings, gpu_layers: usize) -> Result<Self, Error> {
         gguf::verify_checksum(path)?;
         let weights = Arc::new(Weights::load(path, settings, gpu_layers)?);
-        let context = Context::new(&weights, settings)?;
+        let context = Context::for_writing(&weights, settings)?;
         let tokenizer = Arc::new(LlamaTokenizer::new(weights.clone()));
         // SAFETY: plain look-ups in a model that is alive.
         let (parameters, n_vocab) = unsafe {
@@ -79,7 +79,7 @@ impl Model for LlamaModel {
         self.batch.fill(batch);
         take_complaints();
         // SAFETY: the batch's arrays hold as many entries as it says.
-        match unsafe { sys::llama_decode(self.context.0.as_ptr(), self.batch.view()) } {
+        match unsafe { sys::llama_decode(self.context.as_ptr(), self.batch.view()) } {
             0 => Ok(()),
             1 => Err(Error::CacheFull),
             code => Err(Error::Native(format!("a batch failed ({code}): {}", take_complaints()))),
@@ -90,7 +90,7 @@ impl Model for LlamaModel {
         // SAFETY: llama.cpp returns null or the row of n_vocab numbers for this entry of the last batch; they stay
         // until the next decode, which takes `&mut self`.
         unsafe {
-            let row = sys::llama_get_logits_ith(self.context.0.as_ptr(), index as i32);
+            let row = sys::llama_get_logits_ith(self.context.as_ptr(), index as i32);
             if row.is_null() { &[] } else { std::slice::from_raw_parts(row, self.n_vocab) }
         }
     }
@@ -98,7 +98,7 @@ impl Model for LlamaModel {
     fn truncate(&mut self, sequence: SeqId, len: usize) {
         // SAFETY: the memory belongs to the context; an empty or unknown range is no error.
         unsafe {
-            let memory = sys::llama_get_memory(self.context.0.as_ptr());
+            let memory = sys::llama_get_memory(self.context.as_ptr());
             if !sys::llama_memory_seq_rm(memory, sequence as i32, len as i32, -1) {
                 tracing::error!(sequence, len, "llama.cpp kept tokens that should go");
             }
@@ -108,20 +108,29 @@ impl Model for LlamaModel {
     fn share(&mut self, from: SeqId, to: SeqId, len: usize) {
         // SAFETY: as above; both rows are below the context's n_seq_max.
         unsafe {
-            let memory = sys::llama_get_memory(self.context.0.as_ptr());
+            let memory = sys::llama_get_memory(self.context.as_ptr());
             sys::llama_memory_seq_cp(memory, from as i32, to as i32, 0, len as i32);
         }
     }
 }
 
-struct Context(NonNull<sys::llama_context>);
+pub(super) struct Context(NonNull<sys::llama_context>);
 
-// SAFETY: a context may move between threads as long as one uses it at a time; `LlamaModel` is not `Sync` and its
-// methods that change it take `&mut self`.
+// SAFETY: a context may move between threads as long as one uses it at a time; what holds one isn't `Sync`, or has a
+// lock around it, and changes it through `&mut` only.
 unsafe impl Send for Context {}
 
 impl Context {
-    fn new(weights: &Weights, settings: &LocalSettings) -> Result<Self, Error> {
+    /// Takes over a context that nobody else frees.
+    pub(super) fn new(context: NonNull<sys::llama_context>) -> Self {
+        Self(context)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::llama_context {
+        self.0.as_ptr()
+    }
+
+    fn for_writing(weights: &Weights, settings: &LocalSettings) -> Result<Self, Error> {
         let threads = settings.thread_count() as i32;
         take_complaints();
         // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
@@ -163,7 +172,7 @@ impl Drop for Context {
 }
 
 /// A batch's arrays, as llama.cpp wants them.
-struct Batch {
+pub(super) struct Batch {
     tokens: Vec<i32>,
     positions: Vec<i32>,
     sequences: Vec<i32>,
@@ -177,7 +186,7 @@ struct Batch {
 unsafe impl Send for Batch {}
 
 impl Batch {
-    fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
             tokens: Vec::with_capacity(capacity),
             positions: Vec::with_capacity(capacity),
@@ -188,7 +197,7 @@ impl Batch {
         }
     }
 
-    fn fill(&mut self, entries: &[Entry]) {
+    pub(super) fn fill(&mut self, entries: &[Entry]) {
         self.tokens.clear();
         self.positions.clear();
         self.sequences.clear();
@@ -206,7 +215,7 @@ impl Batch {
     }
 
     /// Valid until the next `fill`.
-    fn view(&mut self) -> sys::llama_batch {
+    pub(super) fn view(&mut self) -> sys::llama_batch {
         sys::llama_batch {
             n_tokens: self.tokens.len() as i32,
             token: self.tokens.as_mut_ptr(),

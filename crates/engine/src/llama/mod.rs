@@ -7,6 +7,7 @@
 mod context;
 mod cpu;
 mod devices;
+mod embedding;
 mod quantize;
 mod vocab;
 
@@ -19,6 +20,7 @@ use llama_cpp_sys_2 as sys;
 
 pub(crate) use context::LlamaModel;
 pub use cpu::{InstructionSets, instruction_sets};
+pub use embedding::{EmbeddingSettings, LlamaEmbedder};
 pub use quantize::{QUANTIZATIONS, quantize, quantized_bytes};
 
 use crate::local::LocalSettings;

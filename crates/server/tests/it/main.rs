@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
 mod bench;
+mod conversation;
 mod door;
 mod encodings;
 mod ends;
+mod fallback;
 mod joining;
 mod leaving;
 mod many;

@@ -7,11 +7,12 @@ pub(crate) mod server;
 
 use std::time::Duration;
 
-pub(crate) use client::{Connection, get, post};
+pub(crate) use client::{Connection, get, post, request};
 pub(crate) use events::{Event, read};
 pub(crate) use server::{Server, Setup};
 
 pub(crate) const BASE_INFO: &str = "/ai/chatbot/recommendation/base-info";
+pub(crate) const FREE_TEXT: &str = "/ai/chatbot/recommendation/free-text";
 pub(crate) const VALID: &str =
     "/ai/chatbot/recommendation/base-info?location=city&workType=office&category=ZERO_WASTE";
 pub(crate) const VALID_BODY: &str = r#"{"location":"city","workType":"office","category":"ZERO_WASTE"}"#;
@@ -66,4 +67,10 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("it never came to this: {what}");
+}
+
+/// The value of a series, with its labels as Prometheus writes them.
+pub(crate) fn metric(metrics: &str, series: &str) -> u64 {
+    let line = metrics.lines().find(|line| line.starts_with(&format!("{series} ")));
+    line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
 }

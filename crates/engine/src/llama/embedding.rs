@@ -1,0 +1,260 @@
+//! An embedding model: a context of its own, so that a question's vector doesn't wait for those who write.
+
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
+
+use llama_cpp_sys_2 as sys;
+
+use super::context::{Batch, Context};
+use super::{Weights, take_complaints};
+use crate::model::Entry;
+use crate::{Embedder, EmbedderInfo, Error, gguf};
+
+/// Texts in one batch at most: llama.cpp makes room for as many vectors.
+const MOST_TEXTS: usize = 64;
+
+/// How an embedding model uses the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmbeddingSettings {
+    /// Threads that compute. One doesn't get into the way of the language model; two index a corpus almost twice as fast.
+    pub threads: usize,
+    /// Tokens in one batch. Of several short texts as many as fit are computed at once; a longer one gets a batch of its own.
+    pub step_tokens: usize,
+}
+
+impl Default for EmbeddingSettings {
+    fn default() -> Self {
+        Self { threads: 1, step_tokens: 512 }
+    }
+}
+
+/// A GGUF embedding model in this process.
+pub struct LlamaEmbedder {
+    computing: Mutex<Computing>,
+    step_tokens: usize,
+    info: EmbedderInfo,
+    /// Dropped last: the context uses them.
+    weights: Weights,
+}
+
+struct Computing {
+    context: Context,
+    batch: Batch,
+}
+
+impl std::fmt::Debug for LlamaEmbedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LlamaEmbedder").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl LlamaEmbedder {
+    /// Loads a file after checking it as [`gguf::check`] and [`gguf::verify_checksum`] do.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] when it isn't a whole embedding model, [`Error::Native`] when llama.cpp gives no context.
+    pub fn load(path: &Path, settings: &EmbeddingSettings) -> Result<Self, Error> {
+        let unusable = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
+        let header = gguf::check(path)?;
+        let pooling = header.metadata.number(&format!("{}.pooling_type", header.architecture));
+        check_pooling(pooling.map_err(unusable)?).map_err(unusable)?;
+        let fingerprint = match gguf::verify_checksum(path)? {
+            Some(verified) => verified.sha256,
+            None => gguf::checksum(path)?.sha256,
+        };
+
+        let weights = Weights::open(path, |params| {
+            params.n_gpu_layers = 0;
+            params.load_mode = sys::LLAMA_LOAD_MODE_AUTO;
+        })?;
+        let longest = header.context_length;
+        let step_tokens = settings.step_tokens.max(longest);
+        let context = new_context(&weights, step_tokens, settings.threads.max(1) as i32)?;
+        let file_name = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        // SAFETY: a plain look-up in a model that is alive.
+        let dimension = unsafe { sys::llama_model_n_embd(weights.as_ptr()) } as usize;
+        let info =
+            EmbedderInfo { name: header.name.unwrap_or_else(file_name), fingerprint, dimension, longest };
+        let computing = Mutex::new(Computing { context, batch: Batch::new(step_tokens) });
+        Ok(Self { computing, step_tokens: settings.step_tokens, info, weights })
+    }
+
+    /// The text's tokens with those that begin and end one; special tokens in it are plain text.
+    fn tokenize(&self, text: &str) -> Vec<u32> {
+        let mut tokens = vec![0; text.len() + 8];
+        loop {
+            // SAFETY: both buffers are as long as stated. Tokenising reads the vocabulary only.
+            let count = unsafe {
+                sys::llama_tokenize(
+                    sys::llama_model_get_vocab(self.weights.as_ptr()),
+                    text.as_ptr().cast(),
+                    text.len() as i32,
+                    tokens.as_mut_ptr(),
+                    tokens.len() as i32,
+                    true,
+                    false,
+                )
+            };
+            if let Ok(count) = usize::try_from(count) {
+                tokens.truncate(count);
+                return tokens.into_iter().map(|token| token as u32).collect();
+            }
+            tokens.resize(count.unsigned_abs() as usize, 0);
+        }
+    }
+
+    /// What the model looks at: the beginning, and the last token, which marks the end.
+    fn cut(&self, mut tokens: Vec<u32>) -> Vec<u32> {
+        if tokens.len() > self.info.longest {
+            tokens[self.info.longest - 1] = tokens[tokens.len() - 1];
+            tokens.truncate(self.info.longest);
+        }
+        tokens
+    }
+}
+
+impl Embedder for LlamaEmbedder {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error> {
+        let tokens: Vec<_> = texts.iter().map(|text| self.cut(self.tokenize(text))).collect();
+        let mut vectors = Vec::with_capacity(texts.len());
+        let mut rest = &tokens[..];
+        while !rest.is_empty() {
+            let count = fitting(rest, self.step_tokens);
+            let (batch, later) = rest.split_at(count);
+            let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+            vectors.extend(computing.embed(batch, self.info.dimension)?);
+            rest = later;
+        }
+        Ok(vectors)
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.tokenize(text).len()
+    }
+
+    fn info(&self) -> &EmbedderInfo {
+        &self.info
+    }
+}
+
+/// How many of these texts go into the next batch: at least one.
+fn fitting(texts: &[Vec<u32>], step_tokens: usize) -> usize {
+    let mut tokens = 0;
+    let fit = texts.iter().take(MOST_TEXTS).take_while(|text| {
+        tokens += text.len();
+        tokens <= step_tokens
+    });
+    fit.count().max(1)
+}
+
+impl Computing {
+    fn embed(&mut self, texts: &[Vec<u32>], dimension: usize) -> Result<Vec<Vec<f32>>, Error> {
+        let entries: Vec<Entry> = texts
+            .iter()
+            .enumerate()
+            .flat_map(|(sequence, tokens)| {
+                tokens.iter().enumerate().map(move |(position, &token)| Entry {
+                    token,
+                    position,
+                    sequence: sequence as u32,
+                    logits: true,
+                })
+            })
+            .collect();
+        self.batch.fill(&entries);
+        take_complaints();
+        let context = self.context.as_ptr();
+        // SAFETY: the batch's arrays hold as many entries as it says. Models without a KV cache have no memory, which is
+        // null then; others forget the texts before.
+        let code = unsafe {
+            let memory = sys::llama_get_memory(context);
+            if !memory.is_null() {
+                sys::llama_memory_clear(memory, false);
+            }
+            sys::llama_decode(context, self.batch.view())
+        };
+        if code != 0 {
+            return Err(Error::Native(format!("embedding failed ({code}): {}", take_complaints())));
+        }
+        (0..texts.len())
+            .map(|sequence| {
+                // SAFETY: llama.cpp returns null or the pooled vector of this sequence; it stays until the next decode.
+                let vector = unsafe {
+                    let vector = sys::llama_get_embeddings_seq(context, sequence as i32);
+                    if vector.is_null() { &[] } else { std::slice::from_raw_parts(vector, dimension) }
+                };
+                normalized(vector).ok_or(Error::NonFinite)
+            })
+            .collect()
+    }
+}
+
+/// The vector of length 1 in the same direction. None when it has none.
+fn normalized(vector: &[f32]) -> Option<Vec<f32>> {
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    (length.is_finite() && length > 0.0).then(|| vector.iter().map(|x| x / length).collect())
+}
+
+fn new_context(weights: &Weights, tokens: usize, threads: i32) -> Result<Context, Error> {
+    take_complaints();
+    // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
+    let context = unsafe {
+        let mut params = sys::llama_context_default_params();
+        params.n_ctx = tokens as u32;
+        params.n_batch = tokens as u32;
+        // What isn't causal is computed in one piece.
+        params.n_ubatch = tokens as u32;
+        params.n_seq_max = MOST_TEXTS as u32;
+        params.n_threads = threads;
+        params.n_threads_batch = threads;
+        params.embeddings = true;
+        params.kv_unified = true;
+        params.no_perf = true;
+        sys::llama_init_from_model(weights.as_ptr(), params)
+    };
+    let context = NonNull::new(context);
+    context.map(Context::new).ok_or_else(|| {
+        Error::Native(format!("no context of {tokens} tokens for embeddings: {}", take_complaints()))
+    })
+}
+
+/// A vector for a text is made of those for its tokens, in a way that the file names (`llama_pooling_type`).
+fn check_pooling(kind: Option<u64>) -> Result<(), String> {
+    match kind {
+        Some(1..=3) => Ok(()),
+        Some(4) => Err("is a reranking model; expected one that makes vectors of texts".into()),
+        _ => Err("is no embedding model: it doesn't say how the vector of a text is made (`pooling_type`). Language models \
+                  write; this has to be one that makes vectors, such as multilingual-e5-small"
+            .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_TEXTS, check_pooling, fitting, normalized};
+
+    #[test]
+    fn short_texts_share_a_batch_and_a_long_one_gets_its_own() {
+        let texts = |lengths: &[usize]| lengths.iter().map(|&length| vec![0; length]).collect::<Vec<_>>();
+        assert_eq!(fitting(&texts(&[100, 100, 100, 300]), 512), 3);
+        assert_eq!(fitting(&texts(&[600, 10]), 512), 1);
+        assert_eq!(fitting(&texts(&[512, 1]), 512), 1);
+        assert_eq!(fitting(&texts(&[1; 100]), 512), MOST_TEXTS);
+    }
+
+    #[test]
+    fn vectors_get_length_one_and_what_has_no_direction_is_refused() {
+        assert_eq!(normalized(&[3.0, 4.0]), Some(vec![0.6, 0.8]));
+        for bad in [&[0.0, 0.0][..], &[f32::NAN, 1.0], &[f32::INFINITY, 1.0], &[]] {
+            assert_eq!(normalized(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_model_that_makes_no_vectors_is_refused() {
+        assert!(check_pooling(Some(1)).is_ok());
+        assert!(check_pooling(None).unwrap_err().contains("no embedding model"));
+        assert!(check_pooling(Some(4)).unwrap_err().contains("rerank"));
+    }
+}
