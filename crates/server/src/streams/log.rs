@@ -275,8 +275,11 @@ impl Reader {
         if let Some((stages, told)) = &mut self.progress {
             // Whatever it missed: before the first text it hears that the model writes.
             let text = matches!(&found, Some(Read::Event(next)) if matches!(*next.event, Event::Text(_)));
-            let now = if text { Stage::Writing } else { stages.borrow_and_update().for_readers() };
-            if (found.is_none() || text) && told.replace(now) != Some(now) {
+            let now = if text { Some(Stage::Writing) } else { stages.borrow_and_update().for_readers() };
+            if let Some(now) = now
+                && (found.is_none() || text)
+                && told.replace(now) != Some(now)
+            {
                 return Some(Read::Progress(now));
             }
         }

@@ -25,9 +25,14 @@ impl Stage {
         Self::NAMES[index]
     }
 
-    /// For a reader the model writes as soon as it has the request.
-    pub(crate) fn for_readers(self) -> Self {
-        if self == Self::Prefill { Self::Writing } else { self }
+    /// What readers are told: that it writes as soon as the model has the request, and nothing of a queue in which its
+    /// place isn't known.
+    pub(crate) fn for_readers(self) -> Option<Self> {
+        match self {
+            Self::Queued { position: None } => None,
+            Self::Prefill => Some(Self::Writing),
+            other => Some(other),
+        }
     }
 }
 

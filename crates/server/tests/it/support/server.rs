@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Connection, get};
+use super::{Connection, get, metric};
 
 /// The shipped catalogue.
 pub(crate) fn catalog() -> Arc<Catalog> {
@@ -25,7 +25,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
 pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) model: FakeModel,
-    gate: Option<Sender<()>>,
+    pub(crate) gate: Option<Sender<()>>,
     pub(crate) sessions: Option<Sessions>,
 }
 
@@ -164,9 +164,7 @@ pub(crate) struct Metrics(pub(crate) String);
 impl Metrics {
     /// The value of a series, with its labels as Prometheus writes them.
     pub(crate) fn value(&self, series: &str) -> u64 {
-        let line = self.0.lines().find(|line| line.starts_with(&format!("{series} ")));
-        let line = line.unwrap_or_else(|| panic!("no {series} in\n{}", self.0));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
+        metric(&self.0, series)
     }
 
     pub(crate) fn ended(&self, outcome: &str, phase: &str) -> u64 {
