@@ -82,7 +82,8 @@ async fn bind(listen: &Listen, name: &str) -> anyhow::Result<TcpListener> {
 
 /// Says in the log what is open to whom, where that may surprise.
 fn say_who_may(config: &Config, listener: &TcpListener, admin: Option<&TcpListener>) {
-    let local = |listener: &TcpListener| listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let local =
+        |listener: &TcpListener| listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let keys = config.keys.file.is_some();
     match admin {
         Some(admin) if !keys && !local(admin) => {

@@ -64,8 +64,9 @@ mod tests {
             ("127.0.0.1", &["198.51.100.7, nonsense, 10.0.0.2"], "10.0.0.2"),
             ("127.0.0.1", &[""], "127.0.0.1"),
         ];
-        let trusted =
-            |address: IpAddr| address.is_loopback() || matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
+        let trusted = |address: IpAddr| {
+            address.is_loopback() || matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10)
+        };
         for (peer, values, expected) in cases {
             let mut headers = HeaderMap::new();
             for value in *values {

@@ -52,7 +52,8 @@ impl Cookies {
     /// The key that a request's cookie stands for.
     pub(super) fn find(&self, headers: &HeaderMap, ring: &KeyRing) -> Option<Arc<Key>> {
         let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut pairs =
+            values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let (_, token) = pairs.find(|(name, _)| *name == NAME)?;
         let digest: Sha256Digest = Sha256::digest(token).into();
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);

@@ -147,7 +147,8 @@ mod tests {
     fn a_burst_is_allowed_and_then_one_request_in_the_time_it_takes_to_earn_it() {
         let limiter = Limiter::default();
         let start = Instant::now();
-        let after = |seconds: f64| limiter.ask(client(1), &ALLOWANCE, start + Duration::from_secs_f64(seconds));
+        let after =
+            |seconds: f64| limiter.ask(client(1), &ALLOWANCE, start + Duration::from_secs_f64(seconds));
         for _ in 0..3 {
             assert_eq!(after(0.0), Ok(()));
         }

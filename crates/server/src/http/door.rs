@@ -69,9 +69,8 @@ async fn cookie(
 ) -> Response {
     // Without keys there is nothing to stand for, and nothing is needed.
     let Some(key) = identity.key() else { return no_content() };
-    let secure = request.extensions().get::<Peer>().is_some_and(|peer| {
-        app.door().is_secure(*peer, request.headers())
-    });
+    let secure =
+        request.extensions().get::<Peer>().is_some_and(|peer| app.door().is_secure(*peer, request.headers()));
     let mut response = no_content();
     // Hexadecimal digits and words of ours.
     if let Ok(cookie) = HeaderValue::from_str(&app.door().cookie(key, secure)) {

@@ -56,7 +56,8 @@ async fn answer(
     if resume.is_some_and(is_end) {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let wanted = given.as_ref().map_err(Clone::clone).and_then(|given| Wanted::read(kind, given, &identity, &app));
+    let wanted =
+        given.as_ref().map_err(Clone::clone).and_then(|given| Wanted::read(kind, given, &identity, &app));
     let opened = match resume {
         // Whatever else is wrong, there is nothing to go on with.
         Some(id) => wanted.ok().and_then(|wanted| client.resume(id, wanted, &app)).ok_or(Error::StreamGone),

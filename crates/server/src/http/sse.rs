@@ -93,7 +93,9 @@ impl Encoder {
     pub(crate) fn progress(&mut self, stage: Stage) -> String {
         let events = &self.catalog.replies().events;
         let (message, data) = match stage {
-            Stage::Queued { position } => (&events.queued, json!({ "stage": "queued", "position": position })),
+            Stage::Queued { position } => {
+                (&events.queued, json!({ "stage": "queued", "position": position }))
+            }
             Stage::Retrieving => (&events.retrieving, json!({ "stage": "retrieving" })),
             Stage::Prefill | Stage::Writing => (&events.writing, json!({ "stage": "writing" })),
         };

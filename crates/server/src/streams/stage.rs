@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Waiting for earlier requests of its session or, as the `position`-th from 1, for a place among the running ones.
-    Queued { position: Option<usize> },
+    Queued {
+        position: Option<usize>,
+    },
     Retrieving,
     /// The model reads the prompt.
     #[default]

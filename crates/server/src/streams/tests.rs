@@ -319,7 +319,8 @@ async fn a_deleted_session_ends_its_streams_and_forgets_what_is_kept() {
 #[tokio::test]
 async fn progress_is_told_before_the_first_text_and_ends_with_writing() {
     let app = state(|_| ());
-    let source = Script { pause: Duration::from_millis(20), ..script([text("가"), Event::Close(answer(""))]) };
+    let source =
+        Script { pause: Duration::from_millis(20), ..script([text("가"), Event::Close(answer(""))]) };
     let mut reader = run(source, &app).with_progress();
     let mut told = Vec::new();
     let first = loop {

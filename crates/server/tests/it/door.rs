@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 
 use crate::support::client::{Response, request};
 use crate::support::{
-    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_some, until, until_async,
+    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_some, until,
+    until_async,
 };
 
 const ALPHA: &str = "alpha-key-0123456789";
@@ -40,7 +41,9 @@ impl Keyed {
 }
 
 fn keys(keys: &[(&str, &str, &str)]) -> String {
-    let entry = |(name, key, more): &(&str, &str, &str)| format!("[[key]]\nname = \"{name}\"\nkey = \"{key}\"\n{more}\n");
+    let entry = |(name, key, more): &(&str, &str, &str)| {
+        format!("[[key]]\nname = \"{name}\"\nkey = \"{key}\"\n{more}\n")
+    };
     keys.iter().map(entry).collect()
 }
 
@@ -84,7 +87,11 @@ async fn case_31_without_a_key_that_fits_everything_that_computes_or_tells_of_pe
             assert_eq!(response.status(), 401, "{shown}");
             assert_eq!(response.head.header("www-authenticate"), Some("Bearer"));
             let message = "API 키가 없거나 올바르지 않습니다.";
-            assert_eq!(response.json(), json!({ "status": 401, "message": message, "data": null }), "{shown}");
+            assert_eq!(
+                response.json(),
+                json!({ "status": 401, "message": message, "data": null }),
+                "{shown}"
+            );
         }
     }
     assert_eq!(keyed.server.health().steps, 0);
@@ -92,8 +99,11 @@ async fn case_31_without_a_key_that_fits_everything_that_computes_or_tells_of_pe
     for path in ["/", "/chat.js", "/health", "/health/ready"] {
         assert_eq!(keyed.ask(&get(path, &[])).await.status(), 200, "{path}");
     }
-    for header in [("Authorization", bearer(ALPHA)), ("authorization", format!("bEARER  {BETA}")), ("X-API-Key", BETA.into())]
-    {
+    for header in [
+        ("Authorization", bearer(ALPHA)),
+        ("authorization", format!("bEARER  {BETA}")),
+        ("X-API-Key", BETA.into()),
+    ] {
         let header = (header.0, header.1.as_str());
         let answer = keyed.ask(&get(VALID, &[SSE, header])).await;
         assert_eq!(read(&answer.body()).last().unwrap().name, "close");
@@ -142,7 +152,10 @@ async fn a_cookie_ends_with_its_time() {
     let keyed = Keyed::start(brief, "").await;
     let given = keyed.ask(&request("POST", "/auth/cookie", &[("X-API-Key", ALPHA)], b"")).await;
     let cookie = given.head.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-    until_async("it has ended", async || keyed.ask(&get(VALID, &[("Cookie", &cookie)])).await.status() == 401).await;
+    until_async("it has ended", async || {
+        keyed.ask(&get(VALID, &[("Cookie", &cookie)])).await.status() == 401
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -272,6 +285,9 @@ async fn every_answer_has_the_headers_that_keep_browsers_careful() {
         assert_eq!(response.head.header("referrer-policy"), Some("no-referrer"), "{target}");
         assert_eq!(response.head.header("x-frame-options"), Some("DENY"), "{target}");
         let policy = response.head.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
     }
 }

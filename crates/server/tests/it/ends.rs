@@ -5,9 +5,7 @@ use std::time::Duration;
 use leafresh::config::{Config, Seconds};
 use serde_json::json;
 
-use crate::support::{
-    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, post, read, until,
-};
+use crate::support::{BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, post, read, until};
 
 fn is_idle(server: &Server) -> bool {
     let health = server.health();

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    BASE_INFO, Connection, Event, SSE, Server, Setup, VALID, get, open, post, read, read_rest, read_some, until,
+    BASE_INFO, Connection, Event, SSE, Server, Setup, VALID, get, open, post, read, read_rest, read_some,
+    until,
 };
 
 fn with(more: &str) -> String {
@@ -27,7 +28,12 @@ async fn case_9_two_equal_requests_in_flight_are_one_generation_and_two_equal_st
     let begun = read_some(&mut first, 3).await;
     // Another spelling of the same values, another method, another order of the fields.
     let same = [
-        get(&format!("{BASE_INFO}?sessionId=s&category=zero_waste&workType=%EC%82%AC%EB%AC%B4%EC%A7%81&location=CITY"), &[SSE]),
+        get(
+            &format!(
+                "{BASE_INFO}?sessionId=s&category=zero_waste&workType=%EC%82%AC%EB%AC%B4%EC%A7%81&location=CITY"
+            ),
+            &[SSE],
+        ),
         post(BASE_INFO, &[SSE], body(json!({ "sessionId": "s" }))),
     ];
     let mut others = Vec::new();
@@ -48,7 +54,8 @@ async fn case_9_dialects_may_differ_and_one_object_may_join_a_stream() {
     let server = Setup::slow(10).start().await;
     let mut plain = open(&server, &get(&with("sessionId=s"), &[SSE])).await;
     let mut older = open(&server, &get(&with("sessionId=s&dialect=token"), &[SSE])).await;
-    let object = Connection::ask(server.address, &post(BASE_INFO, &[], body(json!({ "sessionId": "s" })))).await;
+    let object =
+        Connection::ask(server.address, &post(BASE_INFO, &[], body(json!({ "sessionId": "s" })))).await;
     let (plain, older) = (read(&read_rest(&mut plain).await), read(&read_rest(&mut older).await));
     assert_eq!(plain[0].stream(), older[0].stream());
     assert_eq!(object.json()["data"], plain.last().unwrap().data["data"]);
@@ -80,14 +87,16 @@ async fn case_9_a_repeat_with_the_same_request_id_gets_the_finished_answer_again
     ] {
         assert_eq!(events(&server, &request).await, first);
     }
-    let object = Connection::ask(server.address, &post(BASE_INFO, &[], body(json!({ "requestId": "r" })))).await;
+    let object =
+        Connection::ask(server.address, &post(BASE_INFO, &[], body(json!({ "requestId": "r" })))).await;
     assert_eq!(object.json(), first.last().unwrap().data);
     assert_eq!(server.health().steps, steps, "nothing was generated");
 }
 
 #[tokio::test]
 async fn case_9_a_finished_answer_expires_with_its_stream() {
-    let short = |config: &mut leafresh::config::Config| config.stream.retention_seconds.0 = std::time::Duration::ZERO;
+    let short =
+        |config: &mut leafresh::config::Config| config.stream.retention_seconds.0 = std::time::Duration::ZERO;
     let server = Setup::default().with(short).start().await;
     let first = events(&server, &get(&with("requestId=r"), &[SSE])).await;
     let again = events(&server, &get(&with("requestId=r"), &[SSE])).await;

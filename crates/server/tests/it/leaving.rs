@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::support::client::request;
 use crate::support::{
-    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_rest, read_some, until,
-    until_async,
+    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_rest,
+    read_some, until, until_async,
 };
 
 fn is_idle(server: &Server) -> bool {
@@ -189,7 +189,8 @@ async fn case_2_after_the_grace_time_it_is_cancelled_and_says_so() {
     until("its cells are free", || server.health().kv_used == baseline).await;
 
     let id = begun.last().unwrap().id.clone();
-    let rest = read(&Connection::ask(server.address, &get(VALID, &[SSE, ("Last-Event-ID", &id)])).await.body());
+    let rest =
+        read(&Connection::ask(server.address, &get(VALID, &[SSE, ("Last-Event-ID", &id)])).await.body());
     let error = rest.last().unwrap();
     assert_eq!((error.name.as_str(), error.number()), ("error", "end"));
     assert_eq!(error.data, json!({ "status": 499, "message": "요청이 취소되었습니다.", "data": null }));
@@ -240,7 +241,11 @@ async fn case_2_deleting_a_stream_ends_it_at_once_parked_or_not() {
     assert_eq!((metrics.ended("stopped", "writing"), metrics.value("leafresh_requests_parked")), (2, 0));
     // Whether or not there is one, the answer is the same.
     for id in [begun[0].stream(), "0123456789abcdef0123456789abcdef", "nonsense", "%FF"] {
-        assert_eq!(Connection::ask(server.address, &delete(id)).await.status(), if id == "%FF" { 400 } else { 204 }, "{id}");
+        assert_eq!(
+            Connection::ask(server.address, &delete(id)).await.status(),
+            if id == "%FF" { 400 } else { 204 },
+            "{id}"
+        );
     }
     let wrong = Connection::ask(server.address, &get("/ai/chatbot/streams/x", &[])).await;
     assert_eq!((wrong.status(), wrong.head.header("allow")), (405, Some("DELETE")));
@@ -277,7 +282,8 @@ async fn case_2_a_hundred_readers_that_leave_at_once_stop_the_engine_within_one_
     .await;
     until("it has come to a stop", || server.health().steps == steps).await;
     drop(readers);
-    until_async("all are parked", async || server.metrics().await.value("leafresh_requests_parked") == 100).await;
+    until_async("all are parked", async || server.metrics().await.value("leafresh_requests_parked") == 100)
+        .await;
     assert_eq!(server.health().steps, steps);
     // The model is free again; the step that was held is the only one.
     server.go_on();

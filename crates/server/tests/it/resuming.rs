@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::client::Response;
 use crate::support::{
-    BASE_INFO, Connection, Event, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_rest, read_some,
+    BASE_INFO, Connection, Event, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_rest,
+    read_some,
 };
 
 const STREAM: &str = "0123456789abcdef0123456789abcdef";
@@ -86,7 +87,8 @@ async fn the_parameter_does_what_the_header_does_and_one_object_can_be_had_too()
     let server = Server::start().await;
     let events = whole(&server, VALID).await;
     let id = &events[4].id;
-    let by_parameter = Connection::ask(server.address, &get(&format!("{VALID}&lastEventId={id}"), &[SSE])).await;
+    let by_parameter =
+        Connection::ask(server.address, &get(&format!("{VALID}&lastEventId={id}"), &[SSE])).await;
     assert_eq!(shown(&read(&by_parameter.body())), shown(&events[5..]));
     let header = ("Last-Event-ID", id.as_str());
     let posted = Connection::ask(server.address, &post(BASE_INFO, &[SSE, header], VALID_BODY)).await;
@@ -125,7 +127,11 @@ async fn case_7_what_cannot_be_resumed_looks_the_same_whatever_the_reason() {
         assert_eq!(response.status(), 200, "{target} {id}");
         let events = read(&response.body());
         let [error] = &events[..] else { panic!("{events:?}") };
-        assert_eq!((error.name.as_str(), error.number(), &error.data), ("error", "end", &gone()), "{target} {id}");
+        assert_eq!(
+            (error.name.as_str(), error.number(), &error.data),
+            ("error", "end", &gone()),
+            "{target} {id}"
+        );
         assert_ne!(error.stream(), stream, "an id of its own");
         bodies.push(response.text().replace(error.stream(), ""));
     }
@@ -177,7 +183,11 @@ async fn case_7_who_can_read_a_status_gets_410() {
             assert_eq!(response.status(), 200, "{shown}");
             let events = read(&response.body());
             let [error] = &events[..] else { panic!("{events:?}") };
-            assert_eq!((error.name.as_str(), error.number(), &error.data), ("error", "end", &gone()), "{shown}");
+            assert_eq!(
+                (error.name.as_str(), error.number(), &error.data),
+                ("error", "end", &gone()),
+                "{shown}"
+            );
         }
         let as_status = [
             get(&format!("{VALID}&errors=http"), &[SSE, header]),

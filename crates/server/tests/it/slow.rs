@@ -104,7 +104,9 @@ async fn case_27_headers_that_trickle_in_are_not_waited_for() {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
     // Every byte comes well within the time for all of them.
     let ended = async {
-        for byte in b"X-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".iter().cycle() {
+        for byte in
+            b"X-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".iter().cycle()
+        {
             if stream.write_all(&[*byte]).await.is_err() {
                 return;
             }
@@ -152,7 +154,10 @@ async fn case_27_json_nested_deeply_or_with_keys_twice_is_read_without_harm() {
     assert_eq!(Connection::ask(server.address, &post(BASE_INFO, &[], objects)).await.status(), 400);
     let twice = VALID_BODY.replacen('{', r#"{"category":"nothing","category":7,"#, 1);
     let answer = Connection::ask(server.address, &post(BASE_INFO, &[], twice)).await;
-    assert_eq!((answer.status(), &answer.json()["data"]["challenges"][0]["category"]), (200, &"ZERO_WASTE".into()));
+    assert_eq!(
+        (answer.status(), &answer.json()["data"]["challenges"][0]["category"]),
+        (200, &"ZERO_WASTE".into())
+    );
 }
 
 #[tokio::test]
@@ -176,7 +181,8 @@ async fn more_connections_than_allowed_are_told_so_and_the_others_live() {
     assert_eq!(open[1].response().await.status(), 200);
     drop(open);
     for _ in 0..100 {
-        if Connection::ask(server.address, &get("/health", &[("Connection", "close")])).await.status() == 200 {
+        if Connection::ask(server.address, &get("/health", &[("Connection", "close")])).await.status() == 200
+        {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

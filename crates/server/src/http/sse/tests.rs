@@ -114,7 +114,8 @@ async fn case_25_line_breaks_in_a_models_text_forge_no_event() {
     for dialect in [Dialect::Challenge, Dialect::Token] {
         let source = script([text(evil), forged.clone(), Event::Close(answer(evil))]);
         let reader = run(source, &app);
-        let body = axum::body::to_bytes(response(reader, dialect, &app).into_body(), usize::MAX).await.unwrap();
+        let body =
+            axum::body::to_bytes(response(reader, dialect, &app).into_body(), usize::MAX).await.unwrap();
         assert!(!body.contains(&b'\r') && !body.contains(&b'\0'));
         let blocks = String::from_utf8(body.to_vec()).unwrap();
         for block in blocks.trim_end().split("\n\n") {

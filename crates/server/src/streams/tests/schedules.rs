@@ -15,16 +15,28 @@ enum Step {
     /// The source ends without a terminal event.
     Silence,
     /// Somebody sends the same request, and would return after leaving or not.
-    Join { returns: bool },
+    Join {
+        returns: bool,
+    },
     /// Somebody comes back who has read so many events, or claims so.
-    Resume { read: u64, returns: bool },
+    Resume {
+        read: u64,
+        returns: bool,
+    },
     /// The same with other parameters.
     ResumeOther,
-    Read { reader: usize, events: usize },
-    Leave { reader: usize },
+    Read {
+        reader: usize,
+        events: usize,
+    },
+    Leave {
+        reader: usize,
+    },
     /// Nobody has returned in time.
     GraceOver,
-    Stop { own: bool },
+    Stop {
+        own: bool,
+    },
     /// It has been kept long enough, if it has ended.
     Expire,
 }
@@ -270,7 +282,10 @@ impl Trial {
             tokio::task::yield_now().await;
         }
         assert_eq!(self.live.has_ended(), self.model.ended);
-        assert_eq!(self.live.last_number(), if self.model.expired_events(&self.live) { 0 } else { self.model.last_number() });
+        assert_eq!(
+            self.live.last_number(),
+            if self.model.expired_events(&self.live) { 0 } else { self.model.last_number() }
+        );
         assert_eq!(self.live.parked_since().is_some(), self.model.is_parked(), "parked");
         if !self.model.ended {
             assert_eq!(self.parked.load(Ordering::Relaxed), self.model.is_parked(), "the source is parked");

@@ -4,8 +4,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use leafresh::{AppState, Listeners};
 use leafresh::config::{Config, Seconds};
+use leafresh::{AppState, Listeners};
 use leafresh_chat::{Catalog, Recommender, Sessions};
 use leafresh_engine::{Health, Local, fake::FakeModel};
 use tokio::net::TcpListener;
