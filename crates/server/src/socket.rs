@@ -146,7 +146,8 @@ mod tests {
     #[tokio::test]
     async fn case_3_a_peer_that_takes_nothing_is_given_up() {
         let (mut socket, _peer) = pair(Duration::from_millis(100)).await;
-        let error = timeout(Duration::from_secs(30), socket.write_all(&[0; 10_000_000])).await.unwrap();
+        let all = vec![0; 10_000_000];
+        let error = timeout(Duration::from_secs(30), socket.write_all(&all)).await.unwrap();
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
@@ -162,7 +163,8 @@ mod tests {
             }
         });
         let began = Instant::now();
-        let ended = timeout(Duration::from_secs(30), socket.write_all(&[0; 100_000_000])).await.unwrap();
+        let all = vec![0; 100_000_000];
+        let ended = timeout(Duration::from_secs(30), socket.write_all(&all)).await.unwrap();
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= limit);
         drop(socket);

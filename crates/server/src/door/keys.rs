@@ -1,6 +1,7 @@
 //! API keys: a file of names, digests and limits, read again while the server runs.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -28,7 +29,10 @@ pub(crate) struct Key {
 /// Without the digest, so that it can't get into a log.
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("name", &self.name).field("allowance", &self.allowance).finish()
+        f.debug_struct("Key")
+            .field("name", &self.name)
+            .field("allowance", &self.allowance)
+            .finish_non_exhaustive()
     }
 }
 
@@ -190,7 +194,13 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 /// A new key of 256 random bits, and its digest as the file has it.
 pub(crate) fn fresh_key() -> (String, String) {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a string can't fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    };
     let key = format!("lf_{}", hex(&rand::random::<[u8; 32]>()));
     let digest = hex(&Sha256::digest(&key));
     (key, digest)

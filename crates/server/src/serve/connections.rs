@@ -101,9 +101,10 @@ pub(super) async fn turn_away(mut stream: TcpStream, error: &Error, state: &AppS
     let body = error.envelope(state.replies()).json();
     let mut text = format!("HTTP/1.1 {}\r\n", response.status());
     for (name, value) in response.headers() {
-        text += &format!("{name}: {}\r\n", value.to_str().unwrap_or_default());
+        text.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);
     }
-    text += &format!("content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let length = body.len().to_string();
+    text.extend(["content-length: ", &length, "\r\nconnection: close\r\n\r\n", &body]);
     let told = async {
         stream.write_all(text.as_bytes()).await?;
         stream.shutdown().await?;
@@ -121,30 +122,30 @@ pub(super) async fn turn_away(mut stream: TcpStream, error: &Error, state: &AppS
 mod tests {
     use super::*;
 
-    fn address(number: u32) -> Option<IpAddr> {
-        Some(IpAddr::V4(number.into()))
+    fn ticket(connections: &Connections, address: u32) -> Result<Ticket, Error> {
+        connections.ticket(Some(IpAddr::V4(address.into())), 2)
     }
 
     #[test]
     fn each_address_has_its_own_bound_and_all_have_one_together() {
         let connections = Connections::new(Some(5));
-        let first = connections.ticket(address(1), 2).unwrap();
-        let _second = connections.ticket(address(1), 2).unwrap();
-        assert!(matches!(connections.ticket(address(1), 2), Err(Error::TooMuch(_))));
-        let _other = connections.ticket(address(2), 2).unwrap();
+        let first = ticket(&connections, 1).unwrap();
+        let _second = ticket(&connections, 1).unwrap();
+        assert!(matches!(ticket(&connections, 1), Err(Error::TooMuch(_))));
+        let _other = ticket(&connections, 2).unwrap();
         let _proxy = [connections.ticket(None, 2).unwrap(), connections.ticket(None, 2).unwrap()];
-        assert!(matches!(connections.ticket(address(3), 2), Err(Error::Overloaded)));
+        assert!(matches!(ticket(&connections, 3), Err(Error::Overloaded)));
         drop(first);
-        let again = connections.ticket(address(1), 2).unwrap();
+        let again = ticket(&connections, 1).unwrap();
         drop(again);
-        let free = connections.ticket(address(1), 0).unwrap();
+        let free = connections.ticket(Some(IpAddr::V4(1.into())), 0).unwrap();
         assert_eq!(free.address, None);
     }
 
     #[test]
     fn nothing_is_left_of_an_address_that_has_gone() {
         let connections = Connections::new(None);
-        drop(connections.ticket(address(1), 2).unwrap());
+        drop(ticket(&connections, 1).unwrap());
         assert!(connections.open().by_address.is_empty());
         assert!(descriptors() > RESERVE, "{}", descriptors());
     }

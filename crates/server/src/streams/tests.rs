@@ -92,10 +92,11 @@ fn join(asked: &Asked, app: &AppState) -> Option<Reader> {
 
 const HOUR: Duration = Duration::from_hours(1);
 
+static CATALOG: OnceLock<Arc<Catalog>> = OnceLock::new();
+
 pub(crate) fn state(change: impl FnOnce(&mut Config)) -> AppState {
     let mut config = Config::default();
     change(&mut config);
-    static CATALOG: OnceLock<Arc<Catalog>> = OnceLock::new();
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
     AppState::new(&config, CATALOG.get_or_init(|| Arc::new(Catalog::load(&dir).unwrap())).clone())
 }

@@ -150,7 +150,7 @@ async fn case_27_json_nested_deeply_or_with_keys_twice_is_read_without_harm() {
     let server = Server::start().await;
     let deep = format!(r#"{{"location":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
     assert_eq!(Connection::ask(server.address, &post(BASE_INFO, &[], deep)).await.status(), 400);
-    let objects = format!(r#"{}1{}"#, r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+    let objects = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
     assert_eq!(Connection::ask(server.address, &post(BASE_INFO, &[], objects)).await.status(), 400);
     let twice = VALID_BODY.replacen('{', r#"{"category":"nothing","category":7,"#, 1);
     let answer = Connection::ask(server.address, &post(BASE_INFO, &[], twice)).await;

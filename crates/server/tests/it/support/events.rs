@@ -59,7 +59,9 @@ pub(crate) fn read_in_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> 
 /// The whole events of a stream that is cut off anywhere.
 pub(crate) fn read_begun(stream: &[u8]) -> Vec<Event> {
     let mut reader = Reader::default();
-    stream.iter().for_each(|byte| reader.byte(*byte));
+    for byte in stream {
+        reader.byte(*byte);
+    }
     reader.events
 }
 
