@@ -1,6 +1,6 @@
 //! Which documents an answer is made from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use leafresh_retrieval::{Hit, Query, QueryVector, Search};
@@ -46,8 +46,10 @@ const NEIGHBOURS: usize = 12;
 /// Finds documents by search or, without one, in the catalogue by their words.
 #[derive(Debug, Clone)]
 pub(crate) struct Library {
-    pub(crate) catalog: Arc<Catalog>,
+    catalog: Arc<Catalog>,
     pub(crate) search: Option<Search>,
+    /// By the catalogue's order of documents.
+    lexicon: Arc<Lexicon>,
 }
 
 pub(crate) fn randomness(seed: Option<u64>) -> StdRng {
@@ -55,6 +57,11 @@ pub(crate) fn randomness(seed: Option<u64>) -> StdRng {
 }
 
 impl Library {
+    pub(crate) fn new(catalog: Arc<Catalog>) -> Self {
+        let lexicon = Arc::new(Lexicon::new(catalog.documents()));
+        Self { catalog, search: None, lexicon }
+    }
+
     pub(crate) fn without_search(&self) -> Self {
         Self { search: None, ..self.clone() }
     }
@@ -109,7 +116,10 @@ impl Library {
         let mut keyed: Vec<(f32, u32, &Document)> = fitting
             .into_iter()
             .filter(|document| !left_out.contains(&document.id))
-            .map(|document| (if alike { 1.0 } else { likeness(&asked, document) }, rng.next_u32(), document))
+            .map(|document| {
+                let score = if alike { 1.0 } else { self.lexicon.likeness(&asked, document) };
+                (score, rng.next_u32(), document)
+            })
             .collect();
         // What shares nothing comes in any order.
         keyed.sort_by(|(score, key, _), (other, other_key, _)| {
@@ -152,7 +162,7 @@ impl Library {
             .catalog
             .documents()
             .iter()
-            .map(|document| (likeness(&asked, document), document))
+            .map(|document| (self.lexicon.likeness(&asked, document), document))
             .filter(|(likeness, _)| *likeness > 0.0)
             .collect();
         near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
@@ -182,13 +192,55 @@ fn draw(found: Vec<Found>, wanted: &Wanted<'_>) -> Vec<Found> {
 }
 
 /// Pairs of neighbouring letters within words.
-fn bigrams(text: &str) -> BTreeSet<(char, char)> {
+type Bigrams = BTreeSet<(char, char)>;
+
+fn bigrams(text: &str) -> Bigrams {
     let words = text.split(|c: char| !c.is_alphanumeric());
     words.flat_map(|word| word.chars().zip(word.chars().skip(1)).collect::<Vec<_>>()).collect()
 }
 
-/// The share of what was asked that the document has.
-fn likeness(asked: &BTreeSet<(char, char)>, document: &Document) -> f32 {
-    let has = bigrams(&format!("{} {}", document.title, document.text));
-    asked.intersection(&has).count() as f32 / asked.len().max(1) as f32
+/// What the catalogue's documents are made of. A pair that few of them have says more.
+#[derive(Debug)]
+struct Lexicon {
+    documents: HashMap<String, Bigrams>,
+    /// How many documents have a pair.
+    counts: HashMap<(char, char), usize>,
+}
+
+impl Lexicon {
+    fn new(documents: &[Document]) -> Self {
+        let documents: HashMap<String, Bigrams> = documents
+            .iter()
+            .map(|document| {
+                let text = format!("{} {} {}", document.title, document.text, document.short);
+                (document.id.clone(), bigrams(&text))
+            })
+            .collect();
+        let mut counts = HashMap::new();
+        for pair in documents.values().flatten() {
+            *counts.entry(*pair).or_insert(0) += 1;
+        }
+        Self { documents, counts }
+    }
+
+    /// The inverse document frequency.
+    fn weight(&self, pair: &(char, char)) -> f32 {
+        let with = self.counts.get(pair).copied().unwrap_or(0) as f32;
+        ((self.documents.len() as f32 + 1.0) / (with + 0.5)).ln().max(0.0)
+    }
+
+    /// The share of what was asked that the document has, 0 to 1; pairs that no document has don't count.
+    fn likeness(&self, asked: &Bigrams, document: &Document) -> f32 {
+        let Some(has) = self.documents.get(&document.id) else {
+            return 0.0;
+        };
+        let known = asked.iter().filter(|pair| self.counts.contains_key(pair));
+        let (mut shared, mut all) = (0.0, 0.0);
+        for pair in known {
+            let weight = self.weight(pair);
+            all += weight;
+            shared += if has.contains(pair) { weight } else { 0.0 };
+        }
+        if all > 0.0 { shared / all } else { 0.0 }
+    }
 }

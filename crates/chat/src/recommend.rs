@@ -149,7 +149,7 @@ impl Recommender {
         settings.sampling.penalty_exempt.extend(form.sampling.exempt.iter().cloned());
         let fallback = FallbackSettings::default();
         let recommender = Self {
-            library: Library { catalog: catalog.clone(), search: None },
+            library: Library::new(catalog.clone()),
             catalog,
             backend,
             settings: Arc::new(settings),

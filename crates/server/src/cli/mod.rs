@@ -8,6 +8,7 @@ mod figure;
 mod index;
 mod interrupt;
 mod json_lines;
+mod keys;
 mod models;
 mod page;
 mod serve;
@@ -43,6 +44,8 @@ Examples:
       How good the answers are: validity, category, variety, grounding, refusals.
   leafresh models inspect models/my-model.gguf
       What is in a model file, and whether it fits into this machine.
+  leafresh keys new front-end >> config/keys.toml
+      A new API key: its entry into the file, the key itself on the screen.
 
 Settings come from config/leafresh.toml, which explains every one of them; variables LEAFRESH_SECTION__KEY of .env \
 and of the environment override the file, flags override both.";
@@ -73,6 +76,9 @@ enum Command {
     /// Compute for the server that started this process
     #[command(hide = true)]
     Engine(engine::Options),
+    /// Make API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 /// What a shell reports for a process that Ctrl-C ended.
@@ -106,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Eval(options) => eval::run(&options),
         Command::Models(command) => models::run(&command),
         Command::Engine(options) => engine::run(options),
+        Command::Keys(command) => keys::run(&command),
     };
     match result {
         Ok(code) => code,

@@ -119,8 +119,11 @@ async fn an_open_loop_does_not_wait_for_answers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_are_counted_with_their_reason() {
-    let server =
-        Setup::slow(5).with(|config| (config.engine.running, config.engine.queue) = (1, 0)).start().await;
+    let full = |config: &mut leafresh::config::Config| {
+        (config.engine.running, config.engine.queue) = (1, 0);
+        config.fallback.on.clear();
+    };
+    let server = Setup::slow(5).with(full).start().await;
     let table = bench(server.address, &["--clients", "4", "--total", "8", "--warmup", "0"]).await;
     assert!(table.contains("failed: HTTP 503: "), "{table}");
 }

@@ -27,7 +27,7 @@ async fn start(recipe: Recipe, config: Config) -> (Server, Arc<Process>) {
     let process = Arc::new(process);
     let server = Server::without_model(&config).await;
     let backend = process.clone();
-    (server.install(backend, config).await, process)
+    (server.install(backend, config, None).await, process)
 }
 
 fn slow(milliseconds: u64) -> Recipe {

@@ -318,7 +318,10 @@ async fn while_the_model_loads_everything_valid_gets_503() {
 
 #[tokio::test]
 async fn a_full_server_says_so_at_once() {
-    let full = |config: &mut Config| (config.engine.running, config.engine.queue) = (1, 1);
+    let full = |config: &mut Config| {
+        (config.engine.running, config.engine.queue) = (1, 1);
+        config.fallback.on.clear();
+    };
     let server = Setup::slow(50).with(full).start().await;
     let mut readers = Vec::new();
     for count in 1..=2 {

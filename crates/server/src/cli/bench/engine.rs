@@ -82,6 +82,7 @@ impl Job {
             work_type: first(catalog.work_types().first().map(|work| work.code.clone()))?,
             category: first(catalog.categories().first().map(|category| category.code.clone()))?,
             session_id: None,
+            owner: String::new(),
         })?;
         Ok(Self { prompt: preview.prompt, program: preview.program, sampling: preview.sampling })
     }
