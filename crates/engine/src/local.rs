@@ -25,6 +25,7 @@ const LONG_PROMPT: usize = 64 << 10;
 /// How the local engine uses the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key that stands for itself")]
 pub struct LocalSettings {
     /// Whether the server computes in a process of its own ([`crate::Process`]). [`Local`] itself never does.
     pub process: bool,

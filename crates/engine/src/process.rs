@@ -33,7 +33,7 @@ use crate::{
 use supervisor::Supervisor;
 
 /// Compiling a grammar takes tens of milliseconds, and an engine that is being started again answers late.
-const CHECK_TIME: Duration = Duration::from_secs(60);
+const CHECK_TIME: Duration = Duration::from_mins(1);
 
 /// Calls that may be under way besides requests.
 const CHECKS: usize = 64;
@@ -111,7 +111,7 @@ impl Process {
     /// # Errors
     /// As [`crate::Local::load`]; [`Error::ModelFile`] also when the process dies of the file, [`Error::Native`] when it
     /// can't be started.
-    pub fn load(launch: Launch) -> Result<Self, Error> {
+    pub fn load(launch: &Launch) -> Result<Self, Error> {
         let settings = &launch.settings;
         settings.check()?;
         let admission = Admission::new(settings.running, settings.queue, settings.queue_bytes);

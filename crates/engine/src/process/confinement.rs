@@ -51,7 +51,7 @@ pub(super) fn enter() {
     }
     match forbid() {
         Ok(()) => {
-            tracing::info!("the engine's process has no network, starts no programs, keeps few files open")
+            tracing::info!("the engine's process has no network, starts no programs, keeps few files open");
         }
         Err(error) => {
             tracing::warn!(

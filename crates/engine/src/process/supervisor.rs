@@ -37,7 +37,7 @@ const STARTS_IN_VAIN: u32 = 4;
 
 /// A process that computes nothing for so long while it should is ended. The slowest machines take most of a minute for
 /// one batch.
-const STALLED: Duration = Duration::from_secs(120);
+const STALLED: Duration = Duration::from_mins(2);
 
 pub(super) struct Supervisor {
     launch: Launch,

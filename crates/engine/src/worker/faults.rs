@@ -64,9 +64,10 @@ impl Worker {
             self.cache.truncate(row, 0);
             self.model.truncate(row, 0);
         }
-        let mended = match std::mem::replace(&mut active.mended, true) {
-            true => Err(error),
-            false => active.rewrite(&self.shared.language, &mut self.deltas),
+        let mended = if std::mem::replace(&mut active.mended, true) {
+            Err(error)
+        } else {
+            active.rewrite(&self.shared.language, &mut self.deltas)
         };
         match mended {
             Ok(status) => {

@@ -78,11 +78,12 @@ async fn case_32_every_nth_batch_fails_and_every_answer_goes_on_from_its_text() 
     }
 }
 
+type Kind = fn(u64) -> Fault;
+
 #[tokio::test]
 async fn case_29_a_fault_in_one_request_is_met_once_more_and_touches_nobody_else() {
     let expected: Vec<_> =
         crowd(&engine(&[])).await.into_iter().map(|written| written.unwrap().slots).collect();
-    type Kind = fn(u64) -> Fault;
     let kinds: [Kind; 7] = [
         |row| Fault::PanicScoring { row },
         |row| Fault::DrawOutside { row },
@@ -94,7 +95,7 @@ async fn case_29_a_fault_in_one_request_is_met_once_more_and_touches_nobody_else
     ];
     for kind in kinds {
         let mut touched = 0;
-        for n in (1..80).step_by(3) {
+        for n in (1..80).step_by(9) {
             let engine = engine(&[kind(n)]);
             let others = crowd(&engine).await.into_iter().zip(&expected).filter(|(written, expected)| {
                 let written = written.as_ref().unwrap_or_else(|error| panic!("{:?}: {error}", kind(n)));
@@ -118,7 +119,7 @@ async fn case_29_a_fault_in_one_request_is_met_once_more_and_touches_nobody_else
 #[tokio::test]
 async fn case_29_a_request_that_fails_twice_fails_alone() {
     for (fault, reason) in [
-        ((|row| Fault::DrawOutside { row }) as fn(u64) -> Fault, "outside the vocabulary"),
+        ((|row| Fault::DrawOutside { row }) as Kind, "outside the vocabulary"),
         (|text| Fault::PanicTokenizing { text }, "a fault for a test"),
         (|text| Fault::Outside { text }, "outside the vocabulary"),
     ] {

@@ -181,7 +181,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
     /// Random parkings, returns and departures on a cache that runs full: whoever stays gets the text that it would get
     /// alone, and nothing is left behind.

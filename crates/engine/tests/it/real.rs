@@ -1,6 +1,6 @@
-use leafresh_engine::{Backend, Local, LocalSettings, Progress, Request, load_tokenizer, quantize};
+use leafresh_engine::{Backend, Delta, Local, LocalSettings, Progress, Request, load_tokenizer, quantize};
 
-use crate::support::{assert_valid, cuts, finish, free, model, request, select};
+use crate::support::{assert_valid, cuts, finish, free, idle, join_all, model, request, select};
 
 const GEMMA: &str = "gemma-3-270m-Q4_K_M.gguf";
 const SMOLLM: &str = "smollm2-135m-instruct-Q4_1.gguf";
@@ -41,6 +41,46 @@ async fn a_real_generation_cut_anywhere_continues_from_there() {
         let text = program.render(&Progress { done: written.slots, partial: String::new() });
         assert!(text.starts_with(&begun), "{text:?} begins with {begun:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_16_a_real_cache_that_runs_full_preempts_and_every_answer_is_valid() {
+    let Some(path) = model(GEMMA) else { return };
+    let settings = LocalSettings { context: 260, running: 8, ..settings() };
+    let engine = Local::load(&path, &settings).unwrap();
+    let program = free(24);
+    let ask = |seed: u64| finish(&engine, request(&format!("{seed}. {PROMPT}"), program.clone(), seed));
+    for written in join_all((0..8).map(ask)).await {
+        // That a slot is exactly what was sent of it, `finish` checks.
+        assert_valid(&program, &written.unwrap().slots);
+    }
+    let preemptions = engine.health().preemptions;
+    assert!((1..=8 * 3).contains(&preemptions), "{preemptions}");
+    idle(&engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_2_a_real_generation_that_was_parked_goes_on_in_its_own_words() {
+    let Some(engine) = load(GEMMA) else { return };
+    let mut generation = engine.generate(request(PROMPT, free(40), 3)).unwrap();
+    let mut slots = vec![String::new()];
+    let mut deltas = 0;
+    while let Some(delta) = generation.next().await {
+        deltas += 1;
+        if deltas % 5 == 0 {
+            generation.park();
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            generation.resume();
+        }
+        match delta {
+            Delta::Text { text, .. } => slots.last_mut().unwrap().push_str(&text),
+            Delta::SlotDone { .. } => slots.push(String::new()),
+            Delta::Done(_) => slots.truncate(slots.len() - 1),
+            Delta::Failed(error) => panic!("{error}"),
+        }
+    }
+    assert_valid(&free(40), &slots);
+    idle(&engine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

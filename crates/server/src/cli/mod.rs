@@ -182,7 +182,7 @@ fn load_recommender(config: &Config, catalog: Arc<Catalog>) -> anyhow::Result<Re
 
 fn load_backend(config: &Config) -> anyhow::Result<Result<Arc<dyn Backend>, leafresh_engine::Error>> {
     Ok(if config.engine.process {
-        Process::load(engine::launch(config)?).map(|process| Arc::new(process) as Arc<dyn Backend>)
+        Process::load(&engine::launch(config)?).map(|process| Arc::new(process) as Arc<dyn Backend>)
     } else {
         Local::load(&config.model.file(), &config.engine).map(|local| Arc::new(local) as Arc<dyn Backend>)
     })

@@ -23,7 +23,7 @@ fn launch(recipe: Recipe, config: &Config) -> Launch {
 
 async fn start(recipe: Recipe, config: Config) -> (Server, Arc<Process>) {
     let launch = launch(recipe, &config);
-    let process = tokio::task::spawn_blocking(move || Process::load(launch)).await.unwrap().unwrap();
+    let process = tokio::task::spawn_blocking(move || Process::load(&launch)).await.unwrap().unwrap();
     let process = Arc::new(process);
     let server = Server::without_model(&config).await;
     let backend = process.clone();
@@ -63,7 +63,8 @@ fn assert_whole(events: &[Event]) {
     let mut expected = data["recommend"].as_str().unwrap().to_owned();
     for (index, challenge) in data["challenges"].as_array().unwrap().iter().enumerate() {
         let part = |key: &str| challenge[key].as_str().unwrap().to_owned();
-        expected += &format!("\n\n{}. {}\n{}", index + 1, part("title"), part("description"));
+        let number = (index + 1).to_string();
+        expected.extend(["\n\n", &number, ". ", &part("title"), "\n", &part("description")]);
     }
     let texts: String = events.iter().filter_map(Event::text).collect();
     assert_eq!(texts, expected);
@@ -155,20 +156,20 @@ async fn an_engine_s_process_refuses_as_the_engine_does_and_ends_with_its_owner(
     let mut config = Config::default();
     config.engine.running = 0;
     let wrong = launch(slow(0), &config);
-    let error = tokio::task::spawn_blocking(move || Process::load(wrong)).await.unwrap().unwrap_err();
+    let error = tokio::task::spawn_blocking(move || Process::load(&wrong)).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("engine.running"), "{error}");
 
     let config = Config::default();
     let gone = Launch { program: "/nowhere/leafresh".into(), ..launch(slow(0), &config) };
-    let error = tokio::task::spawn_blocking(move || Process::load(gone)).await.unwrap().unwrap_err();
+    let error = tokio::task::spawn_blocking(move || Process::load(&gone)).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("/nowhere/leafresh"), "{error}");
 
     let missing = Launch { source: Source::File("/nowhere/model.gguf".into()), ..launch(slow(0), &config) };
-    let error = tokio::task::spawn_blocking(move || Process::load(missing)).await.unwrap().unwrap_err();
+    let error = tokio::task::spawn_blocking(move || Process::load(&missing)).await.unwrap().unwrap_err();
     assert!(matches!(&error, Error::ModelFile { path, .. } if path.ends_with("model.gguf")), "{error}");
 
     let process =
-        tokio::task::spawn_blocking(move || Process::load(launch(slow(0), &config))).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || Process::load(&launch(slow(0), &config))).await.unwrap().unwrap();
     let child = format!("/proc/{}/stat", process.pid().unwrap());
     let stat = std::fs::read_to_string(&child).unwrap();
     assert!(stat.contains("leafresh"), "{stat}");
@@ -180,7 +181,7 @@ async fn an_engine_s_process_refuses_as_the_engine_does_and_ends_with_its_owner(
 async fn an_engine_s_process_has_no_network_and_few_files() {
     let config = Config::default();
     let process =
-        tokio::task::spawn_blocking(move || Process::load(launch(slow(0), &config))).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || Process::load(&launch(slow(0), &config))).await.unwrap().unwrap();
     let file =
         |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", process.pid().unwrap())).unwrap();
     let status = file("status");

@@ -12,11 +12,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use leafresh::AppState;
 use leafresh::config::Config;
 use leafresh_chat::{Catalog, Recommender};
-use leafresh_engine::{Local, LocalSettings};
+use leafresh_engine::{Backend, Launch, Local, LocalSettings, Process, Source};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -38,11 +39,14 @@ fn model() -> Option<PathBuf> {
 /// A server on a port of its own, with one thread for the model: on a busy machine threads that spin for each other
 /// crawl.
 async fn start(model: &Path) -> (SocketAddr, Arc<Recommender>) {
+    let settings = LocalSettings { threads: Some(1), ..LocalSettings::default() };
+    serve(Arc::new(Local::load(model, &settings).unwrap())).await
+}
+
+async fn serve(backend: Arc<dyn Backend>) -> (SocketAddr, Arc<Recommender>) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
     let catalog = Arc::new(Catalog::load(&dir).unwrap());
     let config = Config::default();
-    let settings = LocalSettings { threads: Some(1), ..LocalSettings::default() };
-    let backend = Arc::new(Local::load(model, &settings).unwrap());
     let recommender = Arc::new(Recommender::new(catalog.clone(), backend, config.chat.clone()).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -181,6 +185,49 @@ async fn of_sixteen_at_once_the_last_begins_before_the_first_ends() {
     let first_end = times.iter().map(|(_, end)| end).min().unwrap();
     assert!(last_first < first_end, "in the order of events: {times:?}");
     while recommender.backend().health().running > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_33_the_engine_s_process_is_killed_and_every_stream_goes_on() {
+    let Some(model) = model() else { return };
+    let process = tokio::task::spawn_blocking(move || {
+        Process::load(&Launch {
+            program: env!("CARGO_BIN_EXE_leafresh").into(),
+            arguments: ["engine", "--log-filter", "warn"].map(Into::into).to_vec(),
+            source: Source::File(model),
+            settings: LocalSettings { threads: Some(1), ..LocalSettings::default() },
+        })
+    });
+    let process = Arc::new(process.await.unwrap().unwrap());
+    // The recommender asks the process, and waits for its answer.
+    let backend = process.clone();
+    let handle = tokio::runtime::Handle::current();
+    let serving = tokio::task::spawn_blocking(move || handle.block_on(serve(backend)));
+    let (address, _) = serving.await.unwrap();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let mut running = tokio::task::JoinSet::new();
+    for index in 0..8 {
+        let url = url(address, PLACES[index % 4], WORK_TYPES[index / 2], "VEGAN");
+        let begun = begun.clone();
+        running.spawn(async move {
+            let first = |event: &str| _ = (event == "first").then(|| begun.fetch_add(1, Ordering::Relaxed));
+            answer(&url, first).await
+        });
+    }
+    while begun.load(Ordering::Relaxed) < 8 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let killed = Instant::now();
+    let pid = rustix::process::Pid::from_raw(process.pid().unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while process.health().restarts == 0 || !process.health().ready {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    eprintln!("the next process has loaded the model after {:?}", killed.elapsed());
+    for data in running.join_all().await {
+        assert_eq!((&data["degraded"], titles(&data).len()), (&Value::Bool(false), 3), "{data}");
+    }
+    assert_eq!(process.health().restarts, 1);
 }

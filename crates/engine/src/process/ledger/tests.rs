@@ -72,7 +72,7 @@ fn what_was_written_goes_on_in_the_next_engine_and_who_has_run_comes_first() {
     assert_eq!(started(&ledger.submit(now)).len(), 2);
     ledger.position(waiting, Some(1));
     ledger.position(running, None);
-    assert_eq!(ledger.write(running, text("가나")).is_some(), false);
+    assert!(ledger.write(running, text("가나")).is_none());
     ledger.bury();
     assert_eq!(
         started(&ledger.submit(now)),
@@ -150,17 +150,18 @@ proptest! {
                     let (command, reader) = command(&admission, None);
                     readers.insert(ledger.add(command), reader);
                 }
-                (2..=4, Some(id)) => if let Some(written) = engine.get_mut(&id) {
+                (2..=4, Some(id)) if engine.contains_key(&id) => {
+                    let written = engine.get_mut(&id).unwrap();
                     let word = char::from_u32(0xAC00 + written.chars().count() as u32).unwrap();
                     written.push(word);
                     messages.extend(ledger.write(id, text(&word.to_string())));
-                },
-                (5, Some(id)) => if engine.remove(&id).is_some() {
+                }
+                (5, Some(id)) if engine.remove(&id).is_some() => {
                     ledger.write(id, Delta::Done(crate::Usage::default()));
                     let mut reader = readers.remove(&id).unwrap();
                     reader.listen();
                     prop_assert!(reader.ended);
-                },
+                }
                 (6, Some(id)) => drop(readers.remove(&id)),
                 (7, Some(id)) => {
                     let reader = &readers[&id];
