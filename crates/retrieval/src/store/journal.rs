@@ -100,8 +100,9 @@ fn replay(text: &[u8]) -> (HashMap<PointId, Record>, usize, usize) {
     let mut step = Vec::new();
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         position += line.len();
-        // A line that was cut off, or never reached the disk: nothing behind it counts either.
-        let Ok(line) = serde_json::from_slice(line) else { break };
+        // A line that was cut off, or never reached the disk: nothing behind it counts either. One without its end would
+        // be joined with the next one.
+        let Some(Ok(line)) = line.strip_suffix(b"\n").map(serde_json::from_slice) else { break };
         lines += 1;
         if !matches!(line, Line::Commit) {
             step.push(line);

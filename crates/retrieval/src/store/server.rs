@@ -279,3 +279,8 @@ fn dense(vector: VectorOutput) -> Vec<f32> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod double;
+#[cfg(test)]
+mod tests;

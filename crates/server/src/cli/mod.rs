@@ -140,7 +140,9 @@ impl Common {
 }
 
 fn start_logging(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log.filter).with_context(|| {
+    // Qdrant's own lines help only whoever asks for them.
+    let filter = format!("qdrant_edge=error,{}", config.log.filter);
+    let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("log.filter: \"{}\" is no filter such as info or leafresh=debug,info", config.log.filter)
     })?;
     let builder = tracing_subscriber::fmt()

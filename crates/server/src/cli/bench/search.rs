@@ -96,7 +96,7 @@ async fn open(folder: &Path, embedder: Arc<dyn Embedder>) -> anyhow::Result<Inde
     Ok(Index::open(&Location::Folder(folder.to_owned()), embedder).await?)
 }
 
-/// Documents a second, all cores, and what the memory grew by in the second half.
+/// Documents a second, on all cores.
 async fn indexing(catalog: &Catalog, embedder: Arc<dyn Embedder>, goals: &mut Goals) -> anyhow::Result<()> {
     let folder = Scratch::new()?;
     let index = open(&folder.0, embedder).await?;
