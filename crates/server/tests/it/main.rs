@@ -6,6 +6,7 @@ mod bench;
 mod conversation;
 mod encodings;
 mod ends;
+mod eval;
 mod fallback;
 mod many;
 mod models;
