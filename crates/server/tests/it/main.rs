@@ -9,6 +9,7 @@ mod door;
 mod encodings;
 mod ends;
 mod engine;
+mod eval;
 mod fallback;
 mod joining;
 mod leaving;

@@ -47,7 +47,9 @@ pub(super) fn grid(catalog: &Catalog, seeds: u64) -> Vec<Chain> {
             for place in catalog.places() {
                 for work_type in catalog.work_types() {
                     let request = base_info(&category.code, &place.code, &work_type.code);
-                    chains.push(vec![asked(Part::Grid, Some(seed), request)]);
+                    // With one seed for all of them everybody would draw documents of the same ranks.
+                    let own = seed << 32 | chains.len() as u64;
+                    chains.push(vec![asked(Part::Grid, Some(own), request)]);
                 }
             }
         }
@@ -70,9 +72,9 @@ pub(super) fn repeats(catalog: &Catalog) -> Vec<Chain> {
 }
 
 pub(super) fn messages(messages: &[Message]) -> Vec<Chain> {
-    let task = |message: &Message| Task {
+    let task = |(index, message): (usize, &Message)| Task {
         part: Part::Messages,
-        seed: Some(1),
+        seed: Some(index as u64),
         command: Command::FreeText(FreeText {
             message: message.text.clone(),
             location: message.location.clone(),
@@ -83,7 +85,7 @@ pub(super) fn messages(messages: &[Message]) -> Vec<Chain> {
         expect: message.expect,
         category: message.category.clone(),
     };
-    messages.iter().map(|message| vec![task(message)]).collect()
+    messages.iter().enumerate().map(|message| vec![task(message)]).collect()
 }
 
 fn base_info(category: &str, place: &str, work_type: &str) -> BaseInfo {
@@ -125,6 +127,8 @@ mod tests {
         let distinct: HashSet<_> =
             chains.iter().map(|chain| (chain[0].seed, chain[0].command.clone())).collect();
         assert_eq!(distinct.len(), 256);
+        let seeds: HashSet<_> = chains.iter().map(|chain| chain[0].seed).collect();
+        assert_eq!(seeds.len(), 256, "no two draw alike");
     }
 
     #[test]
