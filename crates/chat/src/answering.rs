@@ -439,9 +439,8 @@ fn reason_of(error: &leafresh_engine::Error) -> DegradedReason {
 fn failure(reason: DegradedReason, writer: &Writer) -> Failure {
     let begun = !writer.progress().done.is_empty() || !writer.progress().partial.is_empty();
     match reason {
-        DegradedReason::Overloaded => Failure::Unavailable,
         DegradedReason::Timeout if begun => Failure::Stalled,
-        DegradedReason::Timeout => Failure::Unavailable,
+        DegradedReason::Overloaded | DegradedReason::Timeout => Failure::Unavailable,
         DegradedReason::Engine => Failure::Internal,
     }
 }

@@ -1,12 +1,14 @@
 //! Which messages get a fixed reply instead of challenges.
 
 mod insults;
+mod measure;
 mod nonsense;
 mod topic;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use measure::{GateReport, measure_gate};
 pub use topic::{Example, Split, Topic};
 
 pub(crate) use self::topic::Classifier;
@@ -108,7 +110,7 @@ impl Judge {
             return false;
         }
         let Some((classifier, vector)) = self.classifier.as_ref().zip(vector) else {
-            return !self.has_keyword(message, reading) && !(begun && reading.follow_up);
+            return !(self.has_keyword(message, reading) || begun && reading.follow_up);
         };
         let needed = match (begun, reading.follow_up || reading.is_about_conversation()) {
             (true, true) => ON_TOPIC_AS_FOLLOW_UP,

@@ -57,7 +57,7 @@ async fn say(server: &Server, session: &str, message: &str) -> Value {
     let mut expected = answer["recommend"].as_str().unwrap().to_owned();
     for (index, challenge) in answer["challenges"].as_array().unwrap().iter().enumerate() {
         let part = |name: &str| challenge[name].as_str().unwrap().to_owned();
-        expected += &format!("\n\n{}. {}\n{}", index + 1, part("title"), part("description"));
+        expected.extend(["\n\n", &(index + 1).to_string(), ". ", &part("title"), "\n", &part("description")]);
     }
     assert_eq!(texts, expected);
     answer
