@@ -7,6 +7,10 @@ pub enum Error {
     #[error("no embedding model is configured; set retrieval.model")]
     NoEmbedder,
 
+    /// The index is still being opened, or the server can't be reached yet.
+    #[error("the index isn't open yet")]
+    NotOpen,
+
     /// The index was made with another model or another layout. The text names the command that makes it anew.
     #[error("{0}")]
     Mismatch(String),

@@ -111,6 +111,10 @@ impl Index {
         Search::new(Some(self.embedder.clone()), self.store.clone())
     }
 
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
     /// Reads the corpus and compares it with the index. Changes nothing.
     ///
     /// # Errors

@@ -17,5 +17,5 @@ pub use corpus::{Codes, Corpus};
 pub use document::Document;
 pub use error::Error;
 pub use index::{Index, Plan, Progress, Report};
-pub use location::{Location, ServerSettings};
+pub use location::{Location, Opener, ServerSettings};
 pub use search::{Hit, Query, QueryVector, Search};

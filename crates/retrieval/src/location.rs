@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use leafresh_engine::Embedder;
 
-use crate::store::{Mode, open};
-use crate::{Error, Search};
+use crate::store::{Later, Mode, open};
+use crate::{Error, Index, Search};
 
 /// Where an index lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +60,25 @@ impl Search {
         Ok(open(location, Mode::Existing).await?.map(|store| Self::new(None, store)))
     }
 
-    /// A search that embeds and finds nothing: for the time in which there is no index.
-    pub fn empty(embedder: Option<Arc<dyn Embedder>>) -> Self {
-        Self::new(embedder, Arc::new(crate::store::Nothing))
+    /// A search over an index that isn't open yet: until [`Opener::open`] it embeds, and finding is [`Error::NotOpen`].
+    pub fn later(embedder: Option<Arc<dyn Embedder>>) -> (Self, Opener) {
+        let later = Arc::new(Later::default());
+        (Self::new(embedder, later.clone()), Opener(later))
+    }
+}
+
+/// Opens what [`Search::later`] waits for.
+pub struct Opener(Arc<Later>);
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").finish_non_exhaustive()
+    }
+}
+
+impl Opener {
+    /// From now on the search finds what is in this index. Only the first call counts.
+    pub fn open(&self, index: &Index) {
+        self.0.open(index.store());
     }
 }

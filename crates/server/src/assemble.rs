@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use leafresh_chat::{Catalog, Recommender, Sessions};
-use leafresh_engine::Backend;
+use leafresh_engine::{Backend, Embedder, EmbeddingSettings, LlamaEmbedder};
+use leafresh_retrieval::{Codes, Location, ServerSettings};
 use leafresh_store::{Limits, Options, Sqlite};
 
 use crate::config::Config;
@@ -29,4 +30,43 @@ pub fn sessions(config: &Config) -> Result<Sessions, leafresh_store::Error> {
     let limits = Limits { days: config.session.days, turns: config.session.turns };
     let path = config.data.path().join("sessions.db");
     Ok(Sessions::new(Arc::new(Sqlite::open(&path, Options { limits, ..Options::default() })?)))
+}
+
+/// Where the index lies.
+pub fn location(config: &Config) -> Location {
+    let settings = &config.retrieval;
+    match &settings.url {
+        Some(url) => Location::Server(ServerSettings {
+            url: url.clone(),
+            api_key: settings.api_key.clone(),
+            collection: settings.collection.clone(),
+            timeout: settings.call_seconds.0,
+        }),
+        None => Location::Folder(config.data.path().join("index")),
+    }
+}
+
+/// Loads the embedding model, which takes a second. None when there is none.
+///
+/// # Errors
+/// When there is one and it can't be used.
+pub fn embedder(
+    config: &Config,
+    threads: usize,
+) -> Result<Option<Arc<dyn Embedder>>, leafresh_engine::Error> {
+    let Some(file) = config.retrieval.file().filter(|file| file.exists()) else {
+        return Ok(None);
+    };
+    let settings = EmbeddingSettings { threads, ..EmbeddingSettings::default() };
+    Ok(Some(Arc::new(LlamaEmbedder::load(&file, &settings)?)))
+}
+
+/// The codes that documents may name.
+pub fn codes(catalog: &Catalog) -> Codes {
+    let codes = |terms: &[leafresh_chat::Term]| terms.iter().map(|term| term.code.clone()).collect();
+    Codes {
+        categories: catalog.categories().iter().map(|category| category.code.clone()).collect(),
+        places: codes(catalog.places()),
+        work_types: codes(catalog.work_types()),
+    }
 }

@@ -9,10 +9,12 @@ pub mod cli;
 pub mod config;
 mod http;
 mod metrics;
+mod retrieval;
 mod serve;
 mod state;
 mod streams;
 
 pub use http::app;
+pub use retrieval::Retrieval;
 pub use serve::run;
 pub use state::AppState;

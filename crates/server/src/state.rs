@@ -1,5 +1,6 @@
 //! What every request shares. Cheap to clone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -31,6 +32,7 @@ struct Inner {
     recommender: OnceLock<Arc<Recommender>>,
     sessions: OnceLock<Sessions>,
     metrics: Metrics,
+    index_prepares: AtomicBool,
     stage: watch::Sender<Stage>,
     running: watch::Sender<usize>,
     started: Instant,
@@ -47,6 +49,7 @@ impl AppState {
             recommender: OnceLock::new(),
             sessions: OnceLock::new(),
             metrics: Metrics::new(),
+            index_prepares: AtomicBool::new(false),
             stage: watch::Sender::new(Stage::Serving),
             running: watch::Sender::new(0),
             started: Instant::now(),
@@ -65,6 +68,19 @@ impl AppState {
         if self.0.sessions.set(sessions).is_err() {
             tracing::warn!("the stored conversations are open already; they stay");
         }
+    }
+
+    /// The index is being opened or brought up to date: the server isn't ready until that is done.
+    pub(crate) fn index_prepares(&self) {
+        self.0.index_prepares.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn index_is_ready(&self) {
+        self.0.index_prepares.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waits_for_index(&self) -> bool {
+        self.0.index_prepares.load(Ordering::Relaxed)
     }
 
     pub(crate) fn sessions(&self) -> Option<&Sessions> {

@@ -219,11 +219,11 @@ impl Inner {
             }
             remove(shard, &gone)
         })?;
-        fail_point("update")?;
+        fail_point(&self.folder, "update")?;
         self.flush()?;
-        fail_point("flush")?;
+        fail_point(&self.folder, "flush")?;
         self.commit(&mut writing, added, &gone)?;
-        fail_point("commit")?;
+        fail_point(&self.folder, "commit")?;
         writing.steps += 1;
         if writing.steps.is_multiple_of(STEPS_PER_LOG) {
             self.reopen()?;
@@ -470,13 +470,11 @@ fn candidate(point: ScoredPoint) -> Result<Candidate, Error> {
 
 /// Where tests let a step fail.
 #[cfg(test)]
-fn fail_point(place: &'static str) -> Result<(), Error> {
-    tests::fail_point(place)
-}
+use tests::fail_point;
 
 #[cfg(not(test))]
 #[expect(clippy::unnecessary_wraps, reason = "the tests' one fails")]
-fn fail_point(_: &'static str) -> Result<(), Error> {
+fn fail_point(_: &Path, _: &str) -> Result<(), Error> {
     Ok(())
 }
 

@@ -6,7 +6,7 @@ mod server;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use leafresh_engine::EmbedderInfo;
@@ -218,29 +218,43 @@ pub(crate) trait Store: Send + Sync {
     async fn optimize(&self) -> Result<(), Error>;
 }
 
-/// A store without anything in it.
-pub(crate) struct Nothing;
+/// A store that is opened while others hold it already.
+#[derive(Default)]
+pub(crate) struct Later {
+    store: OnceLock<Arc<dyn Store>>,
+}
+
+impl Later {
+    /// Only the first call counts.
+    pub(crate) fn open(&self, store: Arc<dyn Store>) {
+        let _ = self.store.set(store);
+    }
+
+    fn now(&self) -> Result<&Arc<dyn Store>, Error> {
+        self.store.get().ok_or(Error::NotOpen)
+    }
+}
 
 #[async_trait]
-impl Store for Nothing {
+impl Store for Later {
     async fn records(&self) -> Result<Vec<Record>, Error> {
-        Ok(Vec::new())
+        self.now()?.records().await
     }
 
-    async fn apply(&self, _: Batch) -> Result<(), Error> {
-        Err(Error::Store("there is no index".into()))
+    async fn apply(&self, batch: Batch) -> Result<(), Error> {
+        self.now()?.apply(batch).await
     }
 
-    async fn candidates(&self, _: Request) -> Result<Candidates, Error> {
-        Ok(Candidates::default())
+    async fn candidates(&self, request: Request) -> Result<Candidates, Error> {
+        self.now()?.candidates(request).await
     }
 
     async fn count(&self) -> Result<usize, Error> {
-        Ok(0)
+        self.now()?.count().await
     }
 
     async fn optimize(&self) -> Result<(), Error> {
-        Ok(())
+        self.now()?.optimize().await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ask;
 mod bench;
+mod index;
 mod models;
 mod serve;
 mod threads;
@@ -27,6 +28,8 @@ Examples:
       Listen on every network interface, with another model.
   leafresh ask --location city --work-type office --category ZERO_WASTE
       One recommendation in the terminal, without a server.
+  leafresh index notes/ challenges.jsonl
+      Let answers be made from your own texts too.
   leafresh bench --clients 1,8
       How fast the server on this machine answers one client, and eight at once.
   leafresh models inspect models/my-model.gguf
@@ -49,6 +52,8 @@ enum Command {
     Serve(serve::Options),
     /// Print one recommendation, written by the model in this process
     Ask(ask::Options),
+    /// Put documents into the index that answers are made from, or take them out
+    Index(index::Options),
     /// Measure this server or another one under load
     Bench(Box<bench::Options>),
     /// Look into model files, and make smaller ones
@@ -68,6 +73,9 @@ struct Common {
     /// Load the model from this GGUF file [setting: model.path]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// Find documents with this GGUF embedding model; "" is none [setting: retrieval.model]
+    #[arg(long, value_name = "FILE")]
+    embedding_model: Option<PathBuf>,
     /// Read categories, sentences, prompts and documents from DIR [setting: catalog.dir]
     #[arg(long, value_name = "DIR")]
     catalog: Option<PathBuf>,
@@ -79,6 +87,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(options) => serve::run(options),
         Command::Ask(options) => ask::run(&options),
+        Command::Index(options) => index::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Models(command) => models::run(&command),
     };
@@ -100,6 +109,8 @@ impl Common {
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let mut flags: Vec<_> = more.into_iter().collect();
         flags.extend(self.model.as_ref().map(|file| ("--model", "model.path", path(file))));
+        let embedding = self.embedding_model.as_ref();
+        flags.extend(embedding.map(|file| ("--embedding-model", "retrieval.model", path(file))));
         flags.extend(self.catalog.as_ref().map(|dir| ("--catalog", "catalog.dir", path(dir))));
         Ok(Config::load(&Sources::read(self.config.clone(), Flags(flags))?)?)
     }

@@ -10,11 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use leafresh_chat::Sessions;
+use leafresh_retrieval::Search;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, INTERRUPTED};
+use crate::assemble;
 use crate::config::Config;
+use crate::retrieval::Retrieval;
 use crate::state::AppState;
 
 /// Conversations are kept for days, so that an hour more or less doesn't matter.
@@ -41,13 +44,17 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         super::check_model(&config.model.file())?;
         announce(listener.local_addr()?);
         let state = AppState::new(&config, catalog.clone());
-        let sessions = crate::assemble::sessions(&config)?;
+        let sessions = assemble::sessions(&config)?;
         state.open_sessions(sessions.clone());
         tokio::spawn(purge(sessions.clone()));
-        let loading = load(config, catalog, sessions, state.clone());
+        let retrieval = retrieval(&config).await?;
+        let search = retrieval.search.clone();
+        let index = retrieval.keep(catalog.clone(), state.clone());
+        let loading = load(config, catalog, (sessions, search), state.clone());
         tokio::select! {
             () = crate::run(listener, state, signals()?) => Ok(()),
             Err(error) = loading => Err(error),
+            Err(error) = index => Err(error.into()),
         }
     });
     // A model that is still loading can't be interrupted; the process doesn't wait for it.
@@ -69,15 +76,40 @@ async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// Loads the embedding model and says what there is to find documents with.
+async fn retrieval(config: &Config) -> anyhow::Result<Retrieval> {
+    let loading = {
+        let config = config.clone();
+        tokio::task::spawn_blocking(move || assemble::embedder(&config, config.retrieval.threads))
+    };
+    let embedder = loading.await.map_err(|_| anyhow!("loading the embedding model failed"))?.context(
+        "the embedding model can't be used (`make model` fetches one, --embedding-model names another file)",
+    )?;
+    let without = embedder.is_none();
+    let retrieval = Retrieval::new(assemble::location(config), embedder).await?;
+    if without && let Some(file) = config.retrieval.file() {
+        let instead = if retrieval.search.is_some() {
+            "documents are found by their words alone"
+        } else {
+            "documents come from the catalogue by their words"
+        };
+        tracing::warn!(file = %file.display(), "there is no embedding model: {instead}; `make model` fetches one");
+    }
+    Ok(retrieval)
+}
+
 /// Loads the model beside the server, which says 503 until then. Ends with an error or not at all.
 async fn load(
     config: Config,
     catalog: Arc<leafresh_chat::Catalog>,
-    sessions: Sessions,
+    (sessions, search): (Sessions, Option<Search>),
     state: AppState,
 ) -> anyhow::Result<()> {
     let loaded = tokio::task::spawn_blocking(move || super::load_recommender(&config, catalog)).await;
-    let recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??.with_sessions(sessions);
+    let mut recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??.with_sessions(sessions);
+    if let Some(search) = search {
+        recommender = recommender.with_search(search);
+    }
     recommender.warm().await.context("the model was loaded, but can't compute")?;
     let model = recommender.backend().model().name.clone();
     state.install(Arc::new(recommender));

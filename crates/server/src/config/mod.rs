@@ -32,6 +32,7 @@ pub struct Config {
     pub model: Model,
     pub engine: LocalSettings,
     pub chat: leafresh_chat::Settings,
+    pub retrieval: Retrieval,
     pub deadlines: Deadlines,
     pub fallback: FallbackSettings,
     pub data: Data,
@@ -115,6 +116,57 @@ pub(crate) fn at_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => Path::new(&home).join(rest),
         _ => path.to_path_buf(),
+    }
+}
+
+/// How documents are found.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retrieval {
+    /// A GGUF embedding model. A leading `~/` is the home directory. Empty: none.
+    pub model: PathBuf,
+    /// Threads that embed.
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub threads: usize,
+    /// Of a Qdrant server. Without it the index lies in a folder.
+    pub url: Option<String>,
+    pub api_key: Option<String>,
+    pub collection: String,
+    /// How long one call to the server may take.
+    #[serde(deserialize_with = "values::positive")]
+    pub call_seconds: Seconds,
+}
+
+/// Without the key.
+impl std::fmt::Debug for Retrieval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { model, threads, url, collection, .. } = self;
+        f.debug_struct("Retrieval")
+            .field("model", model)
+            .field("threads", threads)
+            .field("url", url)
+            .field("collection", collection)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Retrieval {
+    fn default() -> Self {
+        Self {
+            model: "~/.cache/leafresh/models/multilingual-e5-small-Q4_0.gguf".into(),
+            threads: 1,
+            url: None,
+            api_key: None,
+            collection: "leafresh".into(),
+            call_seconds: Seconds::new(5),
+        }
+    }
+}
+
+impl Retrieval {
+    /// The embedding model's path with `~/` replaced. None: there should be none.
+    pub fn file(&self) -> Option<PathBuf> {
+        (!self.model.as_os_str().is_empty()).then(|| at_home(&self.model))
     }
 }
 

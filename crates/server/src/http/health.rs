@@ -28,6 +28,9 @@ async fn ready(State(app): State<AppState>) -> Response {
     if model.is_none() {
         reasons.push("loading");
     }
+    if app.waits_for_index() {
+        reasons.push("index");
+    }
     if app.draining() {
         reasons.push("draining");
     }

@@ -12,6 +12,7 @@ mod questions;
 mod reading;
 mod report;
 mod requests;
+mod search;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -37,6 +38,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.command {
         Some(Command::Requests(options)) => return requests::run(options),
         Some(Command::Overhead(options)) => return overhead::run(options),
+        Some(Command::Search(options)) => return search::run(options),
         None => {}
     }
     if let Some([first, second]) = options.output.compare.as_deref() {

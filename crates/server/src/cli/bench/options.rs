@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::figures::Slo;
-use super::{overhead, requests};
+use super::{overhead, requests, search};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +24,8 @@ Examples:
       Two runs side by side, and how many times the first the second is.
   leafresh bench overhead
       CPU time of HTTP, events and chat for each token, with a model that costs nothing.
+  leafresh bench search
+      How well and how fast documents are found, on labelled questions and up to 100,000 documents.
 
 Ctrl-C ends the run and prints what there is so far; a second one ends the process.";
 
@@ -47,6 +49,8 @@ pub(super) enum Command {
     Requests(requests::Options),
     /// Measure the CPU time of HTTP, events and chat for each token
     Overhead(overhead::Options),
+    /// Measure how well and how fast documents are found
+    Search(search::Options),
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,319 @@
+//! `leafresh bench search`: how well and how fast documents are found.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use leafresh_chat::Catalog;
+use leafresh_engine::{Embedder, EmbedderInfo, EmbeddingSettings, LlamaEmbedder};
+use leafresh_retrieval::{Corpus, Document, Index, Location, Query, Search};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use serde::Deserialize;
+
+/// Documents among which a right one has to be for recall.
+const AT: usize = 5;
+
+const EXAMPLES: &str = "\
+Prints, on the catalogue's documents, the mean reciprocal rank (MRR) and the recall of the labelled questions with 95 %
+confidence intervals, documents indexed per second, and the time from a question's text to its documents, embedded and
+searched on one thread; that last one among more documents too, which are made of the catalogue's sentences. Each goal gets
+a line: goal NAME VALUE TARGET ok|short";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Options {
+    /// Questions and their documents: {"query": …, "relevant": [ID, …]} a line [default: eval/queries.jsonl of the catalogue]
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Read documents from DIR
+    #[arg(long, value_name = "DIR", default_value = "catalog")]
+    catalog: PathBuf,
+    /// The embedding model, a GGUF file [default: that of the configuration]
+    #[arg(long, value_name = "FILE")]
+    embedding_model: Option<PathBuf>,
+    /// Among so many documents the time is measured; commas between several
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1000,100000")]
+    documents: Vec<usize>,
+    /// Print the questions whose best document isn't a right one
+    #[arg(long)]
+    misses: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Labelled {
+    query: String,
+    relevant: Vec<String>,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let catalog = Catalog::load(&options.catalog).context("--catalog names another folder")?;
+    let file = options.queries.clone().unwrap_or_else(|| options.catalog.join("eval/queries.jsonl"));
+    let labelled = read(&file)?;
+    let model = options.embedding_model.clone().or_else(|| crate::config::Retrieval::default().file());
+    let model = model.context("--embedding-model FILE names the model")?;
+    let load = |threads| {
+        let settings = EmbeddingSettings { threads, ..EmbeddingSettings::default() };
+        LlamaEmbedder::load(&model, &settings)
+            .map(Arc::new)
+            .context("--embedding-model FILE names another model")
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut goals = Goals::default();
+        indexing(&catalog, load(cores)?, &mut goals).await?;
+        let one = load(1)?;
+        quality(options, &catalog, &labelled, one.clone(), &mut goals).await?;
+        for &count in &options.documents {
+            speed(&catalog, &labelled, one.clone(), count, &mut goals).await?;
+        }
+        goals.print()
+    })
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<Labelled>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display()))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let labelled: Vec<Labelled> = lines
+        .map(|(number, line)| {
+            serde_json::from_str(line).with_context(|| format!("{}:{}", file.display(), number + 1))
+        })
+        .collect::<Result<_, _>>()?;
+    if labelled.is_empty() {
+        bail!("{} holds no questions", file.display());
+    }
+    Ok(labelled)
+}
+
+async fn open(folder: &Path, embedder: Arc<dyn Embedder>) -> anyhow::Result<Index> {
+    Ok(Index::open(&Location::Folder(folder.to_owned()), embedder).await?)
+}
+
+/// Documents a second, all cores, and what the memory grew by in the second half.
+async fn indexing(catalog: &Catalog, embedder: Arc<dyn Embedder>, goals: &mut Goals) -> anyhow::Result<()> {
+    let folder = Scratch::new()?;
+    let index = open(&folder.0, embedder).await?;
+    let corpus = Corpus::catalog(catalog.documents());
+    let started = Instant::now();
+    let report = index.update(&corpus).await?;
+    let rate = report.embedded as f64 / started.elapsed().as_secs_f64();
+    println!("{} documents of the catalogue indexed, {rate:.0} a second", report.embedded);
+    goals.add("indexing_documents_per_second", rate, Target::AtLeast(90.0));
+    Ok(())
+}
+
+async fn quality(
+    options: &Options,
+    catalog: &Catalog,
+    labelled: &[Labelled],
+    embedder: Arc<dyn Embedder>,
+    goals: &mut Goals,
+) -> anyhow::Result<()> {
+    let folder = Scratch::new()?;
+    let index = open(&folder.0, embedder).await?;
+    index.update(&Corpus::catalog(catalog.documents())).await?;
+    let search = index.search();
+    let (mut reciprocal, mut recalled) = (Vec::new(), Vec::new());
+    for Labelled { query, relevant } in labelled {
+        // Every place counts for the rank, the categories' share doesn't.
+        let asked = Query { text: query.clone(), limit: 50, per_category: 50, ..Query::default() };
+        let hits = search.search(&asked).await?;
+        let rank = hits.iter().position(|hit| relevant.contains(&hit.document.id));
+        reciprocal.push(rank.map_or(0.0, |rank| 1.0 / (rank as f64 + 1.0)));
+        recalled.push(if rank.is_some_and(|rank| rank < AT) { 1.0 } else { 0.0 });
+        if options.misses && rank != Some(0) {
+            let best = hits.first().map_or("", |hit| &hit.document.title);
+            let rank = rank.map_or("-".into(), |rank| (rank + 1).to_string());
+            println!("  {rank:>3}  {query}  → {best}  (expected {})", relevant.join(", "));
+        }
+    }
+    for (name, values, target) in
+        [("retrieval_mrr", reciprocal, 0.90), ("retrieval_recall_at_5", recalled, 0.97)]
+    {
+        let (low, high) = interval(&values);
+        let mean = mean(&values);
+        println!("{name}: {mean:.3}, 95 % between {low:.3} and {high:.3}, {} questions", values.len());
+        goals.add(name, mean, Target::AtLeast(target));
+    }
+    Ok(())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The middle 95 % of the means of resampled values (the percentile bootstrap, Efron 1979).
+fn interval(values: &[f64]) -> (f64, f64) {
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut means: Vec<f64> = (0..2000)
+        .map(|_| (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).sum::<f64>())
+        .map(|sum| sum / values.len() as f64)
+        .collect();
+    means.sort_by(f64::total_cmp);
+    (means[means.len() / 40], means[means.len() - 1 - means.len() / 40])
+}
+
+/// From a question's text to its documents, among `count` of them.
+async fn speed(
+    catalog: &Catalog,
+    labelled: &[Labelled],
+    embedder: Arc<LlamaEmbedder>,
+    count: usize,
+    goals: &mut Goals,
+) -> anyhow::Result<()> {
+    let folder = Scratch::new()?;
+    let stand_in = Arc::new(StandIn::new(embedder, catalog.documents())?);
+    let index = open(&folder.0, stand_in.clone()).await?;
+    let started = Instant::now();
+    index.update(&Corpus::catalog(&made_up(catalog.documents(), count))).await?;
+    println!("{count} made-up documents stored in {:.1} s", started.elapsed().as_secs_f64());
+    let search = index.search();
+    time(&search, &labelled[..labelled.len().min(20)]).await?;
+    let mut times = time(&search, labelled).await?;
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    println!("question to documents among {count}: p50 {:.1} ms, p95 {:.1} ms", at(0.5), at(0.95));
+    let target = if count <= 10_000 { 40.0 } else { 60.0 };
+    goals.add(&format!("search_p95_ms_of_{count}"), at(0.95), Target::AtMost(target));
+    Ok(())
+}
+
+async fn time(search: &Search, labelled: &[Labelled]) -> anyhow::Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for Labelled { query, .. } in labelled {
+        let started = Instant::now();
+        search.search(&Query { text: query.clone(), ..Query::default() }).await?;
+        times.push(started.elapsed());
+    }
+    Ok(times)
+}
+
+/// Documents with the catalogue's sentences put together anew.
+fn made_up(documents: &[Document], count: usize) -> Vec<Document> {
+    let mut rng = StdRng::seed_from_u64(2);
+    (0..count)
+        .filter_map(|number| {
+            let (one, other) = (documents.choose(&mut rng)?, documents.choose(&mut rng)?);
+            Some(Document {
+                id: format!("made-up-{number}"),
+                title: format!("{} {number}", one.title),
+                text: format!("{} {}", one.short, other.text),
+                ..one.clone()
+            })
+        })
+        .collect()
+}
+
+/// Embeds questions, and gives documents the vectors of the catalogue's, moved a little: embedding 100,000 takes half an hour,
+/// and their vectors would be searched no faster.
+struct StandIn {
+    questions: Arc<LlamaEmbedder>,
+    vectors: Vec<Vec<f32>>,
+}
+
+impl StandIn {
+    fn new(questions: Arc<LlamaEmbedder>, documents: &[Document]) -> anyhow::Result<Self> {
+        let texts: Vec<String> =
+            documents.iter().map(|document| format!("passage: {}", document.text)).collect();
+        let vectors = questions.embed(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self { questions, vectors })
+    }
+
+    fn moved(&self, text: &str) -> Vec<f32> {
+        let seed = text.bytes().fold(7u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let mut rng = StdRng::seed_from_u64(seed);
+        let near = self.vectors.choose(&mut rng).cloned().unwrap_or_default();
+        let moved: Vec<f32> = near.iter().map(|x| x + rng.random_range(-0.02..0.02)).collect();
+        let length = moved.iter().map(|x| x * x).sum::<f32>().sqrt();
+        moved.iter().map(|x| x / length).collect()
+    }
+}
+
+impl Embedder for StandIn {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, leafresh_engine::Error> {
+        if texts.iter().all(|text| text.starts_with("query: ")) {
+            return self.questions.embed(texts);
+        }
+        Ok(texts.iter().map(|text| self.moved(text)).collect())
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        text.len() / 4
+    }
+
+    fn info(&self) -> &EmbedderInfo {
+        self.questions.info()
+    }
+}
+
+/// A folder that goes when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("leafresh-bench-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&path).with_context(|| format!("{} can't be made", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+#[derive(Debug, Default)]
+struct Goals {
+    lines: Vec<(String, f64, Target)>,
+    names: HashSet<String>,
+}
+
+impl Goals {
+    fn add(&mut self, name: &str, value: f64, target: Target) {
+        if self.names.insert(name.to_owned()) {
+            self.lines.push((name.to_owned(), value, target));
+        }
+    }
+
+    fn print(&self) -> anyhow::Result<ExitCode> {
+        let mut out = std::io::stdout();
+        for (name, value, target) in &self.lines {
+            let (met, bound) = match *target {
+                Target::AtLeast(bound) => (*value >= bound, bound),
+                Target::AtMost(bound) => (*value <= bound, bound),
+            };
+            let verdict = if met { "ok" } else { "short" };
+            writeln!(out, "goal {name} {value:.3} {bound} {verdict}")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_holds_the_mean_and_narrows_with_more_values() {
+        let values: Vec<f64> = (0..200).map(|n| f64::from(u8::from(n % 4 > 0))).collect();
+        let (low, high) = interval(&values);
+        assert!(low < 0.75 && 0.75 < high && high - low < 0.15, "{low} {high}");
+        let (few_low, few_high) = interval(&values[..20]);
+        assert!(few_high - few_low > high - low);
+        assert_eq!(interval(&[1.0; 10]), (1.0, 1.0));
+    }
+}
