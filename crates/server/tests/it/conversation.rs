@@ -303,6 +303,11 @@ async fn insults_noise_and_other_topics_get_their_reply_without_the_model() {
         assert_eq!(answer["remembered"], json!(true));
     }
     assert_eq!(server.health().steps, 0);
+    let data = session(&server, "rude").await["data"].clone();
+    assert_eq!((&data["category"], data["turns"].as_array().unwrap().len()), (&Value::Null, 6));
+    // The first message that asks for something begins the conversation.
+    let answer = say(&server, "rude", "안 입는 티셔츠를 버리기 아까워요, 리폼해 볼래").await;
+    assert_eq!(category(&answer), "UPCYCLING");
     let metrics = Connection::ask(server.address, &get("/metrics", &[])).await.text();
     for reason in ["insult", "nonsense", "off_topic"] {
         assert_eq!(metric(&metrics, &format!(r#"leafresh_messages_refused_total{{reason="{reason}"}}"#)), 1);
