@@ -105,12 +105,9 @@ impl Answering {
         let mut turn = self.begin(&owner, session_id.as_deref(), message.clone()).await;
         let reading = Reading::of(&message, &catalog);
         let begun_before = turn.session.as_ref().is_some_and(|session| !session.turns.is_empty());
-        let default = || reading.apply(turn.before(), None, &catalog, &mut self.rng());
         if let Some(refusal) = catalog.guard().refuses_at_sight(&message) {
-            turn.standing = turn.before().cloned().unwrap_or_else(default);
             return self.refuse(refusal, turn).await;
         }
-        turn.standing = default();
         self.control.set_progress(Progress::Retrieving);
         // A full queue means: no work.
         let degraded = matches!(begun, Begun::Degraded(..));
@@ -119,22 +116,17 @@ impl Answering {
         let vector = if degraded { None } else { self.embed(&message, until).await };
         let judge = self.recommender.judge();
         let slice = vector.as_ref().map(QueryVector::as_slice);
-        if judge.is_off_topic(&message, &reading, slice, begun_before) {
-            turn.standing = turn.before().cloned().unwrap_or_else(|| turn.standing.clone());
+        if !degraded && judge.is_off_topic(&message, &reading, slice, begun_before) {
             return self.refuse(Refusal::OffTopic, turn).await;
         }
-        if turn.session.is_none() && reading.categories.is_empty() && reading.wish.is_none() {
-            let near = async {
-                let library = &self.recommender.library;
-                if degraded {
-                    library.without_search().nearest_category(&message, None).await
-                } else {
-                    library.nearest_category(&message, vector.as_ref()).await
-                }
-            };
-            let nearest = timeout_at(until, near).await.ok().flatten();
-            turn.standing = reading.apply(None, nearest, &catalog, &mut self.rng());
+        let mut nearest = None;
+        if turn.before().is_none() && reading.categories.is_empty() && reading.wish.is_none() {
+            let library = &self.recommender.library;
+            let library = if degraded { library.without_search() } else { library.clone() };
+            nearest =
+                timeout_at(until, library.nearest_category(&message, vector.as_ref())).await.ok().flatten();
         }
+        turn.standing = reading.apply(turn.before(), nearest, &catalog, &mut self.rng());
         // What the request itself says counts more than what was said before, less than the message.
         let said = |mentioned: &Option<String>, sent: Option<String>, known: Option<String>| {
             mentioned.clone().or(sent).or(known)
@@ -204,8 +196,9 @@ impl Answering {
         }
     }
 
-    /// A fixed reply, as a whole answer.
-    async fn refuse(&mut self, refusal: Refusal, turn: Turn) -> Result<(), Gone> {
+    /// A fixed reply, as a whole answer. The conversation stays where it is; one that hasn't begun has no category yet.
+    async fn refuse(&mut self, refusal: Refusal, mut turn: Turn) -> Result<(), Gone> {
+        turn.standing = turn.before().cloned().unwrap_or_default();
         self.recommender.figures.count_refused(refusal);
         tracing::info!(refusal = refusal.name(), "a message got a fixed reply");
         let reply = refusal.reply(self.recommender.catalog.replies()).to_owned();
@@ -439,9 +432,8 @@ fn reason_of(error: &leafresh_engine::Error) -> DegradedReason {
 fn failure(reason: DegradedReason, writer: &Writer) -> Failure {
     let begun = !writer.progress().done.is_empty() || !writer.progress().partial.is_empty();
     match reason {
-        DegradedReason::Overloaded => Failure::Unavailable,
         DegradedReason::Timeout if begun => Failure::Stalled,
-        DegradedReason::Timeout => Failure::Unavailable,
+        DegradedReason::Overloaded | DegradedReason::Timeout => Failure::Unavailable,
         DegradedReason::Engine => Failure::Internal,
     }
 }

@@ -173,8 +173,10 @@ impl Turn {
         Self { open: None, session: None, question, asked_at, standing: Standing::default() }
     }
 
+    /// Where the conversation stood before; `None` while nothing but fixed replies was said in it.
     pub(crate) fn before(&self) -> Option<&Standing> {
-        self.session.as_ref().map(|session| &session.standing)
+        let standing = &self.session.as_ref()?.standing;
+        (!standing.base_category.is_empty()).then_some(standing)
     }
 
     /// The ids of documents that were offered before.

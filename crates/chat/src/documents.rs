@@ -224,8 +224,8 @@ impl Lexicon {
     }
 
     /// The inverse document frequency.
-    fn weight(&self, pair: &(char, char)) -> f32 {
-        let with = self.counts.get(pair).copied().unwrap_or(0) as f32;
+    fn weight(&self, pair: (char, char)) -> f32 {
+        let with = self.counts.get(&pair).copied().unwrap_or(0) as f32;
         ((self.documents.len() as f32 + 1.0) / (with + 0.5)).ln().max(0.0)
     }
 
@@ -237,7 +237,7 @@ impl Lexicon {
         let known = asked.iter().filter(|pair| self.counts.contains_key(pair));
         let (mut shared, mut all) = (0.0, 0.0);
         for pair in known {
-            let weight = self.weight(pair);
+            let weight = self.weight(*pair);
             all += weight;
             shared += if has.contains(pair) { weight } else { 0.0 };
         }

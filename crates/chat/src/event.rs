@@ -122,7 +122,7 @@ pub enum Stage {
 pub struct Events {
     /// Gone once it has ended.
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    events: mpsc::Receiver<Event>,
+    receiver: mpsc::Receiver<Event>,
     control: Arc<Control>,
     ended: bool,
 }
@@ -164,9 +164,9 @@ impl Events {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (sender, events) = mpsc::channel(ON_THEIR_WAY);
+        let (sender, receiver) = mpsc::channel(ON_THEIR_WAY);
         let control = Arc::<Control>::default();
-        Self { work: Some(Box::pin(work(sender, control.clone()))), events, control, ended: false }
+        Self { work: Some(Box::pin(work(sender, control.clone()))), receiver, control, ended: false }
     }
 
     /// The next event; `None` after the terminal one. Can be dropped and called again without loss.
@@ -180,7 +180,7 @@ impl Events {
             return Poll::Ready(None);
         }
         loop {
-            if let Poll::Ready(event) = self.events.poll_recv(context) {
+            if let Poll::Ready(event) = self.receiver.poll_recv(context) {
                 // The work may have ended without a word: the reader still gets an end.
                 return Poll::Ready(Some(self.taken(event.unwrap_or(Event::Error(Failure::Internal)))));
             }
@@ -189,7 +189,7 @@ impl Events {
                 return Poll::Pending;
             };
             if work.as_mut().poll(context).is_pending() {
-                return match self.events.poll_recv(context) {
+                return match self.receiver.poll_recv(context) {
                     Poll::Ready(Some(event)) => Poll::Ready(Some(self.taken(event))),
                     Poll::Ready(None) | Poll::Pending => Poll::Pending,
                 };

@@ -1,12 +1,14 @@
 //! Which messages get a fixed reply instead of challenges.
 
 mod insults;
+mod measure;
 mod nonsense;
 mod topic;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use measure::{GateReport, measure_gate};
 pub use topic::{Example, Split, Topic};
 
 pub(crate) use self::topic::Classifier;
@@ -107,9 +109,13 @@ impl Judge {
         if reading.is_about_conversation() && reading.bare {
             return false;
         }
-        let Some((classifier, vector)) = self.classifier.as_ref().zip(vector) else {
-            return !self.has_keyword(message, reading) && !(begun && reading.follow_up);
+        let Some(classifier) = &self.classifier else {
+            let about = self.has_keyword(message, reading) || begun && reading.follow_up;
+            let keywords = self.catalog.keywords();
+            return !about && keywords.words(message).has_any(&keywords.off_topic);
         };
+        // It could not be embedded in time: better an answer to the wrong question than none to the right one.
+        let Some(vector) = vector else { return false };
         let needed = match (begun, reading.follow_up || reading.is_about_conversation()) {
             (true, true) => ON_TOPIC_AS_FOLLOW_UP,
             (true, false) => ON_TOPIC_IN_CONVERSATION,

@@ -23,6 +23,6 @@ pub use error::Error;
 pub use event::{Answer, Challenge, DegradedReason, Event, Events, Failure, Grounding, Source, Stage};
 pub use fallback::FallbackSettings;
 pub use figures::Figures;
-pub use guard::{Example, Refusal, Split, Topic};
+pub use guard::{Example, GateReport, Refusal, Split, Topic, measure_gate};
 pub use leafresh_store::{Key as SessionKey, Session};
 pub use recommend::{Deadlines, Preview, Recommender, Settings};

@@ -254,7 +254,7 @@ mod tests {
         Layout { chat, model, tokens, count: &|text| text.chars().count() }
     }
 
-    fn whole_text(prompt: Prompt) -> String {
+    fn whole_text(prompt: &Prompt) -> String {
         let [Piece::Text(text)] = &prompt.pieces[..] else { panic!("one piece of text: {prompt:?}") };
         text.clone()
     }
@@ -265,7 +265,7 @@ mod tests {
         let model = ModelInfo::default();
         let text = |location| {
             let request = request(&catalog, location);
-            whole_text(catalog.prompts().prompt(&request, &layout(false, 10_000, &model)).unwrap())
+            whole_text(&catalog.prompts().prompt(&request, &layout(false, 10_000, &model)).unwrap())
         };
         let (a, b) = (text("제주도"), text("독도"));
         let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
@@ -320,7 +320,7 @@ mod tests {
             ..request(&catalog, "제주도")
         };
         let render = |request: &Request, tokens: usize| {
-            whole_text(catalog.prompts().prompt(request, &layout(false, tokens, &model)).unwrap())
+            whole_text(&catalog.prompts().prompt(request, &layout(false, tokens, &model)).unwrap())
         };
         let longest = render(&whole, 100_000);
         let bare = render(&Request { message: Some("메"), documents: &[], history: &[], ..whole }, 100_000);

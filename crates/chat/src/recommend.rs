@@ -61,7 +61,7 @@ impl Default for Deadlines {
             queue: Duration::from_secs(20),
             retrieval: Duration::from_millis(300),
             stall: Duration::from_secs(30),
-            answer: Duration::from_secs(240),
+            answer: Duration::from_mins(4),
         }
     }
 }

@@ -30,22 +30,22 @@ fn letter(c: char) -> Option<char> {
 #[derive(Debug)]
 pub(crate) struct Words<'a> {
     text: String,
-    words: Vec<Range<usize>>,
+    spans: Vec<Range<usize>>,
     particles: &'a [String],
 }
 
 impl<'a> Words<'a> {
     pub(crate) fn new(message: &str, particles: &'a [String]) -> Self {
         let mut text = String::new();
-        let mut words = Vec::new();
+        let mut spans = Vec::new();
         for word in message.split(|c: char| !c.is_alphanumeric()) {
             let start = text.len();
             text.extend(word.chars().filter_map(letter));
             if text.len() > start {
-                words.push(start..text.len());
+                spans.push(start..text.len());
             }
         }
-        Self { text, words, particles }
+        Self { text, spans, particles }
     }
 
     /// Letters and digits of the message.
@@ -65,7 +65,7 @@ impl<'a> Words<'a> {
         if term.anywhere {
             return self.text.find(&term.text).map(|start| start..start + term.text.len());
         }
-        let word = self.words.iter().find(|word| {
+        let word = self.spans.iter().find(|word| {
             let rest = self.text[(*word).clone()].strip_prefix(&term.text);
             rest.is_some_and(|rest| rest.is_empty() || self.particles.iter().any(|particle| particle == rest))
         })?;

@@ -27,7 +27,7 @@ impl Faults {
     /// Counts a write.
     pub(crate) fn pass(&self) -> Result<(), Error> {
         let count = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.every > 0 && count % self.every == 0 {
+        if self.every > 0 && count.is_multiple_of(self.every) {
             self.failed.fetch_add(1, Ordering::Relaxed);
             return Err(Error::Injected);
         }

@@ -50,11 +50,11 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path, migrations: &[&s
     if found > migrations.len() {
         return Err(Error::Newer { path: path.to_owned(), found, known: migrations.len() });
     }
-    for index in found..migrations.len() {
+    for (index, step) in migrations.iter().enumerate().skip(found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another process may have been faster.
         if version(&transaction)? == index {
-            transaction.execute_batch(migrations[index])?;
+            transaction.execute_batch(step)?;
             transaction.pragma_update(None, "user_version", index + 1)?;
             transaction.commit()?;
         }

@@ -23,6 +23,7 @@ pub(crate) struct Keywords {
     pub(crate) mentions: Mentions,
     pub(crate) keyboard_runs: Vec<String>,
     pub(crate) on_topic: Vec<Term>,
+    pub(crate) off_topic: Vec<Term>,
     particles: Vec<String>,
 }
 
@@ -84,6 +85,7 @@ struct NonsenseTable {
 #[serde(deny_unknown_fields)]
 struct TopicTable {
     on: Vec<String>,
+    off: Vec<String>,
 }
 
 impl Keywords {
@@ -144,6 +146,7 @@ impl Keywords {
             },
             keyboard_runs: file.nonsense.runs,
             on_topic: terms(&file.topic.on),
+            off_topic: terms(&file.topic.off),
             particles: file.particles,
         })
     }

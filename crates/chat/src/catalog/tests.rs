@@ -59,6 +59,7 @@ runs = ["asdf"]
 
 [topic]
 on = ["환경"]
+off = ["주식"]
 "#;
 
 /// A folder with the small catalogue and the shipped replies, answer form and prompts.

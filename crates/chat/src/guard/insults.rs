@@ -139,9 +139,9 @@ fn plain(message: &str) -> Vec<char> {
     for c in message.nfc() {
         // NFKC would make jamo that stand alone a part of the next syllable.
         if is_jamo(c) {
-            chars.extend(split(c))
+            chars.extend(split(c));
         } else {
-            chars.extend([c].into_iter().nfkc().flat_map(char::to_lowercase))
+            chars.extend([c].into_iter().nfkc().flat_map(char::to_lowercase));
         }
     }
     let chars = composed(&chars);

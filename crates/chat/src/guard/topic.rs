@@ -8,8 +8,6 @@ use serde::Deserialize;
 use crate::Error;
 use crate::catalog::source;
 
-const EXAMPLES: &str = "gate/examples.jsonl";
-
 /// A message and whether it is about the topic.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,17 +33,19 @@ pub enum Split {
 }
 
 pub(crate) fn load(dir: &Path) -> Result<Vec<Example>, Error> {
-    let (text, path) = source::read(dir, EXAMPLES)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(index, line)| {
-            serde_json::from_str(line).map_err(|error| {
+    let mut examples = Vec::new();
+    for name in source::list(dir, "gate", "jsonl")? {
+        let (text, path) = source::read(dir, &name)?;
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let example = serde_json::from_str(line).map_err(|error| {
                 let message = error.to_string();
                 let message = message.split(" at line ").next().unwrap_or_default();
                 source::error_on_line(&path, index + 1, source::explain(message, ""))
-            })
-        })
-        .collect()
+            })?;
+            examples.push(example);
+        }
+    }
+    Ok(examples)
 }
 
 /// Weights of a logistic regression on centred vectors.

@@ -67,10 +67,12 @@ fn data(id: &str, session: &Session) -> Value {
         .map(|turn| json!({ "role": turn.role.as_str(), "text": turn.text, "at": text(turn.at) }))
         .collect();
     let standing = &session.standing;
+    // A conversation of fixed replies has no category yet.
+    let category = |code: &str| (!code.is_empty()).then(|| code.to_owned());
     json!({
         "sessionId": id,
-        "baseCategory": standing.base_category,
-        "category": standing.category,
+        "baseCategory": category(&standing.base_category),
+        "category": category(&standing.category),
         "location": standing.location,
         "workType": standing.work_type,
         "turns": turns,

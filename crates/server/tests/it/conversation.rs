@@ -57,7 +57,7 @@ async fn say(server: &Server, session: &str, message: &str) -> Value {
     let mut expected = answer["recommend"].as_str().unwrap().to_owned();
     for (index, challenge) in answer["challenges"].as_array().unwrap().iter().enumerate() {
         let part = |name: &str| challenge[name].as_str().unwrap().to_owned();
-        expected += &format!("\n\n{}. {}\n{}", index + 1, part("title"), part("description"));
+        expected.extend(["\n\n", &(index + 1).to_string(), ". ", &part("title"), "\n", &part("description")]);
     }
     assert_eq!(texts, expected);
     answer
@@ -303,6 +303,11 @@ async fn insults_noise_and_other_topics_get_their_reply_without_the_model() {
         assert_eq!(answer["remembered"], json!(true));
     }
     assert_eq!(server.health().steps, 0);
+    let data = session(&server, "rude").await["data"].clone();
+    assert_eq!((&data["category"], data["turns"].as_array().unwrap().len()), (&Value::Null, 6));
+    // The first message that asks for something begins the conversation.
+    let answer = say(&server, "rude", "안 입는 티셔츠를 버리기 아까워요, 리폼해 볼래").await;
+    assert_eq!(category(&answer), "UPCYCLING");
     let metrics = Connection::ask(server.address, &get("/metrics", &[])).await.text();
     for reason in ["insult", "nonsense", "off_topic"] {
         assert_eq!(metric(&metrics, &format!(r#"leafresh_messages_refused_total{{reason="{reason}"}}"#)), 1);

@@ -35,7 +35,7 @@ fn degraded(events: &[Event], reason: &str) -> Value {
     assert_eq!(challenges.len(), 3);
     for (index, challenge) in challenges.iter().enumerate() {
         let part = |name: &str| challenge[name].as_str().unwrap().to_owned();
-        expected += &format!("\n\n{}. {}\n{}", index + 1, part("title"), part("description"));
+        expected.extend(["\n\n", &(index + 1).to_string(), ". ", &part("title"), "\n", &part("description")]);
         let document = catalog().documents().iter().find(|document| document.title == part("title")).cloned();
         assert_eq!(document.unwrap().category, part("category"));
     }

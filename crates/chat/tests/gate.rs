@@ -1,0 +1,60 @@
+//! How well the gate tells messages apart, with the real embedding model and without one.
+
+#![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use leafresh_chat::{Catalog, GateReport, measure_gate};
+use leafresh_engine::{EmbeddingSettings, LlamaEmbedder};
+use leafresh_retrieval::Search;
+
+const E5: &str = "multilingual-e5-small-Q4_0.gguf";
+
+fn catalog() -> Arc<Catalog> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
+    Arc::new(Catalog::load(&dir).unwrap())
+}
+
+fn print(report: &GateReport) {
+    let GateReport { off_topic, caught, on_topic, let_through, wrong } = report;
+    println!(
+        "off topic: {caught} of {off_topic} caught ({:.1} %); on topic: {let_through} of {on_topic} let through ({:.1} %)",
+        report.caught_share() * 100.0,
+        report.let_through_share() * 100.0
+    );
+    for (name, value, goal) in
+        [("gate_caught", report.caught_share(), 0.97), ("gate_let_through", report.let_through_share(), 0.98)]
+    {
+        println!("goal {name} {value:.3} {goal} {}", if value >= goal { "ok" } else { "short" });
+    }
+    for (text, topic) in wrong {
+        println!("  {topic:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_gate_tells_messages_it_has_not_seen() {
+    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS") else {
+        eprintln!("skipped: LEAFRESH_TEST_MODELS names no folder with models (`make test` sets it)");
+        return;
+    };
+    let path = PathBuf::from(folder).join(E5);
+    assert!(path.exists(), "{} is missing: run `make model`", path.display());
+    let embedder = LlamaEmbedder::load(&path, &EmbeddingSettings::default()).unwrap();
+    let search = Search::later(Some(Arc::new(embedder))).0;
+    let report = measure_gate(&catalog(), Some(&search)).await.unwrap();
+    print(&report);
+    // Below the goals (0.97 and 0.98), which these examples and this embedding model don't reach; this is what they do reach.
+    assert!(report.caught_share() >= 0.82 && report.let_through_share() >= 0.85, "worse than it was");
+}
+
+#[tokio::test]
+async fn without_an_embedding_model_keywords_do_a_part_of_it() {
+    let report = measure_gate(&catalog(), None).await.unwrap();
+    print(&report);
+    assert!(
+        report.caught_share() >= 0.5 && report.let_through_share() >= 0.9,
+        "keywords do worse than they did"
+    );
+}
