@@ -50,6 +50,13 @@ impl Command {
         }
     }
 
+    /// Who asks: the name of an API key, or empty.
+    pub fn owner(&self) -> &str {
+        match self {
+            Self::BaseInfo(BaseInfo { owner, .. }) | Self::FreeText(FreeText { owner, .. }) => owner,
+        }
+    }
+
     pub fn session_id(&self) -> Option<&str> {
         match self {
             Self::BaseInfo(BaseInfo { session_id, .. }) | Self::FreeText(FreeText { session_id, .. }) => {

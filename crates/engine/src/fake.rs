@@ -5,6 +5,7 @@ mod embedder;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::model::{Entry, Model, SeqId};
@@ -28,6 +29,7 @@ pub struct FakeModel {
     logits: Vec<Vec<f32>>,
     by_entry: Vec<Option<usize>>,
     poison: Option<f32>,
+    gate: Option<Receiver<()>>,
 }
 
 const FIRST_HANGUL: u32 = 0xAC00;
@@ -51,7 +53,15 @@ impl FakeModel {
             logits: Vec::new(),
             by_entry: Vec::new(),
             poison: None,
+            gate: None,
         }
+    }
+
+    /// Takes a step for every message, and as many as it likes once there is nobody left to send one.
+    #[must_use]
+    pub fn with_gate(mut self, steps: Receiver<()>) -> Self {
+        self.gate = Some(steps);
+        self
     }
 
     /// Every batch takes this long.
@@ -105,6 +115,10 @@ impl Model for FakeModel {
     }
 
     fn decode(&mut self, batch: &[Entry]) -> Result<(), Error> {
+        if let Some(gate) = &self.gate {
+            // Nobody holds it any more: free.
+            let _ = gate.recv();
+        }
         if !self.step.is_zero() {
             std::thread::sleep(self.step);
         }

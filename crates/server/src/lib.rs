@@ -1,18 +1,19 @@
 //! The server: HTTP, server-sent events, configuration and command line around the chat.
 //!
-//! [`run`] is the whole server on a listener; [`app`] is its paths without one.
+//! [`run`] is the whole server on a listener.
 
 #![forbid(unsafe_code)]
 
 pub mod assemble;
 pub mod cli;
 pub mod config;
+mod door;
 mod http;
 mod metrics;
 mod serve;
+mod socket;
 mod state;
 mod streams;
 
-pub use http::app;
-pub use serve::run;
+pub use serve::{Listeners, run};
 pub use state::AppState;

@@ -7,6 +7,8 @@ use leafresh_engine::Health;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::streams::Stage;
+
 /// Seconds; from a warm cache on a GPU to a long queue on a small CPU.
 const FIRST_TOKEN_BUCKETS: [f64; 12] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0];
 const ANSWER_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 120.0, 240.0];
@@ -16,33 +18,21 @@ const ANSWER_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 1
 pub(crate) enum Outcome {
     Close,
     Error,
-    /// The reader went away first.
+    /// The readers went away and didn't return.
     Left,
-}
-
-/// How far an answer had come when it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Before its first text: queued, or the prompt being read.
-    Waiting,
-    Writing,
+    /// Somebody said that it should stop.
+    Stopped,
 }
 
 impl Outcome {
+    const ALL: [Self; 4] = [Self::Close, Self::Error, Self::Left, Self::Stopped];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Close => "close",
             Self::Error => "error",
             Self::Left => "left",
-        }
-    }
-}
-
-impl Phase {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Writing => "writing",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -68,9 +58,10 @@ impl Metrics {
             let _ = histogram!("leafresh_time_to_first_token_seconds");
             let _ = histogram!("leafresh_answer_seconds");
             counter!("leafresh_answer_tokens_total").increment(0);
+            gauge!("leafresh_connections").set(0.0);
         });
-        for outcome in [Outcome::Close, Outcome::Error, Outcome::Left] {
-            for phase in [Phase::Waiting, Phase::Writing] {
+        for outcome in Outcome::ALL {
+            for phase in Stage::NAMES {
                 metrics.count_ended(outcome, phase, 0);
             }
         }
@@ -82,17 +73,18 @@ impl Metrics {
         self.with(|| histogram!("leafresh_time_to_first_token_seconds").record(after));
     }
 
-    pub(crate) fn ended(&self, outcome: Outcome, phase: Phase, after: Duration, tokens: usize) {
-        self.count_ended(outcome, phase, 1);
+    /// An answer ended, in this stage.
+    pub(crate) fn ended(&self, outcome: Outcome, stage: Stage, after: Duration, tokens: usize) {
+        self.count_ended(outcome, stage.name(), 1);
         self.with(|| {
             histogram!("leafresh_answer_seconds").record(after);
             counter!("leafresh_answer_tokens_total").increment(tokens as u64);
         });
     }
 
-    fn count_ended(&self, outcome: Outcome, phase: Phase, by: u64) {
+    fn count_ended(&self, outcome: Outcome, phase: &'static str, by: u64) {
         self.with(|| {
-            counter!("leafresh_requests_ended_total", "outcome" => outcome.name(), "phase" => phase.name())
+            counter!("leafresh_requests_ended_total", "outcome" => outcome.name(), "phase" => phase)
                 .increment(by);
         });
     }
@@ -102,6 +94,11 @@ impl Metrics {
         self.with(|| {
             counter!("leafresh_requests_refused_total", "status" => status.to_string()).increment(1);
         });
+    }
+
+    /// One connection more, or one less.
+    pub(crate) fn connections(&self, by: f64) {
+        self.with(|| gauge!("leafresh_connections").increment(by));
     }
 
     /// What became of messages and answers.
@@ -129,11 +126,11 @@ impl Metrics {
     }
 
     /// Prometheus' text format.
-    pub(crate) fn render(&self, engine: &Health) -> String {
+    pub(crate) fn render(&self, engine: &Health, parked: usize) -> String {
         self.with(|| {
             gauge!("leafresh_requests_running").set(engine.running as f64);
             gauge!("leafresh_requests_queued").set(engine.queued as f64);
-            gauge!("leafresh_requests_parked").set(engine.parked as f64);
+            gauge!("leafresh_requests_parked").set(parked as f64);
             gauge!("leafresh_kv_cells_used").set(engine.kv_used as f64);
             gauge!("leafresh_kv_cells").set(engine.kv_total as f64);
             counter!("leafresh_engine_steps_total").absolute(engine.steps);
@@ -154,6 +151,7 @@ fn describe() {
     describe_gauge!("leafresh_requests_running", "Requests in the running batch");
     describe_gauge!("leafresh_requests_queued", "Requests waiting for a place in the batch");
     describe_gauge!("leafresh_requests_parked", "Generations waiting for their reader to return");
+    describe_gauge!("leafresh_connections", "Open connections");
     describe_gauge!("leafresh_kv_cells_used", "KV cells that running requests hold");
     describe_gauge!("leafresh_kv_cells", "KV cells there are");
     describe_histogram!("leafresh_time_to_first_token_seconds", "From admission to the first text");

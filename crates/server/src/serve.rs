@@ -1,18 +1,28 @@
 //! Connections: accepting them, and ending them in order.
 
+mod connections;
+
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use self::connections::{Connections, Ticket, turn_away};
+use crate::door::Peer;
 use crate::http::app;
+use crate::socket::Socket;
 use crate::state::{AppState, Stage};
 
 /// Request line and headers. A thousand Korean characters encoded twice are 15 KB.
@@ -27,12 +37,64 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// Pause after a failed `accept`: out of descriptors, it fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-const UPKEEP: Duration = Duration::from_secs(10);
+const UPKEEP: Duration = Duration::from_secs(2);
+
+/// Where the server listens.
+pub struct Listeners {
+    main: TcpListener,
+    /// For what is administrative; without one the main address has that too, where it may.
+    admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    pub fn new(main: TcpListener, admin: Option<TcpListener>) -> Self {
+        Self { main, admin }
+    }
+
+    /// Where the main one listens.
+    ///
+    /// # Errors
+    /// What the system says when it doesn't know.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.main.local_addr()
+    }
+
+    /// The next connection and what may be asked on it.
+    async fn accept(&self, state: &AppState) -> io::Result<(TcpStream, Peer)> {
+        let admin = async {
+            match &self.admin {
+                Some(admin) => admin.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ((stream, address), apart) = tokio::select! {
+            accepted = self.main.accept() => (accepted?, false),
+            accepted = admin => (accepted?, true),
+        };
+        let local = self.address().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        let admin = apart || main_has_admin(self.admin.is_some(), state.door().has_keys(), local);
+        Ok((stream, Peer { address, admin, apart }))
+    }
+}
+
+/// Whether the main address answers what is administrative: not when that has its own, and beyond this machine only to
+/// who has a key.
+fn main_has_admin(has_own_address: bool, has_keys: bool, local: bool) -> bool {
+    !has_own_address && (has_keys || local)
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(main: TcpListener) -> Self {
+        Self::new(main, None)
+    }
+}
 
 /// Serves until `shutdown`, then drains: no longer ready, new requests get 503, running answers go on until the
 /// deadline of the configuration, the rest ends with an error event.
-pub async fn run(listener: TcpListener, state: AppState, shutdown: impl Future<Output = ()>) {
-    let mut server = Server { router: app(state.clone()), state, connections: JoinSet::new() };
+pub async fn run(listeners: impl Into<Listeners>, state: AppState, shutdown: impl Future<Output = ()>) {
+    let listener = listeners.into();
+    let counted = Connections::new(state.server().connections);
+    let mut server = Server { router: app(state.clone()), state, counted, connections: JoinSet::new() };
     tokio::select! {
         never = server.accept(&listener) => match never {},
         () = shutdown => {}
@@ -58,43 +120,89 @@ pub async fn run(listener: TcpListener, state: AppState, shutdown: impl Future<O
 struct Server {
     router: Router,
     state: AppState,
+    counted: Connections,
     connections: JoinSet<()>,
 }
 
 impl Server {
-    async fn accept(&mut self, listener: &TcpListener) -> Infallible {
+    async fn accept(&mut self, listener: &Listeners) -> Infallible {
         let mut upkeep = interval(UPKEEP);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        self.connections.spawn(connection(stream, self.router.clone(), self.state.clone()));
-                    }
+                accepted = listener.accept(&self.state) => match accepted {
+                    Ok((stream, peer)) => self.take(stream, peer),
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
                 Some(_) = self.connections.join_next() => {}
-                _ = upkeep.tick() => self.state.metrics().upkeep(),
+                _ = upkeep.tick() => self.state.upkeep(),
+            }
+        }
+    }
+
+    fn take(&mut self, stream: TcpStream, peer: Peer) {
+        let state = self.state.clone();
+        let address = peer.address.ip().to_canonical();
+        let door = state.door();
+        let address = (!door.is_exempt(address)).then_some(address);
+        match self.counted.ticket(address, door.limits().connections) {
+            Ok(ticket) => {
+                let service = Addressed { router: TowerToHyperService::new(self.router.clone()), peer };
+                self.connections.spawn(connection(stream, service, state, ticket));
+            }
+            Err(error) => {
+                self.connections.spawn(async move { turn_away(stream, &error, &state).await });
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, state: AppState) {
-    // Each token is its own small packet; waiting for more would hold it back.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY refused");
+/// The paths, for one connection.
+struct Addressed {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+impl Service<Request<Incoming>> for Addressed {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
     }
+}
+
+/// Counts a connection as long as it is served.
+struct Connected(AppState);
+
+impl Connected {
+    fn new(state: &AppState) -> Self {
+        state.metrics().connections(1.0);
+        Self(state.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.metrics().connections(-1.0);
+    }
+}
+
+async fn connection(stream: TcpStream, service: Addressed, state: AppState, _ticket: Ticket) {
+    let _connected = Connected::new(&state);
+    let stream = Socket::new(stream, state.stream().write_seconds.0);
     let draining = state.draining();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(state.server().request_seconds.0)
         .max_header_size(MAX_HEAD)
         .keep_alive(!draining)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let mut stages = state.stages();
     let drain = async {
@@ -112,5 +220,26 @@ async fn connection(stream: TcpStream, router: Router, state: AppState) {
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::main_has_admin;
+
+    #[test]
+    fn beyond_this_machine_nothing_administrative_is_open_without_a_key() {
+        let cases = [
+            // its own address, keys, loopback
+            (false, false, true, true),
+            (false, false, false, false),
+            (false, true, false, true),
+            (false, true, true, true),
+            (true, false, true, false),
+            (true, true, false, false),
+        ];
+        for (own, keys, local, open) in cases {
+            assert_eq!(main_has_admin(own, keys, local), open, "{own} {keys} {local}");
+        }
     }
 }

@@ -7,7 +7,9 @@ use leafresh_chat::{Catalog, Recommender, Replies, Sessions};
 use tokio::sync::watch;
 
 use crate::config::{self, Config};
+use crate::door::Door;
 use crate::metrics::Metrics;
+use crate::streams::Streams;
 
 /// How far the server is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,13 +33,16 @@ struct Inner {
     recommender: OnceLock<Arc<Recommender>>,
     sessions: OnceLock<Sessions>,
     metrics: Metrics,
+    streams: Streams,
+    door: Door,
     stage: watch::Sender<Stage>,
     running: watch::Sender<usize>,
     started: Instant,
 }
 
 impl AppState {
-    /// A server without a model: it answers 503 until [`AppState::install`].
+    /// A server without a model: it answers 503 until [`AppState::install`]. Where keys are configured nobody has one that
+    /// fits until [`AppState::load_keys`].
     pub fn new(config: &Config, catalog: Arc<Catalog>) -> Self {
         Self(Arc::new(Inner {
             server: config.server.clone(),
@@ -47,6 +52,8 @@ impl AppState {
             recommender: OnceLock::new(),
             sessions: OnceLock::new(),
             metrics: Metrics::new(),
+            streams: Streams::new(&config.stream),
+            door: Door::new(config),
             stage: watch::Sender::new(Stage::Serving),
             running: watch::Sender::new(0),
             started: Instant::now(),
@@ -58,6 +65,29 @@ impl AppState {
         if self.0.recommender.set(recommender).is_err() {
             tracing::warn!("a model is already installed; it stays");
         }
+    }
+
+    /// Reads the API keys, if a file of them is configured; again when they were read before.
+    ///
+    /// # Errors
+    /// A file that can't be used. Keys that were read before stay.
+    pub fn load_keys(&self) -> Result<(), config::Error> {
+        self.0.door.load_keys()
+    }
+
+    /// What is to be done every few seconds.
+    pub(crate) fn upkeep(&self) {
+        self.0.metrics.upkeep();
+        self.0.streams.sweep();
+        self.0.door.refresh_keys();
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.0.door
     }
 
     /// The stored conversations are open: they can be read and deleted. Only the first call counts.

@@ -1,26 +1,46 @@
-//! Running answers: their ids, the numbers of their events, and how each of them ends.
+//! Answers that are being written and those that have just ended: a numbered log of events each, driven by a task of
+//! its own and read by whoever asked, however many they are and however often they come back.
+//!
+//! `log` is the log and its readers, `index` finds streams and bounds them, `driver` runs a source until its end.
+
+mod account;
+mod driver;
+mod index;
+mod log;
+mod stage;
+
+pub(crate) use account::Permit;
+pub(crate) use log::{Numbered, Read, Reader};
+pub(crate) use stage::Stage;
 
 use std::fmt;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use leafresh_chat::{Event, Events, Failure};
-use tokio::sync::watch;
+use leafresh_chat::{Command, Event, Events, Failure};
+use tokio::time::Instant;
 
-use crate::metrics::{Outcome, Phase};
-use crate::state::{AppState, Running, Stage};
-
-/// Longer texts are sent as several events. Six bytes of JSON are the most that one byte becomes, so an event stays
-/// below 32 KiB.
-const MAX_TEXT: usize = 4096;
+use self::account::Account;
+use self::index::{Index, Joined};
+use self::log::{Live, Tally};
+use crate::config;
+use crate::state::AppState;
 
 /// The name of one answer's stream: 128 random bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct StreamId(u128);
 
 impl StreamId {
     pub(crate) fn random() -> Self {
         Self(rand::random())
+    }
+
+    /// 32 lower-case hexadecimal digits, as it is displayed.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        u128::from_str_radix(text, 16).ok().filter(|_| digits).map(Self)
     }
 }
 
@@ -30,150 +50,246 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// An event and its place in the stream, from 1.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Numbered {
+/// The last event that a reader had: `<stream>:<n>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) stream: StreamId,
     pub(crate) number: u64,
-    pub(crate) event: Event,
 }
 
-/// Where events come from: a recommendation; in tests, a list. A future that is dropped loses no event.
+impl Position {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (stream, number) = text.split_once(':')?;
+        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.parse().ok().filter(|_| plain && (number == "0" || !number.starts_with('0')))?;
+        Some(Self { stream: StreamId::parse(stream)?, number })
+    }
+}
+
+/// Who asks, and what: two requests with equal questions want the same answer. Dialect, method and request id aren't
+/// part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Question {
+    pub(crate) command: Command,
+    pub(crate) adapter: Option<String>,
+}
+
+/// A question as it was sent once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Asked {
+    pub(crate) question: Question,
+    pub(crate) request_id: Option<String>,
+}
+
+/// Where events come from: a recommendation; in tests, a list.
 pub(crate) trait Source: Send + 'static {
+    /// The next event; `None` when there is none although none was terminal. A future that is dropped loses no event.
     fn next(&mut self) -> impl Future<Output = Option<Event>> + Send;
+
+    /// Nobody reads: stop computing within one step, keep the text and hold no place among running or waiting ones.
+    fn park(&mut self);
+
+    /// Somebody reads again: go on.
+    fn resume(&mut self);
+
+    /// How far it is.
+    fn stage(&self) -> Stage;
 }
 
 impl Source for Events {
     async fn next(&mut self) -> Option<Event> {
         Events::next(self).await
     }
+
+    fn park(&mut self) {
+        Events::park(self);
+    }
+
+    fn resume(&mut self) {
+        Events::resume(self);
+    }
+
+    fn stage(&self) -> Stage {
+        Events::stage(self).into()
+    }
 }
 
-/// A running answer. Exactly one `Close` or `Error` comes, whatever the source does, and nothing after it.
-///
-/// Dropping it drops the source, which cancels the generation.
-pub(crate) struct Stream<S = Events> {
-    id: StreamId,
-    /// Gone once the end has been reached.
-    source: Option<S>,
-    /// The rest of a text that was too long for one event.
-    rest: String,
-    number: u64,
-    stages: watch::Receiver<Stage>,
-    account: Account,
+/// All streams of a server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Streams(Arc<Shared>);
+
+struct Shared {
+    index: Mutex<Index>,
+    tally: Arc<Tally>,
+    memory: usize,
+    retention: Duration,
 }
 
-impl<S: Source> Stream<S> {
-    pub(crate) fn new(source: S, app: &AppState) -> Self {
-        Self {
-            id: StreamId::random(),
-            source: Some(source),
-            rest: String::new(),
-            number: 0,
-            stages: app.stages(),
-            account: Account::new(app),
+/// What a request comes to.
+pub(crate) enum Opened {
+    /// An equal one is there already: the reader gets its events from the first one on.
+    Joined(Reader),
+    /// It is the first: [`Start::run`] makes it a stream.
+    First(Start),
+}
+
+/// No more streams fit into the memory for them.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+impl Streams {
+    pub(crate) fn new(config: &config::Stream) -> Self {
+        Self(Arc::new(Shared {
+            index: Mutex::new(Index::default()),
+            tally: Arc::default(),
+            memory: config.memory_mib << 20,
+            retention: config.retention_seconds.0,
+        }))
+    }
+
+    /// Joins the answer to an equal request or makes room for a new one. `grace` is how long the answer waits for this
+    /// reader when it has left.
+    ///
+    /// # Errors
+    /// [`Full`] when running answers alone take all the memory.
+    pub(crate) fn open(&self, asked: Asked, grace: Duration, app: &AppState) -> Result<Opened, Full> {
+        let mut index = self.index();
+        if let Some(Joined(live)) = index.find(&asked) {
+            return Ok(Opened::Joined(Reader::new(live, 0, grace, app)));
+        }
+        self.make_room(&mut index);
+        if self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
+            return Err(Full);
+        }
+        let live = Arc::new(Live::new(asked, self.0.tally.clone()));
+        index.insert(live.clone());
+        // Its first reader is there before anything runs, so that it doesn't begin as one that nobody reads.
+        let reader = Reader::new(live.clone(), 0, grace, app);
+        Ok(Opened::First(Start { reader, ending: Ending { live, streams: self.clone() } }))
+    }
+
+    /// The rest of a stream after `position`; `None` if it can't be had, whatever the reason.
+    pub(crate) fn resume(
+        &self,
+        position: Position,
+        question: &Question,
+        grace: Duration,
+        app: &AppState,
+    ) -> Option<Reader> {
+        let live = self.index().get(position.stream)?;
+        let same = live.asked().question == *question && position.number <= live.last_number();
+        same.then(|| Reader::new(live, position.number, grace, app))
+    }
+
+    /// Ends one's own stream now; one that has ended, or that somebody else asked for, stays as it is.
+    pub(crate) fn stop(&self, owner: &str, stream: StreamId) {
+        let live = self.index().get(stream).filter(|live| live.asked().question.command.owner() == owner);
+        if let Some(live) = live {
+            live.stop();
         }
     }
 
-    pub(crate) fn id(&self) -> StreamId {
-        self.id
+    /// Ends the running streams of a session, waits until they have, and forgets all of it that is kept.
+    pub(crate) async fn forget_session(&self, owner: &str, session: &str) {
+        let streams = self.index().take_session(owner, session);
+        for live in &streams {
+            live.stop();
+        }
+        for live in &streams {
+            live.end().await;
+        }
     }
 
-    /// The next event; `None` after the terminal one. May be dropped while it waits without losing an event.
-    pub(crate) async fn next(&mut self) -> Option<Numbered> {
-        let event = if self.rest.is_empty() { self.receive().await? } else { Event::Text(String::new()) };
-        let event = match event {
-            Event::Text(text) => {
-                self.rest.push_str(&text);
-                Event::Text(take_front(&mut self.rest))
+    /// Answers whose readers have all left and may return.
+    pub(crate) fn parked(&self) -> usize {
+        self.0.tally.parked.load(Ordering::Relaxed)
+    }
+
+    /// Forgets what has been kept long enough.
+    pub(crate) fn sweep(&self) {
+        drop(self.index());
+    }
+
+    /// The index, without what has expired.
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // Nothing in there is left half done by a panic.
+        let mut index = self.0.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.expire(Instant::now());
+        index
+    }
+
+    /// Below the limit again: what has ended goes first, oldest first, then what waits for its reader.
+    fn make_room(&self, index: &mut Index) {
+        while self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
+            if index.drop_oldest_ended() {
+                continue;
             }
-            other => other,
-        };
-        if matches!(event, Event::Close(_) | Event::Error(_)) {
-            self.source = None;
-        }
-        self.account.note(&event);
-        self.number += 1;
-        Some(Numbered { number: self.number, event })
-    }
-
-    async fn receive(&mut self) -> Option<Event> {
-        let source = self.source.as_mut()?;
-        loop {
-            let event = tokio::select! {
-                biased;
-                // The sender lives as long as the server's state, of which `account` has a share.
-                _ = self.stages.wait_for(|stage| *stage == Stage::Stopping) => Event::Error(Failure::Unavailable),
-                event = source.next() => event.unwrap_or(Event::Error(Failure::Internal)),
-            };
-            if event != Event::Text(String::new()) {
-                return Some(event);
+            if let Some(parked) = index.longest_parked() {
+                parked.stop();
             }
+            return;
+        }
+    }
+
+    fn appended(&self) {
+        if self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
+            self.make_room(&mut self.index());
+        }
+    }
+
+    fn ended(&self, live: &Arc<Live>) {
+        let mut index = self.index();
+        index.ended(live, Instant::now() + self.0.retention);
+        self.make_room(&mut index);
+    }
+}
+
+/// A stream that waits for its source. Dropping it ends the stream for those who have joined it meanwhile.
+pub(crate) struct Start {
+    reader: Reader,
+    ending: Ending,
+}
+
+impl Start {
+    pub(crate) fn asked(&self) -> &Asked {
+        self.reader.asked()
+    }
+
+    /// Runs the source in a task of its own until its end.
+    pub(crate) fn run<S: Source>(self, source: S, permit: Permit, app: &AppState) -> Reader {
+        let account = Account::new(app, permit);
+        self.ending.live.set_stage(source.stage());
+        tokio::spawn(driver::drive(source, self.ending, app.clone(), account));
+        self.reader
+    }
+
+    /// There will be no source: it was refused. Whoever joined meanwhile is told so.
+    pub(crate) fn refuse(self) {
+        self.ending.push(Event::Error(Failure::Unavailable));
+    }
+}
+
+/// Sees to it that a stream ends exactly once, even when what drives it panics or never begins.
+struct Ending {
+    live: Arc<Live>,
+    streams: Streams,
+}
+
+impl Ending {
+    fn push(&self, event: Event) {
+        if self.live.push(event) {
+            self.streams.ended(&self.live);
+        } else {
+            self.streams.appended();
         }
     }
 }
 
-/// Takes at most [`MAX_TEXT`] bytes off the front, whole characters only.
-fn take_front(text: &mut String) -> String {
-    let rest = text.split_off(text.floor_char_boundary(MAX_TEXT));
-    std::mem::replace(text, rest)
-}
-
-/// Counts an answer once: when it ends or, if it doesn't come to that, when its reader leaves.
-struct Account {
-    app: AppState,
-    started: Instant,
-    first_text: Option<Duration>,
-    text: String,
-    outcome: Outcome,
-    span: tracing::Span,
-    _running: Running,
-}
-
-impl Account {
-    fn new(app: &AppState) -> Self {
-        Self {
-            app: app.clone(),
-            started: Instant::now(),
-            first_text: None,
-            text: String::new(),
-            outcome: Outcome::Left,
-            span: tracing::Span::current(),
-            _running: app.begin(),
-        }
-    }
-
-    fn note(&mut self, event: &Event) {
-        match event {
-            Event::Text(text) => {
-                self.text.push_str(text);
-                if self.first_text.is_none() {
-                    let after = self.started.elapsed();
-                    self.app.metrics().first_token(after);
-                    self.first_text = Some(after);
-                }
-            }
-            Event::Challenge { .. } => {}
-            Event::Close(_) => self.outcome = Outcome::Close,
-            Event::Error(_) => self.outcome = Outcome::Error,
-        }
-    }
-}
-
-impl Drop for Account {
+impl Drop for Ending {
     fn drop(&mut self) {
-        let phase = if self.first_text.is_some() { Phase::Writing } else { Phase::Waiting };
-        let total = self.started.elapsed();
-        let tokens = self.app.recommender().map_or(0, |model| model.backend().count_tokens(&self.text));
-        self.app.metrics().ended(self.outcome, phase, total, tokens);
-        tracing::info!(
-            parent: &self.span,
-            outcome = self.outcome.name(),
-            phase = phase.name(),
-            first_text_ms = self.first_text.map(|time| time.as_millis() as u64),
-            total_ms = total.as_millis() as u64,
-            tokens,
-            "answer ended"
-        );
+        if !self.live.has_ended() {
+            self.push(Event::Error(Failure::Internal));
+        }
     }
 }
 

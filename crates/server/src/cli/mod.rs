@@ -2,6 +2,7 @@
 
 mod ask;
 mod bench;
+mod keys;
 mod models;
 mod serve;
 mod threads;
@@ -31,6 +32,8 @@ Examples:
       How fast the server on this machine answers one client, and eight at once.
   leafresh models inspect models/my-model.gguf
       What is in a model file, and whether it fits into this machine.
+  leafresh keys new front-end >> config/keys.toml
+      A new API key: its entry into the file, the key itself on the screen.
 
 Settings come from config/leafresh.toml, which explains every one of them; variables LEAFRESH_SECTION__KEY of .env \
 and of the environment override the file, flags override both.";
@@ -54,6 +57,9 @@ enum Command {
     /// Look into model files, and make smaller ones
     #[command(subcommand)]
     Models(models::Command),
+    /// Make API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 /// What a shell reports for a process that Ctrl-C ended.
@@ -81,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Ask(options) => ask::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Models(command) => models::run(&command),
+        Command::Keys(command) => keys::run(&command),
     };
     match result {
         Ok(code) => code,

@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, INTERRUPTED};
-use crate::config::Config;
+use crate::Listeners;
+use crate::config::{Config, Listen};
 use crate::state::AppState;
 
 /// Conversations are kept for days, so that an hour more or less doesn't matter.
@@ -37,16 +38,23 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let catalog = super::load_catalog(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
-        let listener = bind(&config).await?;
+        let listener = bind(&config.server.listen, "--listen").await?;
+        let admin = match &config.admin.listen {
+            Some(admin) => Some(bind(admin, "admin.listen").await?),
+            None => None,
+        };
         super::check_model(&config.model.file())?;
-        announce(listener.local_addr()?);
         let state = AppState::new(&config, catalog.clone());
+        state.load_keys()?;
         let sessions = crate::assemble::sessions(&config)?;
         state.open_sessions(sessions.clone());
+        announce(listener.local_addr()?);
+        say_who_may(&config, &listener, admin.as_ref());
+        reload_on_hangup(state.clone())?;
         tokio::spawn(purge(sessions.clone()));
         let loading = load(config, catalog, sessions, state.clone());
         tokio::select! {
-            () = crate::run(listener, state, signals()?) => Ok(()),
+            () = crate::run(Listeners::new(listener, admin), state, signals()?) => Ok(()),
             Err(error) = loading => Err(error),
         }
     });
@@ -55,18 +63,50 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     served.map(|()| ExitCode::SUCCESS)
 }
 
-async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
-    let listen = config.server.listen.as_str();
+/// Listens on an address; `name` is the flag or key that sets it.
+async fn bind(listen: &Listen, name: &str) -> anyhow::Result<TcpListener> {
+    let listen = listen.as_str();
     TcpListener::bind(listen).await.map_err(|error| {
         let hint = match error.kind() {
             ErrorKind::AddrInUse => {
-                "another program listens there; stop it or name another port with --listen"
+                format!("another program listens there; stop it or name another port with {name}")
             }
-            ErrorKind::PermissionDenied => "ports below 1024 need privileges; name another one with --listen",
-            _ => "--listen HOST:PORT names another address",
+            ErrorKind::PermissionDenied => {
+                format!("ports below 1024 need privileges; name another one with {name}")
+            }
+            _ => format!("{name} HOST:PORT names another address"),
         };
         anyhow!("can't listen on {listen}: {error} ({hint})")
     })
+}
+
+/// Says in the log what is open to whom, where that may surprise.
+fn say_who_may(config: &Config, listener: &TcpListener, admin: Option<&TcpListener>) {
+    let local =
+        |listener: &TcpListener| listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let keys = config.keys.file.is_some();
+    match admin {
+        Some(admin) if !keys && !local(admin) => {
+            tracing::warn!("admin.listen is reached from other machines and needs no key: see keys.file");
+        }
+        None if !keys && !local(listener) => {
+            tracing::info!("/metrics, /v1 and conversations are closed: see admin.listen and keys.file");
+        }
+        _ => {}
+    }
+}
+
+/// SIGHUP has the API keys read again.
+fn reload_on_hangup(state: AppState) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            if let Err(error) = state.load_keys() {
+                tracing::error!(%error, "the API keys stay as they were");
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Loads the model beside the server, which says 503 until then. Ends with an error or not at all.

@@ -3,11 +3,13 @@
 //! `config/leafresh.toml` explains every key; a test holds it against the defaults here.
 
 mod explain;
+mod network;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub use network::Network;
 pub use sources::{DEFAULT_FILE, Flags, Sources};
 pub use values::{Listen, LogFormat, Origin, Seconds};
 
@@ -26,6 +28,9 @@ pub struct Error(pub(crate) String);
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub server: Server,
+    pub admin: Admin,
+    pub keys: Keys,
+    pub limits: Limits,
     pub stream: Stream,
     pub cors: Cors,
     pub catalog: Catalog,
@@ -48,11 +53,68 @@ pub struct Server {
     pub request_seconds: Seconds,
     /// How long running answers may go on after Ctrl-C or SIGTERM.
     pub drain_seconds: Seconds,
+    /// Connections at the same time; one more gets 503. None: as many as the process may open files, less a reserve.
+    pub connections: Option<usize>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: Listen::default(), request_seconds: Seconds::new(15), drain_seconds: Seconds::new(30) }
+        Self {
+            listen: Listen::default(),
+            request_seconds: Seconds::new(15),
+            drain_seconds: Seconds::new(30),
+            connections: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// A second address for what is administrative, which the first one then doesn't answer.
+    pub listen: Option<Listen>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// The API keys. None: whoever reaches the server may ask it.
+    pub file: Option<PathBuf>,
+    /// How long a browser's cookie stands for the key it was given for.
+    #[serde(deserialize_with = "values::positive")]
+    pub cookie_seconds: Seconds,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { file: None, cookie_seconds: Seconds::new(12 * 60 * 60) }
+    }
+}
+
+/// What one client may do, whether it is known by its key or by its address. 0 is no limit.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// How fast a client's allowance for requests grows, and how much of it there can be at once.
+    pub requests_per_minute: u32,
+    pub burst: u32,
+    /// Answers that are written for it at the same time.
+    pub running: u32,
+    /// Connections from one address.
+    pub connections: u32,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests_per_minute: 120,
+            burst: 30,
+            running: 16,
+            connections: 256,
+            trusted_proxies: Vec::new(),
+        }
     }
 }
 
@@ -63,11 +125,28 @@ pub struct Stream {
     pub keep_alive_seconds: Seconds,
     /// Sends a `close` without data after an `error`, for relays that complete on `close` only.
     pub error_then_close: bool,
+    /// How long an answer whose last reader has left waits for one to return; 0 doesn't wait.
+    pub grace_seconds: Seconds,
+    /// How long an answer that has ended can still be read again.
+    pub retention_seconds: Seconds,
+    /// Memory for the events of all answers that are running or kept.
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub memory_mib: usize,
+    /// How long a reader may leave what was sent to it unread before its connection is closed.
+    #[serde(deserialize_with = "values::positive")]
+    pub write_seconds: Seconds,
 }
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { keep_alive_seconds: Seconds::new(15), error_then_close: false }
+        Self {
+            keep_alive_seconds: Seconds::new(15),
+            error_then_close: false,
+            grace_seconds: Seconds::new(15),
+            retention_seconds: Seconds::new(60),
+            memory_mib: 64,
+            write_seconds: Seconds::new(30),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::envelope::Envelope;
 use super::params::Name;
+use crate::door::TooMuch;
 
 /// Seconds after which a client may try again.
 const RETRY_AFTER: &str = "3";
@@ -25,6 +26,8 @@ pub(crate) enum Error {
     NotAnObject,
     #[error("invalid UTF-8")]
     InvalidEncoding,
+    #[error("no key that fits")]
+    Unauthorized,
     #[error("no such path")]
     NotFound,
     #[error("no such method")]
@@ -37,6 +40,8 @@ pub(crate) enum Error {
     UnsupportedMediaType,
     #[error("the stream can't be resumed")]
     StreamGone,
+    #[error("over the client's limit; again in {0} s")]
+    TooMuch(u64),
     #[error("cancelled")]
     Cancelled,
     #[error("the answer stopped growing")]
@@ -59,6 +64,7 @@ impl Error {
             | Self::MalformedJson
             | Self::NotAnObject
             | Self::InvalidEncoding => 400,
+            Self::Unauthorized => 401,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::TooSlow => 408,
@@ -66,6 +72,7 @@ impl Error {
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::MessageTooLong => 422,
+            Self::TooMuch(_) => 429,
             Self::Cancelled => 499,
             Self::Internal | Self::Stalled => 500,
             Self::Overloaded | Self::Loading | Self::Draining => 503,
@@ -86,12 +93,14 @@ impl Error {
             Self::MalformedJson => errors.malformed_json.clone(),
             Self::NotAnObject => errors.not_an_object.clone(),
             Self::InvalidEncoding => errors.invalid_encoding.clone(),
+            Self::Unauthorized => errors.unauthorized.clone(),
             Self::NotFound => errors.not_found.clone(),
             Self::MethodNotAllowed => errors.method_not_allowed.clone(),
             Self::TooSlow => errors.too_slow.clone(),
             Self::TooLarge => errors.too_large.clone(),
             Self::UnsupportedMediaType => errors.unsupported_media_type.clone(),
             Self::StreamGone => errors.stream_gone.clone(),
+            Self::TooMuch(_) => errors.rate_limited.clone(),
             Self::Cancelled => errors.cancelled.clone(),
             Self::Internal => errors.internal.clone(),
             Self::Stalled => errors.stalled.clone(),
@@ -109,7 +118,18 @@ impl Error {
 
     /// The envelope as a body with the real HTTP status.
     pub(crate) fn response(&self, replies: &Replies) -> Response {
-        with_retry_after(self.envelope(replies).response())
+        let mut response = with_retry_after(self.envelope(replies).response());
+        let headers = response.headers_mut();
+        match self {
+            Self::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::TooMuch(seconds) => {
+                headers.insert(header::RETRY_AFTER, (*seconds).into());
+            }
+            _ => {}
+        }
+        response
     }
 
     /// Why a running answer failed. A server that is going away says so.
@@ -144,6 +164,13 @@ pub(crate) fn with_retry_after(mut response: Response) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
     }
     response
+}
+
+impl From<TooMuch> for Error {
+    fn from(TooMuch(after): TooMuch) -> Self {
+        // Whole seconds, rounded up: a client that comes back then is let in.
+        Self::TooMuch(after.as_secs() + u64::from(after.subsec_nanos() > 0))
+    }
 }
 
 fn list(names: &[Name]) -> Vec<&'static str> {

@@ -20,5 +20,6 @@ async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
     if let Some(sessions) = app.sessions() {
         app.metrics().sessions(sessions.failures());
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics().render(&engine))
+    let figures = app.metrics().render(&engine, app.streams().parked());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], figures)
 }

@@ -1,6 +1,7 @@
 //! Paths, and what every request and response has in common.
 
 mod body;
+mod door;
 mod envelope;
 mod error;
 mod health;
@@ -9,6 +10,7 @@ mod params;
 mod recommend;
 mod sessions;
 mod sse;
+mod streams;
 mod web;
 
 pub(crate) use error::Error;
@@ -17,7 +19,7 @@ pub(crate) use params::{Given, Name, Raw, Table, Values, check};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, Method, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
@@ -25,21 +27,24 @@ use tracing::Instrument;
 use crate::config::Origin;
 use crate::state::AppState;
 
-/// Every path, with everything around it.
-pub fn app(state: AppState) -> Router {
+/// Every path, with everything around it. Requests carry the [`Peer`](crate::door::Peer) that they come from.
+pub(crate) fn app(state: AppState) -> Router {
     let router = Router::new()
         .merge(recommend::router())
+        .merge(streams::router())
+        .merge(door::router())
         .merge(sessions::router())
         .merge(health::router())
         .merge(metrics::router())
         .merge(web::router(state.catalog()))
         .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed);
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), door::pass));
     let router = match cors(state.origins()) {
         Some(layer) => router.layer(layer),
         None => router,
     };
-    router.layer(from_fn(traced)).with_state(state)
+    router.layer(from_fn(door::guarded)).layer(from_fn(traced)).with_state(state)
 }
 
 async fn not_found(State(app): State<AppState>) -> Response {

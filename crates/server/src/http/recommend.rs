@@ -1,27 +1,27 @@
 //! `/ai/chatbot/recommendation/*`: one pipeline, answered as a stream or as one JSON object.
 
-use axum::Router;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use leafresh_chat::{Event, Kind};
 
 use super::envelope::Envelope;
 use super::error::Error;
 use super::params::{self, Dialect, Given, Name, Raw, Table};
 use super::{body, sse};
+use crate::door::Identity;
 use crate::state::AppState;
-use crate::streams::Stream;
-
-/// The name under which sessions are kept while there are no keys.
-pub(super) const NO_OWNER: &str = "";
+use crate::streams::{Asked, Full, Opened, Position, Question, Read, Reader, Start};
 
 pub(super) fn router() -> Router<AppState> {
     // `get` takes HEAD too: it would run a generation only to drop it.
     let methods = |kind: Kind| {
-        let answer = move |state, request| answer(kind, state, request);
+        let answer = move |state, identity, request| answer(kind, state, identity, request);
         get(answer).post(answer).head(not_allowed).fallback(not_allowed)
     };
     Router::new()
@@ -35,7 +35,12 @@ async fn not_allowed(State(app): State<AppState>) -> Response {
     response
 }
 
-async fn answer(kind: Kind, State(app): State<AppState>, request: Request) -> Response {
+async fn answer(
+    kind: Kind,
+    State(app): State<AppState>,
+    Extension(identity): Extension<Identity>,
+    request: Request,
+) -> Response {
     let (head, body) = request.into_parts();
     let resume = last(&head.headers, "last-event-id");
     if resume.as_deref().is_some_and(is_end) {
@@ -48,12 +53,19 @@ async fn answer(kind: Kind, State(app): State<AppState>, request: Request) -> Re
         errors_http: given.as_ref().is_ok_and(Given::wants_http_errors),
     };
     let resume = resume.as_deref().or_else(|| given.as_ref().ok()?.text(Name::LastEventId));
-    if let Some(resume) = resume {
-        return client.resume(resume, &app);
+    if resume.is_some_and(is_end) {
+        return StatusCode::NO_CONTENT.into_response();
     }
-    match given.and_then(|given| admit(kind, &given, &app)) {
-        Ok((stream, dialect)) if client.streams() => sse::response(stream, dialect, kind, &app),
-        Ok((stream, _)) => collect(stream, kind, &app).await,
+    let wanted =
+        given.as_ref().map_err(Clone::clone).and_then(|given| Wanted::read(kind, given, &identity, &app));
+    let opened = match resume {
+        // Whatever else is wrong, there is nothing to go on with.
+        Some(id) => wanted.ok().and_then(|wanted| client.resume(id, wanted, &app)).ok_or(Error::StreamGone),
+        None => wanted.and_then(|wanted| client.ask(wanted, &identity, &app)),
+    };
+    match opened {
+        Ok((reader, dialect)) if client.streams() => sse::response(reader, dialect, &app),
+        Ok((reader, _)) => collect(reader, &app).await,
         Err(error) => client.refuse(&error, &app),
     }
 }
@@ -71,30 +83,59 @@ async fn read(head: &Parts, body: Body, app: &AppState) -> Result<Given, Error> 
     Ok(given)
 }
 
-/// Checks the values and starts the generation.
-fn admit(kind: Kind, given: &Given, app: &AppState) -> Result<(Stream, Dialect), Error> {
-    let values = params::check(Table::of(kind), given, app.catalog())?;
-    if app.draining() {
-        return Err(Error::Draining);
+/// A valid request: what is asked, and how the answer is to be read.
+struct Wanted {
+    asked: Asked,
+    dialect: Dialect,
+    progress: bool,
+}
+
+impl Wanted {
+    fn read(kind: Kind, given: &Given, identity: &Identity, app: &AppState) -> Result<Self, Error> {
+        let mut values = params::check(Table::of(kind), given, app.catalog())?;
+        let (dialect, progress, request_id) = (values.dialect, values.progress, values.request_id.take());
+        // No adapters are registered, so none can be asked for.
+        let question = Question { command: values.command(kind, identity.name()), adapter: None };
+        Ok(Self { asked: Asked { question, request_id }, dialect, progress })
     }
-    let recommender = app.recommender().ok_or(Error::Loading)?;
-    let dialect = values.dialect;
-    let events = recommender
-        .start(&values.command(kind, NO_OWNER))
-        .map_err(|error| Error::from_admission(&error, app.draining()))?;
-    Ok((Stream::new(events, app), dialect))
+
+    fn reader(&self, reader: Reader) -> (Reader, Dialect) {
+        (if self.progress { reader.with_progress() } else { reader }, self.dialect)
+    }
+}
+
+/// Starts the generation of the first who asks.
+fn begin(start: Start, identity: &Identity, app: &AppState) -> Result<Reader, Error> {
+    let command = start.asked().question.command.clone();
+    let source = (|| {
+        if app.draining() {
+            return Err(Error::Draining);
+        }
+        let recommender = app.recommender().ok_or(Error::Loading)?;
+        let place = app.door().place(identity)?;
+        let events = recommender.start(&command);
+        Ok((events.map_err(|error| Error::from_admission(&error, app.draining()))?, place))
+    })();
+    match source {
+        Ok((events, place)) => Ok(start.run(events, place, app)),
+        Err(error) => {
+            start.refuse();
+            Err(error)
+        }
+    }
 }
 
 /// Waits for the end of an answer: one JSON object with what the terminal event says.
-async fn collect(mut stream: Stream, kind: Kind, app: &AppState) -> Response {
-    while let Some(numbered) = stream.next().await {
-        match numbered.event {
+async fn collect(mut reader: Reader, app: &AppState) -> Response {
+    while let Read::Event(numbered) = reader.next().await {
+        match &*numbered.event {
             Event::Text(_) | Event::Challenge { .. } => {}
             Event::Close(answer) => {
+                let kind = reader.asked().question.command.kind();
                 return Envelope::ok(app.replies().events.close(kind), answer).response();
             }
             Event::Error(failure) => {
-                return Error::from_failure(failure, app.draining()).response(app.replies());
+                return Error::from_failure(*failure, app.draining()).response(app.replies());
             }
         }
     }
@@ -114,26 +155,48 @@ impl Client {
         self.get || self.accepts_stream
     }
 
+    /// Joins an equal request or starts an answer.
+    fn ask(&self, wanted: Wanted, identity: &Identity, app: &AppState) -> Result<(Reader, Dialect), Error> {
+        app.door().ask(identity)?;
+        let asked = wanted.asked.clone();
+        let reader = match app.streams().open(asked, self.grace(&wanted, app), app) {
+            Ok(Opened::Joined(reader)) => reader,
+            Ok(Opened::First(start)) => begin(start, identity, app)?,
+            Err(Full) => return Err(Error::Overloaded),
+        };
+        // One object tells of nothing before it.
+        let progress = wanted.progress && self.streams();
+        Ok(Wanted { progress, ..wanted }.reader(reader))
+    }
+
+    fn resume(&self, id: &str, wanted: Wanted, app: &AppState) -> Option<(Reader, Dialect)> {
+        let grace = self.grace(&wanted, app);
+        let reader = app.streams().resume(Position::parse(id)?, &wanted.asked.question, grace, app)?;
+        let progress = wanted.progress && self.streams();
+        Some(Wanted { progress, ..wanted }.reader(reader))
+    }
+
+    /// How long an answer waits for this reader to return. Who gets one object and named no request can't.
+    fn grace(&self, wanted: &Wanted, app: &AppState) -> Duration {
+        if self.streams() || wanted.asked.request_id.is_some() {
+            app.stream().grace_seconds.0
+        } else {
+            Duration::ZERO
+        }
+    }
+
     fn refuse(&self, error: &Error, app: &AppState) -> Response {
         tracing::info!(status = error.status(), reason = %error, "refused");
         app.metrics().refused(error.status());
-        // `EventSource` can't read the body of an error.
-        if self.get && self.accepts_stream && error.is_input() && !self.errors_http {
+        let readable = match error {
+            // `EventSource` can't read the body of an error.
+            Error::StreamGone => self.streams(),
+            _ => self.get && self.accepts_stream && error.is_input(),
+        };
+        if readable && !self.errors_http {
             return sse::refusal(error, app);
         }
         error.response(app.replies())
-    }
-
-    /// No stream is kept yet, so that there is nothing to resume.
-    fn resume(&self, id: &str, app: &AppState) -> Response {
-        if is_end(id) {
-            return StatusCode::NO_CONTENT.into_response();
-        }
-        app.metrics().refused(Error::StreamGone.status());
-        if self.streams() && !self.errors_http {
-            return sse::refusal(&Error::StreamGone, app);
-        }
-        Error::StreamGone.response(app.replies())
     }
 }
 

@@ -1,9 +1,9 @@
 //! `/ai/chatbot/sessions/{id}`: what is remembered of a conversation, and forgetting it.
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use leafresh_chat::{Session, SessionKey};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -11,19 +11,24 @@ use time::format_description::well_known::Rfc3339;
 
 use super::envelope::Envelope;
 use super::error::Error;
-use super::recommend::NO_OWNER;
+use crate::door::Identity;
 use crate::state::AppState;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new().route("/ai/chatbot/sessions/{id}", get(show).delete(forget))
 }
 
-fn key(id: String) -> SessionKey {
-    SessionKey { owner: NO_OWNER.to_owned(), id }
+/// Each key has conversations of its own.
+fn key(identity: &Identity, id: String) -> SessionKey {
+    SessionKey { owner: identity.name().to_owned(), id }
 }
 
-async fn show(State(app): State<AppState>, Path(id): Path<String>) -> Response {
-    let key = key(id);
+async fn show(
+    State(app): State<AppState>,
+    Extension(identity): Extension<Identity>,
+    Path(id): Path<String>,
+) -> Response {
+    let key = key(&identity, id);
     let found = match app.sessions() {
         Some(sessions) => sessions.load(&key).await,
         None => Ok(None),
@@ -38,9 +43,16 @@ async fn show(State(app): State<AppState>, Path(id): Path<String>) -> Response {
     }
 }
 
-async fn forget(State(app): State<AppState>, Path(id): Path<String>) -> Response {
+/// First the running answers end, for they could still write into the conversation.
+async fn forget(
+    State(app): State<AppState>,
+    Extension(identity): Extension<Identity>,
+    Path(id): Path<String>,
+) -> Response {
+    let key = key(&identity, id);
+    app.streams().forget_session(&key.owner, &key.id).await;
     if let Some(sessions) = app.sessions()
-        && let Err(error) = sessions.delete(&key(id)).await
+        && let Err(error) = sessions.delete(&key).await
     {
         tracing::error!(%error, "a session could not be deleted");
         return Error::Internal.response(app.replies());

@@ -3,7 +3,6 @@
 //! Every block has an id, a name and data: some readers hand on a block without them as a null event. So a keep-alive
 //! is a comment line *without* an empty line after it, which makes it a part of the next block.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,9 +22,12 @@ use super::envelope::Envelope;
 use super::error::Error;
 use super::params::Dialect;
 use crate::state::AppState;
-use crate::streams::{Numbered, Source, Stream, StreamId};
+use crate::streams::{Numbered, Read, Reader, Stage, StreamId};
 
 const KEEP_ALIVE: &str = ":\n";
+
+/// Events that lie ready are written together up to about this many bytes.
+const WRITE_TOGETHER: usize = 16 * 1024;
 
 /// Milliseconds after which `EventSource` asks again when a response ended before the page closed it.
 const RETRY: &str = "retry: 1000\n";
@@ -62,10 +64,16 @@ impl Encoder {
         }
     }
 
+    /// For a reader that has had the events up to `last`, the last text among them `last_text`.
+    #[must_use]
+    pub(crate) fn after(self, (last, last_text): (u64, u64)) -> Self {
+        Self { last, last_text, ..self }
+    }
+
     /// The blocks of an event; none if the dialect leaves it out. `draining` says why an engine may be unavailable.
     pub(crate) fn encode(&mut self, numbered: &Numbered, draining: bool) -> String {
         let id = Id::Number(numbered.number);
-        match &numbered.event {
+        match &*numbered.event {
             Event::Text(text) => {
                 self.last_text = numbered.number;
                 self.text(&id, text)
@@ -79,6 +87,20 @@ impl Encoder {
             Event::Close(answer) => self.close(answer),
             Event::Error(failure) => self.error(&Error::from_failure(*failure, draining)),
         }
+    }
+
+    /// What a reader hears before the first event, without a number of its own.
+    pub(crate) fn progress(&mut self, stage: Stage) -> String {
+        let events = &self.catalog.replies().events;
+        let (message, data) = match stage {
+            Stage::Queued { position } => {
+                (&events.queued, json!({ "stage": "queued", "position": position }))
+            }
+            Stage::Retrieving => (&events.retrieving, json!({ "stage": "retrieving" })),
+            Stage::Prefill | Stage::Writing => (&events.writing, json!({ "stage": "writing" })),
+        };
+        let envelope = Envelope::ok(message, data);
+        self.block(&Id::Number(self.last), "progress", &envelope)
     }
 
     fn text(&mut self, id: &Id, text: &str) -> String {
@@ -131,16 +153,12 @@ impl Encoder {
     }
 }
 
-/// A stream as a response. Its headers go out at once, its first event when there is one.
-pub(crate) fn response<S: Source>(
-    stream: Stream<S>,
-    dialect: Dialect,
-    kind: Kind,
-    app: &AppState,
-) -> Response {
-    let encoder = Encoder::new(stream.id(), dialect, kind, app);
+/// A stream from where its reader stands, as a response. Its headers go out at once, its next event when there is one.
+pub(crate) fn response(reader: Reader, dialect: Dialect, app: &AppState) -> Response {
+    let kind = reader.asked().question.command.kind();
+    let encoder = Encoder::new(reader.stream(), dialect, kind, app).after(reader.position());
     let keep_alive = app.stream().keep_alive_seconds.0;
-    let writer = Writer { stream, encoder, keep_alive, app: app.clone() };
+    let writer = Writer { reader, encoder, keep_alive, app: app.clone() };
     with_headers(Body::new(Blocks { next: Some(Box::pin(writer.write())) }))
 }
 
@@ -166,30 +184,47 @@ fn with_headers(body: Body) -> Response {
 }
 
 /// What is needed to write the next piece. It moves through the futures that write.
-struct Writer<S> {
-    stream: Stream<S>,
+struct Writer {
+    reader: Reader,
     encoder: Encoder,
     /// Zero: none.
     keep_alive: Duration,
     app: AppState,
 }
 
-type Written<S> = Option<(String, Writer<S>)>;
+type Written = Result<Option<(String, Writer)>, Gone>;
 
-impl<S: Source> Writer<S> {
+/// What was still to be read is no longer there. The connection breaks off, so that the reader asks again and hears it.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream's events are no longer kept")]
+struct Gone;
+
+impl Writer {
     /// The next blocks, or a keep-alive; `None` after the terminal event.
-    async fn write(mut self) -> Written<S> {
+    async fn write(mut self) -> Written {
         let silence = silence(self.keep_alive);
         tokio::pin!(silence);
         loop {
-            let numbered = tokio::select! {
+            let read = tokio::select! {
                 biased;
-                numbered = self.stream.next() => numbered?,
-                () = &mut silence => return Some((KEEP_ALIVE.to_owned(), self)),
+                read = self.reader.next() => read,
+                () = &mut silence => return Ok(Some((KEEP_ALIVE.to_owned(), self))),
             };
-            let text = self.encoder.encode(&numbered, self.app.draining());
+            let mut text = String::new();
+            let mut next = Some(read);
+            while let Some(read) = next {
+                match read {
+                    Read::Event(numbered) => text += &self.encoder.encode(&numbered, self.app.draining()),
+                    Read::Progress(stage) => text += &self.encoder.progress(stage),
+                    // Asked again, the reader says so again.
+                    Read::End | Read::Gone if !text.is_empty() => break,
+                    Read::End => return Ok(None),
+                    Read::Gone => return Err(Gone),
+                }
+                next = if text.len() < WRITE_TOGETHER { self.reader.poll() } else { None };
+            }
             if !text.is_empty() {
-                return Some((text, self));
+                return Ok(Some((text, self)));
             }
         }
     }
@@ -203,32 +238,33 @@ async fn silence(limit: Duration) {
     tokio::time::sleep(limit).await;
 }
 
-/// The response body. Dropping it drops the stream, and with it the generation.
-struct Blocks<S> {
+/// The response body. Dropping it drops the reader.
+struct Blocks {
     /// `None` after the end.
-    next: Option<Pin<Box<dyn Future<Output = Written<S>> + Send>>>,
+    next: Option<Pin<Box<dyn Future<Output = Written> + Send>>>,
 }
 
-impl<S: Source> http_body::Body for Blocks<S> {
+impl http_body::Body for Blocks {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Gone;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Gone>>> {
         let Some(next) = &mut self.next else {
             return Poll::Ready(None);
         };
         let written = ready!(next.as_mut().poll(context));
-        let text = written.map(|(text, writer)| {
-            self.next = Some(Box::pin(writer.write()));
-            text
-        });
-        if text.is_none() {
-            self.next = None;
-        }
-        Poll::Ready(text.map(|text| Ok(Frame::data(text.into()))))
+        self.next = None;
+        Poll::Ready(match written {
+            Ok(Some((text, writer))) => {
+                self.next = Some(Box::pin(writer.write()));
+                Some(Ok(Frame::data(text.into())))
+            }
+            Ok(None) => None,
+            Err(gone) => Some(Err(gone)),
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -59,6 +59,8 @@ pub(crate) struct Values {
     pub(crate) category: String,
     pub(crate) session_id: Option<String>,
     pub(crate) dialect: Dialect,
+    pub(crate) progress: bool,
+    pub(crate) request_id: Option<String>,
 }
 
 impl Values {
@@ -104,7 +106,10 @@ impl Values {
             None => return Some(()),
             Some(Raw::Text(text)) => clean(name, text)?,
             // Switches take JSON's own words for yes and no.
-            Some(Raw::Yes | Raw::No) if name == Name::Progress => return Some(()),
+            Some(raw @ (Raw::Yes | Raw::No)) if name == Name::Progress => {
+                self.progress = *raw == Raw::Yes;
+                return Some(());
+            }
             Some(_) => return None,
         };
         if text.is_empty() {
@@ -128,9 +133,11 @@ impl Values {
             Name::Dialect if text == "token" => self.dialect = Dialect::Token,
             // No adapters are registered, so every name is unknown.
             Name::Dialect | Name::Adapter => return None,
-            Name::RequestId => drop(identifier(text)?),
-            // Looked at elsewhere; any text will do.
-            Name::Progress | Name::Errors | Name::LastEventId => {}
+            Name::RequestId => self.request_id = Some(identifier(text)?),
+            // Any text will do.
+            Name::Progress => self.progress = text == "1",
+            // Looked at elsewhere.
+            Name::Errors | Name::LastEventId => {}
         }
         Some(())
     }

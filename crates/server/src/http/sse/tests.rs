@@ -1,15 +1,14 @@
 use leafresh_chat::{Challenge, Failure};
 
 use super::*;
-use crate::streams::tests::{Script, answer, challenge, script, state};
+use crate::streams::Source;
+use crate::streams::tests::{Script, answer, challenge, run, script, state};
 
 /// The lines of a stream's blocks, without its random id.
 async fn lines<S: Source>(source: S, dialect: Dialect, app: &AppState) -> Vec<String> {
-    let stream = Stream::new(source, app);
-    let id = stream.id().to_string();
-    let body = axum::body::to_bytes(response(stream, dialect, Kind::BaseInfo, app).into_body(), usize::MAX)
-        .await
-        .unwrap();
+    let reader = run(source, app);
+    let id = reader.stream().to_string();
+    let body = axum::body::to_bytes(response(reader, dialect, app).into_body(), usize::MAX).await.unwrap();
     String::from_utf8(body.to_vec()).unwrap().replace(&id, "S").lines().map(str::to_owned).collect()
 }
 
@@ -114,11 +113,9 @@ async fn case_25_line_breaks_in_a_models_text_forge_no_event() {
     let forged = Event::Challenge { number: 1, challenge: Challenge { title: evil.into(), ..challenge() } };
     for dialect in [Dialect::Challenge, Dialect::Token] {
         let source = script([text(evil), forged.clone(), Event::Close(answer(evil))]);
-        let stream = Stream::new(source, &app);
+        let reader = run(source, &app);
         let body =
-            axum::body::to_bytes(response(stream, dialect, Kind::BaseInfo, &app).into_body(), usize::MAX)
-                .await
-                .unwrap();
+            axum::body::to_bytes(response(reader, dialect, &app).into_body(), usize::MAX).await.unwrap();
         assert!(!body.contains(&b'\r') && !body.contains(&b'\0'));
         let blocks = String::from_utf8(body.to_vec()).unwrap();
         for block in blocks.trim_end().split("\n\n") {

@@ -32,6 +32,7 @@ fn optional_values_are_taken_over() {
     let values =
         base_info(&format!("{valid}&sessionId=+a-1+&dialect=token&adapter=&requestId=x&progress=1")).unwrap();
     assert_eq!((values.session_id.as_deref(), values.dialect), (Some("a-1"), Dialect::Token));
+    assert_eq!((values.request_id.as_deref(), values.progress), (Some("x"), true));
     let longest = "~".repeat(MAX_ID);
     let values = base_info(&format!("{valid}&sessionId={longest}")).unwrap();
     assert_eq!(values.session_id, Some(longest));

@@ -1,0 +1,35 @@
+//! `DELETE /ai/chatbot/streams/{stream}`: the stop button.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::routing::delete;
+use axum::{Extension, Router};
+
+use super::door::no_content;
+use super::error::Error;
+use crate::door::Identity;
+use crate::state::AppState;
+use crate::streams::StreamId;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new().route("/ai/chatbot/streams/{stream}", delete(stop).fallback(not_allowed))
+}
+
+/// Says the same whether or not there is such a stream, so that nobody learns of another's.
+async fn stop(
+    State(app): State<AppState>,
+    Extension(identity): Extension<Identity>,
+    Path(stream): Path<String>,
+) -> Response {
+    if let Some(stream) = StreamId::parse(&stream) {
+        app.streams().stop(identity.name(), stream);
+    }
+    no_content()
+}
+
+async fn not_allowed(State(app): State<AppState>) -> Response {
+    let mut response = Error::MethodNotAllowed.response(app.replies());
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+    response
+}

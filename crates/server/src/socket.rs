@@ -1,0 +1,192 @@
+//! Connections that don't wait for ever: for a peer that vanished, or for one that doesn't read.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// Silence after which the peer's machine is asked whether it is still there, how often, and how many questions it may
+/// leave unanswered.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
+
+/// A connection whose peer has to take what is written to it in a given time.
+///
+/// Half of that is the kernel's: bytes that it has taken over and that the peer's machine doesn't acknowledge, or
+/// doesn't let it send, end the connection (`TCP_USER_TIMEOUT`, RFC 5482). The other half is bytes that the kernel
+/// doesn't take over: all that lies ready has to be gone in that time, a byte now and then isn't enough.
+pub(crate) struct Socket {
+    stream: TcpStream,
+    limit: Duration,
+    /// When what couldn't be written has to be gone. `None`: all was written.
+    due: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
+        if let Err(error) = tune(&stream, limit) {
+            tracing::debug!(%error, "a socket option was refused");
+        }
+        Self { stream, limit, due: None }
+    }
+
+    /// Notes how much of what was offered has been taken, and fails when that took too long.
+    fn account(
+        &mut self,
+        context: &mut Context<'_>,
+        offered: usize,
+        taken: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match taken {
+            Poll::Ready(Ok(taken)) if taken < offered => {
+                self.due.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+            }
+            Poll::Ready(_) => self.due = None,
+            Poll::Pending => {
+                let due = self.due.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+                if due.as_mut().poll(context).is_ready() {
+                    let text = "the peer doesn't read what was sent to it";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)));
+                }
+            }
+        }
+        taken
+    }
+}
+
+fn tune(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    // Each token is its own small packet; waiting for more would hold it back.
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&KEEP_ALIVE)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(limit))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = limit;
+    Ok(())
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let taken = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.account(context, bytes.len(), taken)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        let taken = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.account(context, offered, taken)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    async fn pair(limit: Duration) -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        SockRef::from(&listener).set_send_buffer_size(4096).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        SockRef::from(&peer).set_recv_buffer_size(4096).unwrap();
+        (Socket::new(listener.accept().await.unwrap().0, limit), peer)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn case_3_the_kernel_gives_up_on_a_peer_that_answers_no_more() {
+        let (socket, _peer) = pair(Duration::from_secs(30)).await;
+        let options = SockRef::from(&socket.stream);
+        assert_eq!(options.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
+        assert!(options.keepalive().unwrap() && options.tcp_nodelay().unwrap());
+        assert_eq!(options.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
+    }
+
+    #[tokio::test]
+    async fn case_3_a_peer_that_takes_nothing_is_given_up() {
+        let (mut socket, _peer) = pair(Duration::from_millis(100)).await;
+        let all = vec![0; 10_000_000];
+        let error = timeout(Duration::from_secs(30), socket.write_all(&all)).await.unwrap();
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn case_4_a_byte_now_and_then_is_not_enough() {
+        let limit = Duration::from_millis(300);
+        let (mut socket, mut peer) = pair(limit).await;
+        let reading = tokio::spawn(async move {
+            // A whole kernel buffer now and then, so that the writer makes progress all the time.
+            let mut some = [0; 2048];
+            while peer.read(&mut some).await.is_ok_and(|read| read > 0) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let began = Instant::now();
+        let all = vec![0; 100_000_000];
+        let ended = timeout(Duration::from_secs(30), socket.write_all(&all)).await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= limit);
+        drop(socket);
+        reading.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_slow_peer_that_takes_all_of_it_in_time_is_waited_for() {
+        let (mut socket, mut peer) = pair(Duration::from_secs(5)).await;
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            let mut some = [0; 4096];
+            while let Ok(read @ 1..) = peer.read(&mut some).await {
+                all.extend_from_slice(&some[..read]);
+                sleep(Duration::from_millis(1)).await;
+            }
+            all.len()
+        });
+        for _ in 0..50 {
+            socket.write_all(&[0; 10_000]).await.unwrap();
+        }
+        drop(socket);
+        assert_eq!(reading.await.unwrap(), 500_000);
+    }
+}

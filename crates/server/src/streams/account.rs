@@ -1,0 +1,77 @@
+//! Counting an answer once, however it ends.
+
+use std::time::{Duration, Instant};
+
+use leafresh_chat::Event;
+
+use super::Stage;
+use crate::door::Place;
+use crate::metrics::Outcome;
+use crate::state::{AppState, Running};
+
+/// A client's place among the answers that it may have at the same time; none for whom nothing is limited.
+pub(crate) type Permit = Option<Place>;
+
+/// What is known of an answer when it ends. It counts when it is dropped.
+pub(super) struct Account {
+    app: AppState,
+    started: Instant,
+    first_text: Option<Duration>,
+    written: String,
+    /// What a driver that panics leaves behind is an error.
+    pub(super) outcome: Outcome,
+    stage: Stage,
+    span: tracing::Span,
+    _permit: Permit,
+    _running: Running,
+}
+
+impl Account {
+    pub(super) fn new(app: &AppState, permit: Permit) -> Self {
+        Self {
+            app: app.clone(),
+            started: Instant::now(),
+            first_text: None,
+            written: String::new(),
+            outcome: Outcome::Error,
+            stage: Stage::default(),
+            span: tracing::Span::current(),
+            _permit: permit,
+            _running: app.begin(),
+        }
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        self.written.push_str(text);
+        if self.first_text.is_none() && !text.is_empty() {
+            let after = self.started.elapsed();
+            self.app.metrics().first_token(after);
+            self.first_text = Some(after);
+        }
+    }
+
+    /// The terminal event is known, and how far the answer was before it.
+    pub(super) fn end(&mut self, last: &Event, stage: Stage) {
+        self.stage = stage;
+        if matches!(last, Event::Close(_)) {
+            self.outcome = Outcome::Close;
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let total = self.started.elapsed();
+        let tokens = self.app.recommender().map_or(0, |model| model.backend().count_tokens(&self.written));
+        self.app.metrics().ended(self.outcome, self.stage, total, tokens);
+        tracing::info!(
+            parent: &self.span,
+            outcome = self.outcome.name(),
+            phase = self.stage.name(),
+            first_text_ms = self.first_text.map(|time| time.as_millis() as u64),
+            total_ms = total.as_millis() as u64,
+            tokens,
+            "answer ended"
+        );
+    }
+}
