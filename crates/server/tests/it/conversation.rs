@@ -236,7 +236,7 @@ async fn a_session_is_deleted_at_once_and_nothing_that_runs_brings_it_back() {
 
 #[tokio::test]
 async fn a_reader_that_leaves_is_remembered_with_the_question_only() {
-    let Remembering { server, _dir } = remembering(Setup::slow(20)).await;
+    let Remembering { server, _dir } = remembering(Setup::slow(20).no_grace()).await;
     let mut reader = Connection::open(server.address).await;
     let target = format!("{FREE_TEXT}?sessionId=left&message={}", encode("비건 요리 추천해 줘"));
     reader.send(&get(&target, &[SSE])).await;

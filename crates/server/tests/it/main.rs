@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
 mod bench;
+mod clients;
 mod conversation;
+mod door;
 mod encodings;
 mod ends;
 mod fallback;
+mod joining;
+mod leaving;
 mod many;
 mod models;
 mod page;
@@ -14,5 +18,6 @@ mod process;
 mod program;
 mod refusals;
 mod resuming;
+mod slow;
 mod stream;
 mod support;

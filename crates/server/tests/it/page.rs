@@ -71,7 +71,7 @@ async fn the_figures_count_what_happened() {
     let after = Connection::ask(server.address, &get("/metrics", &[])).await.text();
     for series in [
         r#"leafresh_requests_ended_total{outcome="close",phase="writing"} 1"#,
-        r#"leafresh_requests_ended_total{outcome="left",phase="waiting"} 0"#,
+        r#"leafresh_requests_ended_total{outcome="left",phase="queued"} 0"#,
         r#"leafresh_requests_refused_total{status="400"} 1"#,
         r#"leafresh_time_to_first_token_seconds_bucket{le="+Inf"} 1"#,
         "leafresh_time_to_first_token_seconds_count 1",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::program::leafresh;
-use crate::support::{Connection, SSE, VALID, get, read};
+use crate::support::{Connection, SSE, VALID, get, read, read_some};
 
 /// The model that `make run` takes.
 pub(crate) fn model() -> Option<String> {
@@ -31,14 +31,15 @@ struct Program {
 
 impl Program {
     async fn start(listen: &str, model: &str) -> Self {
+        Self::start_with(listen, model, |_| ()).await
+    }
+
+    async fn start_with(listen: &str, model: &str, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = leafresh(&["serve", "--listen", listen, "--model", model]);
-        let mut child = command
-            // One thread: on a machine that is busy with other tests, threads that spin for each other crawl.
-            .env("LEAFRESH_ENGINE__THREADS", "1")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        // One thread: on a machine that is busy with other tests, threads that spin for each other crawl.
+        command.env("LEAFRESH_ENGINE__THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::null());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut said = String::new();
         while !said.contains("Ctrl-C") {
@@ -112,6 +113,87 @@ async fn case_28_a_second_signal_ends_the_program_at_once() {
     // 0 if the answer was done before the second signal came.
     assert!(matches!(code, Some(130 | 0)), "{code:?}");
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_20_killed_in_the_middle_of_streams_it_comes_back_whole_and_says_that_they_are_gone() {
+    let Some(model) = model() else { return };
+    let data = tempfile::tempdir().unwrap();
+    let in_data = |command: &mut Command| drop(command.env("LEAFRESH_DATA__DIR", data.path()));
+    let mut program = Program::start_with("127.0.0.1:0", &model, in_data).await;
+    let remembered = format!("{VALID}&sessionId=s");
+    let before = Connection::ask(program.address, &get(&remembered, &[SSE])).await;
+    assert_eq!(read(&before.body()).last().unwrap().name, "close");
+    let mut readers = Vec::new();
+    for number in 0..3 {
+        let target = format!("{remembered}&requestId={number}");
+        let mut reader = Connection::open(program.address).await;
+        reader.send(&get(&target, &[SSE])).await;
+        assert_eq!(reader.head().await.status, 200);
+        readers.push((target, reader));
+    }
+    // Requests of one session run one after the other: the first of them writes.
+    let id = read_some(&mut readers[0].1, 2).await[1].id.clone();
+    program.signal("KILL");
+    assert!(!program.ended().success());
+
+    let program = Program::start_with(&program.address.to_string(), &model, in_data).await;
+    let session = Connection::ask(program.address, &get("/ai/chatbot/sessions/s", &[])).await.json();
+    assert_eq!(session["data"]["turns"].as_array().unwrap().len(), 2, "{session}");
+    let again = Connection::ask(program.address, &get(&readers[0].0, &[SSE, ("Last-Event-ID", &id)])).await;
+    let events = read(&again.body());
+    let [gone] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((gone.name.as_str(), &gone.data["status"]), ("error", &410.into()));
+    let header = ("Last-Event-ID", gone.id.as_str());
+    assert_eq!(Connection::ask(program.address, &get(&readers[0].0, &[SSE, header])).await.status(), 204);
+    let after = Connection::ask(program.address, &get(&remembered, &[SSE])).await;
+    assert_eq!(read(&after.body()).last().unwrap().data["data"]["remembered"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_31_keys_are_never_logged_and_read_again_on_sighup() {
+    let Some(model) = model() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (file, log) = (dir.path().join("keys.toml"), dir.path().join("log"));
+    let write = |name: &str, key: &str| {
+        std::fs::write(&file, format!("[[key]]\nname = \"{name}\"\nkey = \"{key}\"\n")).unwrap();
+    };
+    let (first, second, wrong) = ("first-key-0123456789", "second-key-012345678", "wrong-key-0123456789");
+    write("first", first);
+    let keyed = |command: &mut Command| {
+        command.env("LEAFRESH_KEYS__FILE", &file).env("LEAFRESH_DATA__DIR", dir.path());
+        command.env("LEAFRESH_LOG__FILTER", "trace").stderr(std::fs::File::create(&log).unwrap());
+    };
+    let mut program = Program::start_with("127.0.0.1:0", &model, keyed).await;
+    let address = program.address;
+    let status = async |key: &str| {
+        let bearer = format!("Bearer {key}");
+        let as_bearer =
+            Connection::ask(address, &get("/metrics", &[("Authorization", &bearer)])).await.status();
+        let as_header = Connection::ask(address, &get("/metrics", &[("X-API-Key", key)])).await.status();
+        assert_eq!(as_bearer, as_header);
+        as_bearer
+    };
+    assert_eq!((status(first).await, status(second).await, status(wrong).await), (200, 401, 401));
+    write("second", second);
+    program.signal("HUP");
+    for _ in 0..100 {
+        if status(second).await == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((status(first).await, status(second).await), (401, 200));
+    // A file that can't be used is named without what is in it.
+    std::fs::write(&file, format!("[[key]]\nkey = \"{wrong}\" {second}\n")).unwrap();
+    program.signal("HUP");
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("API keys loaded"), "nothing was logged");
+    for key in [first, second, wrong] {
+        assert!(!log.contains(key), "{key} is in the log");
+    }
 }
 
 #[test]

@@ -56,6 +56,15 @@ pub(crate) fn read_in_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> 
     reader.events
 }
 
+/// The whole events of a stream that is cut off anywhere.
+pub(crate) fn read_begun(stream: &[u8]) -> Vec<Event> {
+    let mut reader = Reader::default();
+    for byte in stream {
+        reader.byte(*byte);
+    }
+    reader.events
+}
+
 #[derive(Default)]
 struct Reader {
     line: Vec<u8>,

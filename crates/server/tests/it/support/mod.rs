@@ -18,6 +18,46 @@ pub(crate) const VALID: &str =
 pub(crate) const VALID_BODY: &str = r#"{"location":"city","workType":"office","category":"ZERO_WASTE"}"#;
 pub(crate) const SSE: (&str, &str) = ("Accept", "text/event-stream");
 
+/// Reads events off a stream until there are so many, and says nothing of what follows.
+pub(crate) async fn read_some(connection: &mut Connection, events: usize) -> Vec<Event> {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.extend(connection.chunk().await.expect("more events"));
+        let read = events::read_begun(&bytes);
+        if read.len() >= events {
+            return read;
+        }
+    }
+}
+
+/// The rest of a body.
+pub(crate) async fn read_rest(connection: &mut Connection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = connection.chunk().await {
+        bytes.extend(chunk);
+    }
+    bytes
+}
+
+/// Sends a request whose answer is a stream.
+pub(crate) async fn open(server: &Server, request: &[u8]) -> Connection {
+    let mut connection = Connection::open(server.address).await;
+    connection.send(request).await;
+    assert_eq!(connection.head().await.status, 200);
+    connection
+}
+
+/// Asks again and again until the answer is yes.
+pub(crate) async fn until_async(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to this: {what}");
+}
+
 /// Asks again and again until the answer is yes.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..1000 {

@@ -1,15 +1,18 @@
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use leafresh::AppState;
 use leafresh::config::{Config, Seconds};
+use leafresh::{AppState, Listeners};
 use leafresh_chat::{Catalog, Recommender, Sessions};
 use leafresh_engine::{Health, Local, fake::FakeModel};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use super::{Connection, get, metric};
 
 /// The shipped catalogue.
 pub(crate) fn catalog() -> Arc<Catalog> {
@@ -22,6 +25,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
 pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) model: FakeModel,
+    pub(crate) gate: Option<Sender<()>>,
     pub(crate) sessions: Option<Sessions>,
 }
 
@@ -29,7 +33,7 @@ impl Default for Setup {
     fn default() -> Self {
         let mut config = Config::default();
         config.chat.sampling.seed = Some(1);
-        Self { config, model: FakeModel::new(1), sessions: None }
+        Self { config, model: FakeModel::new(1), sessions: None, gate: None }
     }
 }
 
@@ -38,6 +42,12 @@ impl Setup {
     pub(crate) fn slow(milliseconds: u64) -> Self {
         let model = FakeModel::new(1).with_step(Duration::from_millis(milliseconds));
         Self { model, ..Self::default() }
+    }
+
+    /// A model that takes no step before [`Server::step`] or [`Server::go_on`].
+    pub(crate) fn held() -> Self {
+        let (gate, steps) = channel();
+        Self { model: FakeModel::new(1).with_gate(steps), gate: Some(gate), ..Self::default() }
     }
 
     /// A model that never gives a usable number, and nobody to answer in its place.
@@ -51,13 +61,27 @@ impl Setup {
         self
     }
 
+    /// Nobody is waited for: an answer whose reader has left is cancelled at once.
+    pub(crate) fn no_grace(self) -> Self {
+        self.grace(0)
+    }
+
+    pub(crate) fn grace(self, milliseconds: u64) -> Self {
+        self.with(|config| config.stream.grace_seconds = Seconds(Duration::from_millis(milliseconds)))
+    }
+
     pub(crate) fn keep_alive(self, milliseconds: u64) -> Self {
         self.with(|config| config.stream.keep_alive_seconds = Seconds(Duration::from_millis(milliseconds)))
     }
 
     pub(crate) async fn start(self) -> Server {
-        let Self { config, model, sessions } = self;
-        let server = Server::without_model(&config).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.start_on(listener)
+    }
+
+    pub(crate) fn start_on(self, listeners: impl Into<Listeners>) -> Server {
+        let Self { config, model, sessions, gate } = self;
+        let server = Server::listening(listeners.into(), &config);
         let backend = Local::start(Box::new(model), &config.engine).unwrap();
         let recommender = leafresh::assemble::recommender(&config, catalog(), Arc::new(backend)).unwrap();
         let recommender = match sessions {
@@ -69,12 +93,14 @@ impl Setup {
         };
         let recommender = Arc::new(recommender);
         server.state.install(recommender.clone());
-        Server { recommender: Some(recommender), ..server }
+        Server { recommender: Some(recommender), gate, ..server }
     }
 }
 
 /// The real server, through its real entry, on a port of its own.
 pub(crate) struct Server {
+    /// First, so that it is dropped first: the engine's end waits for a step that is held.
+    gate: Option<Sender<()>>,
     pub(crate) address: SocketAddr,
     pub(crate) state: AppState,
     recommender: Option<Arc<Recommender>>,
@@ -89,8 +115,14 @@ impl Server {
 
     pub(crate) async fn without_model(config: &Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::listening(Listeners::from(listener), config)
+    }
+
+    /// On listeners of the test's own.
+    pub(crate) fn listening(listener: Listeners, config: &Config) -> Self {
+        let address = listener.address().unwrap();
         let state = AppState::new(config, catalog());
+        state.load_keys().unwrap();
         let (shutdown, signal) = oneshot::channel::<()>();
         let signal = async {
             // A test that ends without asking for a shutdown drops the sender: then the runtime ends the server.
@@ -99,7 +131,17 @@ impl Server {
             }
         };
         let ended = tokio::spawn(leafresh::run(listener, state.clone(), signal));
-        Self { address, state, recommender: None, shutdown: Some(shutdown), ended }
+        Self { gate: None, address, state, recommender: None, shutdown: Some(shutdown), ended }
+    }
+
+    /// Lets a held model take one more step.
+    pub(crate) fn step(&self) {
+        self.gate.as_ref().unwrap().send(()).unwrap();
+    }
+
+    /// Lets a held model write as it likes.
+    pub(crate) fn go_on(&mut self) {
+        self.gate = None;
     }
 
     /// What Ctrl-C does.
@@ -107,7 +149,31 @@ impl Server {
         self.shutdown.take().unwrap().send(()).unwrap();
     }
 
+    pub(crate) async fn metrics(&self) -> Metrics {
+        Metrics(Connection::ask(self.address, &get("/metrics", &[])).await.text())
+    }
+
     pub(crate) fn health(&self) -> Health {
         self.recommender.as_ref().unwrap().backend().health()
+    }
+}
+
+/// What `/metrics` says.
+pub(crate) struct Metrics(pub(crate) String);
+
+impl Metrics {
+    /// The value of a series, with its labels as Prometheus writes them.
+    pub(crate) fn value(&self, series: &str) -> u64 {
+        metric(&self.0, series)
+    }
+
+    pub(crate) fn ended(&self, outcome: &str, phase: &str) -> u64 {
+        self.value(&format!(r#"leafresh_requests_ended_total{{outcome="{outcome}",phase="{phase}"}}"#))
+    }
+
+    /// All answers that ended, whatever the way.
+    pub(crate) fn all_ended(&self) -> u64 {
+        let lines = self.0.lines().filter(|line| line.starts_with("leafresh_requests_ended_total{"));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 }

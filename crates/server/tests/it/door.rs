@@ -1,0 +1,293 @@
+//! Keys, cookies, limits and what is closed to whom.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use leafresh::Listeners;
+use leafresh::config::Config;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::support::client::{Response, request};
+use crate::support::{
+    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_some, until,
+    until_async,
+};
+
+const ALPHA: &str = "alpha-key-0123456789";
+const BETA: &str = "beta-key-9876543210";
+
+/// A server with two keys, and the file they are in.
+struct Keyed {
+    server: Server,
+    file: PathBuf,
+    _dir: TempDir,
+}
+
+impl Keyed {
+    async fn start(setup: Setup, limits: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys.toml");
+        std::fs::write(&file, keys(&[("alpha", ALPHA, limits), ("beta", BETA, "")])).unwrap();
+        let at = file.clone();
+        let server = setup.with(|config| config.keys.file = Some(at)).start().await;
+        Self { server, file, _dir: dir }
+    }
+
+    async fn ask(&self, request: &[u8]) -> Response {
+        Connection::ask(self.server.address, request).await
+    }
+}
+
+fn keys(keys: &[(&str, &str, &str)]) -> String {
+    let entry = |(name, key, more): &(&str, &str, &str)| {
+        format!("[[key]]\nname = \"{name}\"\nkey = \"{key}\"\n{more}\n")
+    };
+    keys.iter().map(entry).collect()
+}
+
+fn bearer(key: &str) -> String {
+    format!("Bearer {key}")
+}
+
+#[tokio::test]
+async fn case_31_without_a_key_that_fits_everything_that_computes_or_tells_of_people_is_401() {
+    let keyed = Keyed::start(Setup::default(), "").await;
+    let short = &ALPHA[..ALPHA.len() - 1];
+    let long = format!("{ALPHA}x");
+    let wrong: &[&[(&str, &str)]] = &[
+        &[],
+        &[("X-API-Key", "")],
+        &[("X-API-Key", short)],
+        &[("X-API-Key", &long)],
+        &[("Authorization", ALPHA)],
+        &[("Authorization", "Basic YWxwaGE6")],
+        &[("Authorization", "Bearer ")],
+        // The one that is looked at first counts.
+        &[("Authorization", "Bearer wrong"), ("X-API-Key", ALPHA)],
+        &[("Cookie", "leafresh=0123456789abcdef")],
+    ];
+    for headers in wrong {
+        let mut all = headers.to_vec();
+        all.push(SSE);
+        for request in [
+            get(VALID, &all),
+            get(BASE_INFO, &all),
+            post(BASE_INFO, headers, VALID_BODY),
+            get("/metrics", headers),
+            get("/v1/models", headers),
+            get("/ai/chatbot/sessions/a", headers),
+            request("DELETE", "/ai/chatbot/streams/a", headers, b""),
+            request("POST", "/auth/cookie", headers, b""),
+        ] {
+            let response = keyed.ask(&request).await;
+            let shown = String::from_utf8_lossy(&request).into_owned();
+            // A real status, whatever the client reads.
+            assert_eq!(response.status(), 401, "{shown}");
+            assert_eq!(response.head.header("www-authenticate"), Some("Bearer"));
+            let message = "API 키가 없거나 올바르지 않습니다.";
+            assert_eq!(
+                response.json(),
+                json!({ "status": 401, "message": message, "data": null }),
+                "{shown}"
+            );
+        }
+    }
+    assert_eq!(keyed.server.health().steps, 0);
+    // Open to everybody: that it lives, and the page, which has to ask for a key.
+    for path in ["/", "/chat.js", "/health", "/health/ready"] {
+        assert_eq!(keyed.ask(&get(path, &[])).await.status(), 200, "{path}");
+    }
+    for header in [
+        ("Authorization", bearer(ALPHA)),
+        ("authorization", format!("bEARER  {BETA}")),
+        ("X-API-Key", BETA.into()),
+    ] {
+        let header = (header.0, header.1.as_str());
+        let answer = keyed.ask(&get(VALID, &[SSE, header])).await;
+        assert_eq!(read(&answer.body()).last().unwrap().name, "close");
+        assert_eq!(keyed.ask(&get("/metrics", &[header])).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn keys_are_read_again_when_their_file_changes_and_a_bad_file_changes_nothing() {
+    let keyed = Keyed::start(Setup::default(), "").await;
+    let status = async |key: &str| keyed.ask(&get(VALID, &[("X-API-Key", key)])).await.status();
+    assert_eq!((status(ALPHA).await, status("gamma-key-0123456789").await), (200, 401));
+    std::fs::write(&keyed.file, keys(&[("gamma", "gamma-key-0123456789", "")])).unwrap();
+    until_async("the new key counts", async || status("gamma-key-0123456789").await == 200).await;
+    assert_eq!(status(ALPHA).await, 401, "the old one is gone");
+
+    std::fs::write(&keyed.file, "[[key]]\nname = \"broken").unwrap();
+    assert!(keyed.server.state.load_keys().is_err());
+    assert_eq!(status("gamma-key-0123456789").await, 200);
+    // What SIGHUP does.
+    std::fs::write(&keyed.file, keys(&[("alpha", ALPHA, "")])).unwrap();
+    keyed.server.state.load_keys().unwrap();
+    assert_eq!((status(ALPHA).await, status("gamma-key-0123456789").await), (200, 401));
+}
+
+#[tokio::test]
+async fn a_cookie_stands_for_the_key_it_was_given_for_as_long_as_that_counts() {
+    let keyed = Keyed::start(Setup::default(), "").await;
+    let given = keyed.ask(&request("POST", "/auth/cookie", &[("X-API-Key", ALPHA)], b"")).await;
+    assert_eq!((given.status(), given.body().len()), (204, 0));
+    let set = given.head.header("set-cookie").unwrap().to_owned();
+    let parts: Vec<_> = set.split("; ").collect();
+    assert_eq!(parts[1..], ["Path=/", "Max-Age=43200", "HttpOnly", "SameSite=Strict"], "{set}");
+    assert!(!set.contains(ALPHA), "{set}");
+    let cookie = format!("other=1; {}", parts[0]);
+    let with_cookie = async || keyed.ask(&get(VALID, &[SSE, ("Cookie", &cookie)])).await;
+    assert_eq!(read(&with_cookie().await.body()).last().unwrap().name, "close");
+    std::fs::write(&keyed.file, keys(&[("beta", BETA, "")])).unwrap();
+    keyed.server.state.load_keys().unwrap();
+    assert_eq!(with_cookie().await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_cookie_ends_with_its_time() {
+    let brief = Setup::default().with(|config| config.keys.cookie_seconds.0 = Duration::from_millis(600));
+    let keyed = Keyed::start(brief, "").await;
+    let given = keyed.ask(&request("POST", "/auth/cookie", &[("X-API-Key", ALPHA)], b"")).await;
+    let cookie = given.head.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    until_async("it has ended", async || {
+        keyed.ask(&get(VALID, &[("Cookie", &cookie)])).await.status() == 401
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn behind_tls_a_cookie_is_for_tls_only() {
+    let proxied = Setup::default().with(|config| config.limits.trusted_proxies = list(json!(["127.0.0.1"])));
+    let keyed = Keyed::start(proxied, "").await;
+    let headers = [("X-API-Key", ALPHA), ("X-Forwarded-Proto", "https")];
+    let given = keyed.ask(&request("POST", "/auth/cookie", &headers, b"")).await;
+    assert!(given.head.header("set-cookie").unwrap().ends_with("; Secure"));
+}
+
+fn list<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Vec<T> {
+    serde_json::from_value(value).unwrap()
+}
+
+#[tokio::test]
+async fn case_7_streams_are_apart_by_key() {
+    let keyed = Keyed::start(Setup::slow(10), "").await;
+    let (alpha, beta) = (("X-API-Key", ALPHA), ("X-API-Key", BETA));
+    let target = format!("{VALID}&sessionId=s&requestId=r");
+    let mut first = open(&keyed.server, &get(&target, &[SSE, alpha])).await;
+    let begun = read_some(&mut first, 2).await;
+    let id = begun[0].id.clone();
+    // Neither joined nor resumed nor stopped by another.
+    let others = keyed.ask(&get(&target, &[SSE, beta, ("Last-Event-ID", &id)])).await;
+    assert_eq!(read(&others.body())[0].data["status"], json!(410));
+    let mut second = open(&keyed.server, &get(&target, &[SSE, beta])).await;
+    assert_ne!(read_some(&mut second, 1).await[0].stream(), begun[0].stream());
+    let path = format!("/ai/chatbot/streams/{}", begun[0].stream());
+    assert_eq!(keyed.ask(&request("DELETE", &path, &[beta], b"")).await.status(), 204);
+    let own = keyed.ask(&get(&target, &[SSE, alpha, ("Last-Event-ID", &id)])).await;
+    assert_eq!(read(&own.body()).last().unwrap().name, "close");
+}
+
+#[tokio::test]
+async fn a_client_over_its_rate_gets_429_and_when_to_come_back() {
+    let keyed = Keyed::start(Setup::default(), "requests_per_minute = 6\nburst = 2").await;
+    let (alpha, beta) = (("X-API-Key", ALPHA), ("X-API-Key", BETA));
+    let target = format!("{VALID}&requestId=r");
+    let first = read(&keyed.ask(&get(&target, &[SSE, alpha])).await.body());
+    assert_eq!(keyed.ask(&post(BASE_INFO, &[alpha], VALID_BODY)).await.status(), 200);
+    for request in [get(VALID, &[SSE, alpha]), post(BASE_INFO, &[alpha], VALID_BODY)] {
+        let refused = keyed.ask(&request).await;
+        assert_eq!(refused.status(), 429);
+        let seconds: u32 = refused.head.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=10).contains(&seconds), "{seconds}");
+        let message = "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.";
+        assert_eq!(refused.json(), json!({ "status": 429, "message": message, "data": null }));
+    }
+    // Going on with an answer is no new request; others have their own allowance.
+    let rest = keyed.ask(&get(&target, &[SSE, alpha, ("Last-Event-ID", &first[0].id)])).await;
+    assert_eq!(read(&rest.body()).last().unwrap().name, "close");
+    assert_eq!(keyed.ask(&get(VALID, &[SSE, beta])).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_with_too_many_answers_at_once_gets_429_until_one_ends() {
+    let keyed = Keyed::start(Setup::slow(20).no_grace(), "running = 2").await;
+    let alpha = ("X-API-Key", ALPHA);
+    let first = open(&keyed.server, &get(VALID, &[SSE, alpha])).await;
+    let joined = get(&format!("{VALID}&requestId=r"), &[SSE, alpha]);
+    let _second = open(&keyed.server, &joined).await;
+    let refused = keyed.ask(&get(VALID, &[SSE, alpha])).await;
+    assert_eq!((refused.status(), refused.head.header("retry-after")), (429, Some("3")));
+    // Joining one's own answer takes no place.
+    let _third = open(&keyed.server, &joined).await;
+    drop(first);
+    until("its place is free", || keyed.server.health().running == 1).await;
+    until_async("it can be taken", async || {
+        let mut connection = Connection::open(keyed.server.address).await;
+        connection.send(&get(VALID, &[SSE, alpha])).await;
+        connection.head().await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_keys_a_client_is_its_address_as_a_trusted_proxy_gives_it() {
+    let limited = |config: &mut Config| {
+        (config.limits.requests_per_minute, config.limits.burst) = (1, 1);
+        config.limits.trusted_proxies = list(json!(["127.0.0.1"]));
+    };
+    let server = Setup::default().with(limited).start().await;
+    let status = async |forwarded: &str| {
+        let headers = [SSE, ("X-Forwarded-For", forwarded)];
+        Connection::ask(server.address, &get(VALID, &headers)).await.status()
+    };
+    assert_eq!((status("203.0.113.1").await, status("203.0.113.1").await), (200, 429));
+    assert_eq!(status("203.0.113.2").await, 200);
+    // Claiming another address doesn't help: the proxy's own word comes last.
+    assert_eq!(status("198.51.100.1, 203.0.113.1").await, 429);
+    // This machine itself has no limit.
+    for _ in 0..3 {
+        assert_eq!(Connection::ask(server.address, &get(VALID, &[SSE])).await.status(), 200);
+    }
+
+    // A proxy that isn't trusted isn't believed.
+    let alone = |config: &mut Config| (config.limits.requests_per_minute, config.limits.burst) = (1, 1);
+    let server = Setup::default().with(alone).start().await;
+    let headers = [SSE, ("X-Forwarded-For", "203.0.113.1")];
+    for _ in 0..3 {
+        assert_eq!(Connection::ask(server.address, &get(VALID, &headers)).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn what_is_administrative_moves_to_its_own_address() {
+    let main = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let admin_address = admin.local_addr().unwrap();
+    let server = Setup::default().start_on(Listeners::new(main, Some(admin)));
+    for path in ["/metrics", "/v1/models", "/ai/chatbot/sessions/a"] {
+        let closed = Connection::ask(server.address, &get(path, &[])).await;
+        assert_eq!((closed.status(), closed.json()["data"].clone()), (404, json!(null)), "{path}");
+    }
+    assert_eq!(Connection::ask(admin_address, &get("/metrics", &[])).await.status(), 200);
+    assert_eq!(Connection::ask(admin_address, &get("/health", &[])).await.status(), 200);
+    assert_eq!(Connection::ask(server.address, &get(VALID, &[])).await.status(), 200);
+}
+
+#[tokio::test]
+async fn every_answer_has_the_headers_that_keep_browsers_careful() {
+    let server = Server::start().await;
+    for target in ["/", "/health", "/nothing", VALID, BASE_INFO, "/metrics"] {
+        let response = Connection::ask(server.address, &get(target, &[])).await;
+        assert_eq!(response.head.header("x-content-type-options"), Some("nosniff"), "{target}");
+        assert_eq!(response.head.header("referrer-policy"), Some("no-referrer"), "{target}");
+        assert_eq!(response.head.header("x-frame-options"), Some("DENY"), "{target}");
+        let policy = response.head.header("content-security-policy").unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+    }
+}
