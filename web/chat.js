@@ -21,6 +21,7 @@ const TEXT = {
     stopped: '멈췄어요.',
     failed: '추천을 마치지 못했어요.',
   },
+  progress: (message, position) => (position ? `${message} · ${position}번째` : message),
   again: '다시 추천',
   retry: '다시 시도',
   refused: '서버가 연결을 받지 않았습니다. 잠시 후 다시 시도해 주세요.',
@@ -48,6 +49,7 @@ const BUILT_IN_CATALOG = {
 
 const FIELDS = ['location', 'workType', 'category'];
 const BUSY = ['connecting', 'waiting', 'writing', 'reconnecting'];
+const ATTEMPTS = 4; // after 1, 2, 4 and 8 s: within the time that the server keeps an answer for its reader
 const SERVER_KEY = 'leafresh.server';
 const SESSION_KEY = 'leafresh.session';
 
@@ -192,6 +194,8 @@ function newTurn(request, sentence) {
     finished: 0, // cards whose typed event has come
     text: '', // the stream's texts joined
     lastId: '',
+    opened: false,
+    attempts: 0, // to connect again since the last event
     startedAt: performance.now(),
     firstTextAt: null, // ms after startedAt
   };
@@ -202,34 +206,66 @@ function openStream(base) {
   // With an id of its own, a request that is repeated before its first event has come joins the
   // answer that is being written; without one the server would start a second.
   const requestId = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  url.search = new URLSearchParams({ ...turn.request.params, sessionId: session(), requestId });
+  url.search = new URLSearchParams({ ...turn.request.params, sessionId: session(), requestId, progress: 1 });
   clearRaw(url);
+  connect(url);
+}
+
+function connect(url) {
   turn.source = new EventSource(url);
-  turn.source.addEventListener('open', (event) => {
-    recordRaw(event);
+  listen('open', () => {
+    turn.opened = true;
     setPhase(turn.text ? 'writing' : 'waiting');
   });
+  listen('progress', ({ message, data }) => setText(el('status'), TEXT.progress(message, data.position)));
   listen('challenge', ({ data }) => (typeof data === 'string' ? addText(data) : finishCard(data.challenges)));
   listen('close', ({ data }) => (data ? finish(data) : end('failed', TEXT.noResult)));
   listen('error', ({ message }) => end('failed', message));
 }
 
 function listen(name, onEvent) {
+  const { source } = turn;
   const mine = turn;
-  turn.source.addEventListener(name, (event) => {
-    if (turn !== mine || !isBusy()) return;
+  source.addEventListener(name, (event) => {
+    if (turn !== mine || turn.source !== source || !isBusy()) return;
     recordRaw(event);
+    if (name === 'open') return onEvent();
     // Only `error` has two meanings: the server's event has data, the browser's own has none.
     if (event.data === undefined) return connectionLost();
     turn.lastId = event.lastEventId;
+    turn.attempts = 0;
     keepInView(() => onEvent(JSON.parse(event.data)));
   });
 }
 
 function connectionLost() {
   // EventSource reconnects by itself and goes on after the last id, so it must not be closed here.
-  if (turn.source.readyState === EventSource.CLOSED) refused();
-  else setPhase('reconnecting');
+  if (turn.source.readyState !== EventSource.CLOSED) setPhase('reconnecting');
+  else if (turn.opened) refusedAgain();
+  else refused();
+}
+
+/**
+ * A refusal ends EventSource for good. Where it was a proxy's, whose server is away for a moment, an answer that had
+ * begun need not end with it.
+ */
+async function refusedAgain() {
+  const mine = turn;
+  setPhase('reconnecting');
+  const url = new URL('../../../health/live', mine.source.url);
+  const lives = await fetch(url).then((response) => response.ok).catch(() => false);
+  if (turn !== mine || !isBusy()) return;
+  if (lives || mine.attempts >= ATTEMPTS) return refused();
+  setTimeout(() => {
+    if (turn === mine && isBusy()) connect(afterLast(mine.source.url, mine.lastId));
+  }, 1000 * 2 ** mine.attempts++);
+}
+
+/** The same request, from behind the last event; before the first one its request id finds the answer. */
+function afterLast(address, lastId) {
+  const url = new URL(address);
+  if (lastId) url.searchParams.set('lastEventId', lastId);
+  return url;
 }
 
 /** EventSource doesn't tell why a server refused; the commonest reason, a model that is still loading, can be asked. */

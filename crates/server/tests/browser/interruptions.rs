@@ -53,8 +53,8 @@ async fn the_stop_button_ends_the_generation_and_keeps_what_was_written() {
     .await;
     page.click("#stop").await;
     assert_eq!((page.phase().await.as_str(), page.text("#status").await.as_str()), ("stopped", "멈췄어요."));
-    // The model is held, so that it can't have come to the end by itself.
-    server.until_ended("left").await;
+    // The model is held, so that it can't have come to the end by itself; and nobody waits for the reader to return.
+    server.until_ended("stopped").await;
     let steps = server.health().steps;
     server.go_on();
     until("the slot is free", async || server.health().running == 0).await;

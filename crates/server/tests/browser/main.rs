@@ -6,4 +6,5 @@
 mod answer;
 mod interruptions;
 mod layout;
+mod network;
 mod support;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub(crate) use browser::Browser;
 pub(crate) use page::Page;
-pub(crate) use proxy::Proxy;
+pub(crate) use proxy::{Network, Proxy};
 pub(crate) use server::Server;
 
 pub(crate) const VALID: &str =

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// What the browser asked, and what it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,23 +25,60 @@ impl Exchange {
 pub(crate) struct Proxy {
     pub(crate) url: String,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
+    network: watch::Sender<Network>,
+    server: watch::Sender<SocketAddr>,
+}
+
+/// What is between the browser and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    Whole,
+    /// Connections are reset, those that are there and new ones.
+    Cut,
+    /// There is a proxy, but no server behind it.
+    Away,
 }
 
 impl Proxy {
     pub(crate) async fn start(server: &str) -> Self {
-        let server: SocketAddr = server.strip_prefix("http://").unwrap().parse().unwrap();
+        let server = watch::Sender::new(address(server));
+        let to = server.subscribe();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let exchanges = Arc::new(Mutex::new(Vec::new()));
         let log = exchanges.clone();
+        let network = watch::Sender::new(Network::Whole);
+        let mut state = network.subscribe();
         tokio::spawn(async move {
-            while let Ok((browser, _)) = listener.accept().await {
+            while let Ok((mut browser, _)) = listener.accept().await {
                 let log = log.clone();
+                let now = *state.borrow_and_update();
+                let server = *to.borrow();
+                let mut changes = state.clone();
                 // Whoever leaves first ends the exchange; neither is a failure here.
-                tokio::spawn(async move { carry(browser, server, &log).await.ok() });
+                tokio::spawn(async move {
+                    match now {
+                        Network::Cut => reset(&browser),
+                        Network::Away => drop(turn_away(&mut browser, &log).await),
+                        Network::Whole => tokio::select! {
+                            _ = carry(&mut browser, server, &log) => {}
+                            _ = changes.wait_for(|now| *now != Network::Whole) => reset(&browser),
+                        },
+                    }
+                });
             }
         });
-        Self { url, exchanges }
+        Self { url, exchanges, network, server }
+    }
+
+    /// New connections go to another server.
+    pub(crate) fn lead_to(&self, server: &str) {
+        self.server.send_replace(address(server));
+    }
+
+    /// From now on, also for connections that are there.
+    pub(crate) fn set(&self, network: Network) {
+        self.network.send_replace(network);
     }
 
     /// The answered requests for this path and query, in order.
@@ -50,12 +88,29 @@ impl Proxy {
     }
 }
 
+fn address(url: &str) -> SocketAddr {
+    url.strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+/// Ends a connection as a network does that breaks: without a word.
+fn reset(browser: &TcpStream) {
+    // Lost bytes are what is wanted; nothing else can fail here.
+    let _ = browser.set_zero_linger();
+}
+
+/// What a proxy says when its server is away.
+async fn turn_away(browser: &mut TcpStream, log: &Mutex<Vec<Exchange>>) -> std::io::Result<()> {
+    let Some(head) = read_head(browser).await? else { return Ok(()) };
+    log.lock().unwrap().push(Exchange { head, status: 502 });
+    browser.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await
+}
+
 async fn carry(
-    mut browser: TcpStream,
+    browser: &mut TcpStream,
     server: SocketAddr,
     log: &Mutex<Vec<Exchange>>,
 ) -> std::io::Result<()> {
-    let Some(head) = read_head(&mut browser).await? else { return Ok(()) };
+    let Some(head) = read_head(browser).await? else { return Ok(()) };
     let mut server = TcpStream::connect(server).await?;
     // The answer's end is then the connection's, and nothing in it must be understood.
     let lines = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));

@@ -1,5 +1,5 @@
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use leafresh::AppState;
 use leafresh::config::Config;
 use leafresh_chat::{Catalog, Recommender};
 use leafresh_engine::fake::FakeModel;
-use leafresh_engine::{Entry, Error, Health, Local, Model, ModelInfo, SeqId, Tokenizer, Vocab};
+use leafresh_engine::{Health, Local};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -43,7 +43,7 @@ impl Server {
         let mut server = Self::loading().await;
         let (gate, steps) = channel();
         server.gate = Some(gate);
-        server.install(Box::new(Held { model: model(), steps }));
+        server.install(model().with_gate(steps));
         server
     }
 
@@ -59,11 +59,11 @@ impl Server {
     }
 
     pub(crate) fn load(&mut self) {
-        self.install(Box::new(model()));
+        self.install(model());
     }
 
-    fn install(&mut self, model: Box<dyn Model>) {
-        let backend = Local::start(model, &self.config.engine).unwrap();
+    fn install(&mut self, model: FakeModel) {
+        let backend = Local::start(Box::new(model), &self.config.engine).unwrap();
         let chat = self.config.chat.clone();
         let recommender = Arc::new(Recommender::new(catalog(), Arc::new(backend), chat).unwrap());
         self.state.install(recommender.clone());
@@ -104,41 +104,4 @@ impl Server {
 /// Slow enough that its letters come one by one, quick enough for a test.
 fn model() -> FakeModel {
     FakeModel::new(1).with_step(Duration::from_millis(2))
-}
-
-/// A model that takes a step for every message, and goes on freely once there is nobody left to send one.
-struct Held {
-    model: FakeModel,
-    steps: Receiver<()>,
-}
-
-impl Model for Held {
-    fn info(&self) -> &ModelInfo {
-        self.model.info()
-    }
-
-    fn vocab(&self) -> Arc<Vocab> {
-        self.model.vocab()
-    }
-
-    fn tokenizer(&self) -> Arc<dyn Tokenizer> {
-        self.model.tokenizer()
-    }
-
-    fn decode(&mut self, batch: &[Entry]) -> Result<(), Error> {
-        let _ = self.steps.recv();
-        self.model.decode(batch)
-    }
-
-    fn logits(&self, index: usize) -> &[f32] {
-        self.model.logits(index)
-    }
-
-    fn truncate(&mut self, sequence: SeqId, len: usize) {
-        self.model.truncate(sequence, len);
-    }
-
-    fn share(&mut self, from: SeqId, to: SeqId, len: usize) {
-        self.model.share(from, to, len);
-    }
 }
