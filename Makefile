@@ -16,6 +16,8 @@ DEFAULT_MODEL := gemma-3-270m-Q4_K_M.gguf
 
 # The tests load their models from here; somebody's own folder counts.
 export LEAFRESH_TEST_MODELS ?= $(abspath $(MODELS))
+# And the clients that setup installs for them from here.
+export LEAFRESH_TEST_CLIENTS ?= $(HOME)/.cache/leafresh/clients
 # cargo and what it installs, even where the shell's profile doesn't name the folder.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 

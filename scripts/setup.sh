@@ -5,12 +5,17 @@ set -euo pipefail
 
 readonly RUST_NEEDED=1.95
 readonly CARGO_DENY_VERSION=0.20.2
+# Clients that the tests read streams with; kept beside the builds and the models.
+readonly EVENTSOURCE_VERSION=4.1.0 HTTPX_SSE_VERSION=0.4.3
+readonly CLIENTS=${LEAFRESH_TEST_CLIENTS:-$HOME/.cache/leafresh/clients}
 
 usage() {
   cat <<'EOF'
 Usage: scripts/setup.sh [--test] [--check]
 
-  --test    also what `make test` needs: rustfmt, clippy, cargo-deny, a browser with its driver, a Korean font
+  --test    also what `make test` needs: rustfmt, clippy, cargo-deny, a browser with its driver, a Korean font,
+            nginx, curl, and two clients of server-sent events (npm's eventsource, Python's httpx-sse) in
+            ~/.cache/leafresh/clients or where LEAFRESH_TEST_CLIENTS says
   --check   install nothing; say what is missing and exit with 1
 EOF
 }
@@ -49,6 +54,7 @@ have_libclang() {
 }
 
 have_pip() { have python3 && python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("pip") is None)'; }
+have_venv() { have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 have_korean_font() { have fc-list && [ -n "$(fc-list :lang=ko family)" ]; }
 
 # What is missing, in words of our own; each system's package for it is looked up below.
@@ -65,6 +71,11 @@ missing_parts() {
     have_any chromium chromium-browser google-chrome || [ -d '/Applications/Google Chrome.app' ] || echo browser
     have_any chromedriver || echo browser-driver
     [ "$(uname)" = Darwin ] || have_korean_font || echo korean-font
+    have node || echo node
+    have npm || echo npm
+    have_venv || echo venv
+    have curl || echo curl
+    have nginx || [ -x /usr/sbin/nginx ] || echo nginx
   fi
 }
 
@@ -76,6 +87,9 @@ package_for() {
     debian:browser) echo chromium ;;
     debian:browser-driver) echo chromium-driver ;;
     debian:korean-font) echo fonts-noto-cjk fontconfig ;;
+    debian:node) echo nodejs ;;
+    debian:venv) echo python3-venv ;;
+    debian:nginx) echo nginx-light ;;
     ubuntu:browser) echo chromium-browser ;;
     ubuntu:browser-driver) echo chromium-chromedriver ;;
     ubuntu:*) package_for debian "$2" ;;
@@ -86,7 +100,10 @@ package_for() {
     fedora:browser) echo chromium ;;
     fedora:browser-driver) echo chromedriver ;;
     fedora:korean-font) echo google-noto-sans-cjk-fonts fontconfig ;;
-    macos:python3 | macos:pip) echo python ;;
+    fedora:node | fedora:npm) echo nodejs ;;
+    fedora:venv) echo python3 ;;
+    macos:python3 | macos:pip | macos:venv) echo python ;;
+    macos:npm) echo node ;;
     macos:browser) echo google-chrome ;;
     macos:browser-driver) echo chromedriver ;;
     *) echo "$2" ;;
@@ -192,10 +209,25 @@ ensure_cargo_deny() {
     cargo-deny --version "$CARGO_DENY_VERSION"
 }
 
+# The versions that are installed are written down, so that nothing is asked of a registry when they fit.
+ensure_clients() {
+  local wanted="eventsource $EVENTSOURCE_VERSION, httpx-sse $HTTPX_SSE_VERSION"
+  [ "$(cat "$CLIENTS/versions" 2>/dev/null)" = "$wanted" ] && return 0
+  $check_only && die "missing: $wanted in $CLIENTS"
+  say "installing $wanted"
+  mkdir -p "$CLIENTS"
+  rm -f "$CLIENTS/versions"
+  npm install --silent --no-audit --no-fund --prefix "$CLIENTS/npm" "eventsource@$EVENTSOURCE_VERSION" >/dev/null
+  python3 -m venv --clear "$CLIENTS/python"
+  "$CLIENTS/python/bin/pip" install --quiet --disable-pip-version-check "httpx-sse==$HTTPX_SSE_VERSION" httpx
+  echo "$wanted" >"$CLIENTS/versions"
+}
+
 ensure_packages
 ensure_rust
 if $with_tests; then
   ensure_rust_tools
   ensure_cargo_deny
+  ensure_clients
 fi
 say "everything is there"
