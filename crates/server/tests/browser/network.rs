@@ -96,6 +96,7 @@ async fn case_20_a_page_says_that_the_answer_is_gone_when_the_server_was_restart
     begin(&page, &server).await;
     proxy.lead_to(&restarted.url);
     proxy.set(Network::Cut);
+    page.until_phase("reconnecting").await;
     proxy.set(Network::Whole);
     page.until_phase("failed").await;
     assert_eq!(page.text(".notice").await, "이어 받을 수 없는 응답입니다. 새로 요청해 주세요.");
@@ -115,7 +116,8 @@ async fn case_8_a_restarted_server_hears_from_each_of_50_pages_twice_at_most_and
         proxies.push(Proxy::start(&server.url).await);
     }
     let page = browser.open(&server.url).await;
-    let target = |number: usize| format!("{VALID}&requestId={number}");
+    // With its place in the queue each has an event to go on from.
+    let target = |number: usize| format!("{VALID}&progress=1&requestId={number}");
     for (index, proxy) in proxies.iter().enumerate() {
         for number in index * EACH..(index + 1) * EACH {
             let url = format!("{}{}", proxy.url, target(number));
@@ -123,15 +125,17 @@ async fn case_8_a_restarted_server_hears_from_each_of_50_pages_twice_at_most_and
             let careful = number % 2 == 0;
             page.run::<()>(&format!(
                 "window.sources ??= [];
+                 window.heard ??= new Set();
                  const source = new EventSource('{url}');
                  window.sources.push(source);
+                 source.addEventListener('progress', () => window.heard.add({number}));
                  if ({careful}) source.addEventListener('error', (event) => {{ if (event.data) source.close(); }});"
             ))
             .await;
         }
     }
-    let open = "return window.sources.filter((source) => source.readyState === 1).length";
-    until("all are open", async || page.run::<usize>(open).await == PROXIES * EACH).await;
+    until("all are open", async || page.run::<usize>("return window.heard.size").await == PROXIES * EACH)
+        .await;
     for proxy in &proxies {
         proxy.lead_to(&restarted.url);
         proxy.set(Network::Cut);

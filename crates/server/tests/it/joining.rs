@@ -15,7 +15,7 @@ async fn events(server: &Server, request: &[u8]) -> Vec<Event> {
     read(&Connection::ask(server.address, request).await.body())
 }
 
-fn body(more: Value) -> String {
+fn body(more: &Value) -> String {
     let mut body = json!({ "location": "도시", "workType": "사무직", "category": "제로웨이스트" });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body.to_string()
@@ -34,7 +34,7 @@ async fn case_9_two_equal_requests_in_flight_are_one_generation_and_two_equal_st
             ),
             &[SSE],
         ),
-        post(BASE_INFO, &[SSE], body(json!({ "sessionId": "s" }))),
+        post(BASE_INFO, &[SSE], body(&json!({ "sessionId": "s" }))),
     ];
     let mut others = Vec::new();
     for request in &same {
@@ -55,7 +55,7 @@ async fn case_9_dialects_may_differ_and_one_object_may_join_a_stream() {
     let mut plain = open(&server, &get(&with("sessionId=s"), &[SSE])).await;
     let mut older = open(&server, &get(&with("sessionId=s&dialect=token"), &[SSE])).await;
     let object =
-        Connection::ask(server.address, &post(BASE_INFO, &[], body(json!({ "sessionId": "s" })))).await;
+        Connection::ask(server.address, &post(BASE_INFO, &[], body(&json!({ "sessionId": "s" })))).await;
     let (plain, older) = (read(&read_rest(&mut plain).await), read(&read_rest(&mut older).await));
     assert_eq!(plain[0].stream(), older[0].stream());
     assert_eq!(object.json()["data"], plain.last().unwrap().data["data"]);
@@ -83,12 +83,12 @@ async fn case_9_a_repeat_with_the_same_request_id_gets_the_finished_answer_again
     for request in [
         get(&with("requestId=r"), &[SSE]),
         get(VALID, &[SSE, ("Idempotency-Key", "r")]),
-        post(BASE_INFO, &[SSE], body(json!({ "requestId": "r" }))),
+        post(BASE_INFO, &[SSE], body(&json!({ "requestId": "r" }))),
     ] {
         assert_eq!(events(&server, &request).await, first);
     }
     let object =
-        Connection::ask(server.address, &post(BASE_INFO, &[], body(json!({ "requestId": "r" })))).await;
+        Connection::ask(server.address, &post(BASE_INFO, &[], body(&json!({ "requestId": "r" })))).await;
     assert_eq!(object.json(), first.last().unwrap().data);
     assert_eq!(server.health().steps, steps, "nothing was generated");
 }

@@ -119,7 +119,9 @@ async fn case_28_a_second_signal_ends_the_program_at_once() {
 async fn case_20_killed_in_the_middle_of_streams_it_comes_back_whole_and_says_that_they_are_gone() {
     let Some(model) = model() else { return };
     let data = tempfile::tempdir().unwrap();
-    let in_data = |command: &mut Command| _ = command.env("LEAFRESH_DATA__DIR", data.path());
+    let in_data = |command: &mut Command| {
+        command.env("LEAFRESH_DATA__DIR", data.path());
+    };
     let mut program = Program::start_with("127.0.0.1:0", &model, in_data).await;
     let remembered = format!("{VALID}&sessionId=s");
     let before = Connection::ask(program.address, &get(&remembered, &[SSE])).await;

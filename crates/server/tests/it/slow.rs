@@ -66,7 +66,7 @@ async fn case_4_a_reader_of_single_bytes_holds_nobody_up_is_dropped_and_may_resu
     let neighbour = Connection::ask(server.address, &get(VALID, &[SSE])).await;
     assert_eq!(read(&neighbour.body()).last().unwrap().name, "close");
     until_async("both are computed", async || server.metrics().await.ended("close", "writing") == 2).await;
-    let got = timeout(Duration::from_secs(60), reading).await.expect("it is dropped").unwrap();
+    let got = timeout(Duration::from_mins(1), reading).await.expect("it is dropped").unwrap();
     let got = read_begun(&body_of(&got));
     assert!(!got.iter().any(|event| event.name == "close"), "it was fast enough");
 
@@ -111,9 +111,9 @@ async fn case_27_headers_that_trickle_in_are_not_waited_for() {
                 return;
             }
             let mut answer = [0; 256];
-            match timeout(Duration::from_millis(50), stream.read(&mut answer)).await {
-                Ok(Ok(0) | Err(_)) => return,
-                _ => {}
+            let read = timeout(Duration::from_millis(50), stream.read(&mut answer)).await;
+            if matches!(read, Ok(Ok(0) | Err(_))) {
+                return;
             }
         }
     };
@@ -129,7 +129,8 @@ async fn case_27_headers_that_trickle_in_are_not_waited_for() {
 #[tokio::test]
 async fn case_27_a_megabyte_of_headers_is_refused() {
     let server = Server::start().await;
-    let many: String = (0..20_000).map(|number| format!("X-{number}: {}\r\n", "a".repeat(40))).collect();
+    let many = (0..20_000).map(|number| format!("X-{number}: {}\r\n", "a".repeat(40)));
+    let many = many.collect::<Vec<_>>().concat();
     let one = format!("X-Long: {}\r\n", "a".repeat(1 << 20));
     for headers in [many, one] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();

@@ -11,7 +11,7 @@ const end = (how) => {
   source.close();
   console.log(JSON.stringify({ events, opened, how }));
 };
-const keep = ({ type, data, lastEventId }) => events.push({ type, id: lastEventId, data: JSON.parse(data) });
+const keep = ({ type, data, lastEventId }) => events.push({ type, id: lastEventId, data });
 source.addEventListener('open', () => { opened += 1; });
 source.addEventListener('challenge', keep);
 source.addEventListener('close', (event) => { keep(event); end('close'); });

@@ -22,7 +22,7 @@ with httpx.Client(timeout=60) as client:
                 for event in source.iter_sse():
                     last_id = event.id
                     wait = (event.retry or wait * 1000) / 1000
-                    events.append({"type": event.event, "id": event.id, "data": json.loads(event.data)})
+                    events.append({"type": event.event, "id": event.id, "data": event.data})
         except (httpx.ReadError, httpx.RemoteProtocolError):
             pass
 print(json.dumps({"events": events, "opened": opened, "how": events[-1]["type"]}))
