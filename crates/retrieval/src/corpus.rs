@@ -239,7 +239,7 @@ fn is_readable(path: &Path) -> bool {
 fn read_text(path: &Path) -> Result<String, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let text = str::from_utf8(&bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let line = bytes[..error.valid_up_to()].split(|&byte| byte == b'\n').count();
         let reason = "not UTF-8 text; save the file with the encoding UTF-8".into();
         Error::Document { path: path.to_owned(), line, reason }
     })?;

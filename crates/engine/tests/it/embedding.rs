@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use leafresh_engine::fake::FakeEmbedder;
 use leafresh_engine::{Embedder, EmbeddingSettings, LlamaEmbedder};
@@ -92,7 +92,7 @@ fn the_fake_model_puts_texts_near_that_share_characters() {
     let vectors = embedder.embed(&texts).unwrap();
     let [near, far] = [0, 1].map(|index| cosine(&vectors[2], &vectors[index]));
     assert!(near > far && near > 0.0, "{near} {far}");
-    let distinct: HashMap<Vec<u32>, _> =
-        vectors.iter().map(|vector| (vector.iter().map(|x| x.to_bits()).collect(), ())).collect();
+    let distinct: HashSet<Vec<u32>> =
+        vectors.iter().map(|vector| vector.iter().map(|x| x.to_bits()).collect()).collect();
     assert_eq!(distinct.len(), 3);
 }

@@ -96,7 +96,8 @@ impl Server {
             .vectors_config(vectors)
             .sparse_vectors_config(words)
             .metadata(HashMap::from([(METADATA.to_owned(), layout)]));
-        self.ask(self.client.create_collection(create)).await?;
+        // Boxed: the client keeps a large request in its future, which every caller would carry.
+        Box::pin(self.ask(self.client.create_collection(create))).await?;
         for key in FILTERED {
             let index =
                 CreateFieldIndexCollectionBuilder::new(&self.collection, key, FieldType::Keyword).wait(true);

@@ -88,9 +88,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let location = assemble::location(&config);
-        let index = match options.rebuild {
-            true => Index::rebuild(&location, embedder).await,
-            false => Index::open(&location, embedder).await,
+        let index = if options.rebuild {
+            Index::rebuild(&location, embedder).await
+        } else {
+            Index::open(&location, embedder).await
         };
         let index = index.map_err(|error| match error {
             Error::Locked(folder) => anyhow::anyhow!(
@@ -138,7 +139,7 @@ impl Options {
 fn describe(plan: &Plan, corpus: &Corpus) -> String {
     let mut parts = vec![format!("{} documents", plan.documents)];
     if corpus.file_count() > 0 {
-        parts[0] += &format!(", with those of {} files and of the catalogue", corpus.file_count());
+        parts[0].extend([format!(", with those of {} files and of the catalogue", corpus.file_count())]);
     }
     for (count, what) in [
         (plan.new_documents(), "to be embedded"),

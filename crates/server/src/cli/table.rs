@@ -55,7 +55,7 @@ impl Table {
         };
         let heads = self.heads.iter().map(String::as_str);
         let mut text = line(&mut [""].into_iter().chain(heads).chain([""]));
-        text += &format!("|---|{}---|\n", "---:|".repeat(self.heads.len()));
+        text.extend([format!("|---|{}---|\n", "---:|".repeat(self.heads.len()))]);
         let mut before = "";
         for row in &self.rows {
             let shown = if row.definition == before { "" } else { &row.definition };

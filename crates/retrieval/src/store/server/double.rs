@@ -72,12 +72,12 @@ fn wrong(what: &str) -> Status {
     Status::invalid_argument(what.to_owned())
 }
 
-fn done() -> Reply<qdrant::PointsOperationResponse> {
-    Ok(Response::new(qdrant::PointsOperationResponse::default()))
+fn done() -> Response<qdrant::PointsOperationResponse> {
+    Response::new(qdrant::PointsOperationResponse::default())
 }
 
-fn collection_done() -> Reply<qdrant::CollectionOperationResponse> {
-    Ok(Response::new(qdrant::CollectionOperationResponse { result: true, time: 0.0 }))
+fn collection_done() -> Response<qdrant::CollectionOperationResponse> {
+    Response::new(qdrant::CollectionOperationResponse { result: true, time: 0.0 })
 }
 
 #[tonic::async_trait]
@@ -98,7 +98,7 @@ impl Collections for Double {
     ) -> Reply<qdrant::CollectionOperationResponse> {
         let created = request.into_inner();
         let dense = match created.vectors_config.as_ref().and_then(|config| config.config.as_ref()) {
-            Some(qdrant::vectors_config::Config::ParamsMap(map)) => map.map.get(DENSE).cloned(),
+            Some(qdrant::vectors_config::Config::ParamsMap(map)) => map.map.get(DENSE).copied(),
             _ => None,
         };
         let dense = dense.ok_or_else(|| wrong("no named dense vector"))?;
@@ -119,7 +119,7 @@ impl Collections for Double {
         let store = Edge::open(folder.path().to_owned(), Mode::For(&info)).await;
         let store = store.unwrap().unwrap();
         *self.collection.lock().await = Some(Collection { created, store, _folder: folder });
-        collection_done()
+        Ok(collection_done())
     }
 
     async fn delete(
@@ -127,7 +127,7 @@ impl Collections for Double {
         _: Request<qdrant::DeleteCollection>,
     ) -> Reply<qdrant::CollectionOperationResponse> {
         *self.collection.lock().await = None;
-        collection_done()
+        Ok(collection_done())
     }
 
     async fn get(
@@ -223,13 +223,13 @@ impl Points for Double {
         }
         let upsert = request.points.into_iter().map(read_point).collect::<Result<_, _>>()?;
         self.with(async |store| store.apply(Batch { upsert, ..Batch::default() }).await).await?;
-        done()
+        Ok(done())
     }
 
     async fn delete(&self, request: Request<qdrant::DeletePoints>) -> Reply<qdrant::PointsOperationResponse> {
         let remove = read_ids(request.into_inner().points)?;
         self.with(async |store| store.apply(Batch { remove, ..Batch::default() }).await).await?;
-        done()
+        Ok(done())
     }
 
     async fn set_payload(
@@ -251,7 +251,7 @@ impl Points for Double {
             })
             .await?;
         }
-        done()
+        Ok(done())
     }
 
     async fn create_field_index(
@@ -263,7 +263,7 @@ impl Points for Double {
             return Err(wrong("another type of field"));
         }
         self.indexed.lock().unwrap().insert(request.field_name);
-        done()
+        Ok(done())
     }
 
     async fn scroll(&self, request: Request<qdrant::ScrollPoints>) -> Reply<qdrant::ScrollResponse> {

@@ -118,7 +118,7 @@ async fn case_23_a_server_that_is_down_or_slow_is_an_error_that_names_it() {
     let (double, address) = Double::start().await;
     let patient = settings(address);
     Index::open(&Location::Server(patient.clone()), embedder()).await.unwrap();
-    *double.slow.lock().unwrap() = Duration::from_secs(3600);
+    *double.slow.lock().unwrap() = Duration::from_hours(1);
     let hasty = ServerSettings { timeout: Duration::from_millis(200), ..patient };
     let error = Index::open(&Location::Server(hasty), embedder()).await.unwrap_err();
     assert!(matches!(error, Error::Store(_)), "{error}");

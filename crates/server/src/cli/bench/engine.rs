@@ -226,7 +226,7 @@ fn idle(
 
 /// The share of whole answers among those of many seeds, eight at a time.
 async fn valid_percent(engine: &Arc<Local>, job: &Job, seeds: u64) -> anyhow::Result<f64> {
-    let mut valid = 0;
+    let mut valid = 0u64;
     for first in (0..seeds).step_by(8) {
         let mut answers = JoinSet::new();
         for seed in first..seeds.min(first + 8) {

@@ -98,7 +98,9 @@ fn means(examples: &[Labelled<'_>], classes: usize, size: usize) -> Option<Vec<V
         if *count == 0 {
             return None;
         }
-        sum.iter_mut().for_each(|value| *value /= *count as f64);
+        for value in sum.iter_mut() {
+            *value /= *count as f64;
+        }
     }
     Some(sums)
 }

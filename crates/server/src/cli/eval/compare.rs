@@ -54,11 +54,11 @@ fn both(a: &Value, b: &Value) -> anyhow::Result<Comparison> {
     if a["interrupted"] == true || b["interrupted"] == true {
         comparison.text += "\nOne of the runs was interrupted: its figures are of a part of the requests.\n";
     }
-    comparison.text += &match comparison.regressions {
+    comparison.text.extend([match comparison.regressions {
         0 => "\nno figure became worse by more than its slack\n".to_owned(),
         1 => "\n1 figure became worse by more than its slack\n".to_owned(),
         more => format!("\n{more} figures became worse by more than their slack\n"),
-    };
+    }]);
     Ok(comparison)
 }
 

@@ -49,10 +49,10 @@ const KIND: &str = "leafresh eval";
 
 /// It is the answers that are measured here, not whether the machine is fast enough: a slow one gets them too.
 const PATIENT: Deadlines = Deadlines {
-    queue: Duration::from_secs(3600),
-    retrieval: Duration::from_secs(60),
-    stall: Duration::from_secs(600),
-    answer: Duration::from_secs(3600),
+    queue: Duration::from_hours(1),
+    retrieval: Duration::from_mins(1),
+    stall: Duration::from_mins(10),
+    answer: Duration::from_hours(1),
 };
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {

@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn ranks_count_from_the_first_relevant_document() {
-        let cases: [(&[&str], &[&str], f64, f64, f64); 6] = [
+        type Case = (&'static [&'static str], &'static [&'static str], f64, f64, f64);
+        let cases: [Case; 6] = [
             (&["a", "b", "c"], &["a", "c"], 1.0, 1.0, 0.5),
             (&["x", "a", "c"], &["a", "c"], 0.5, 1.0, 0.5),
             (&["x", "y", "a"], &["a"], 1.0 / 3.0, 0.0, 0.0),

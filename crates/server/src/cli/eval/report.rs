@@ -97,16 +97,16 @@ impl Report {
     pub(super) fn print(&self) -> String {
         let mut text = self.circumstances() + "\n";
         for (title, table) in self.tables() {
-            text += &format!("\n{title}\n{}", table.print());
+            text.extend([format!("\n{title}\n{}", table.print())]);
         }
         for (title, lines) in self.headed_notes() {
-            text += &format!("\n{title}: {}\n", lines.len());
+            text.extend([format!("\n{title}: {}\n", lines.len())]);
             text.extend(lines.iter().take(SHOWN).map(|line| format!("  {line}\n")));
             if lines.len() > SHOWN {
-                text += &format!(
+                text.extend([format!(
                     "  … and {} more: --json, --markdown and --html have them\n",
                     lines.len() - SHOWN
-                );
+                )]);
             }
         }
         text
@@ -115,10 +115,10 @@ impl Report {
     pub(super) fn markdown(&self) -> String {
         let mut text = format!("# leafresh eval\n\n{}\n\n`{}`\n", self.circumstances(), self.command);
         for (title, table) in self.tables() {
-            text += &format!("\n## {title}\n\n{}", table.markdown());
+            text.extend([format!("\n## {title}\n\n{}", table.markdown())]);
         }
         for (title, lines) in self.headed_notes() {
-            text += &format!("\n## {title}\n\n");
+            text.extend([format!("\n## {title}\n\n")]);
             text.extend(lines.iter().map(|line| format!("- {line}\n")));
         }
         text
