@@ -1,7 +1,7 @@
 //! A slot's regular expression as a byte automaton over the model's vocabulary.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use regex_automata::dfa::{Automaton as _, StartKind, dense};
 use regex_automata::util::primitives::StateID;
@@ -17,6 +17,8 @@ pub(super) const UNREACHABLE: u32 = u32::MAX;
 const SIZE_LIMIT: usize = 64 << 20;
 /// Masks kept for one automaton, in bytes, before all are dropped and made again.
 const MASKS_LIMIT: usize = 64 << 20;
+/// States whose masks are made ahead; more than any answer of the catalogue has.
+const PREPARED: usize = 4096;
 
 /// A compiled regular expression. Shared by every slot that uses it, and so are the masks it has made.
 pub(crate) struct Automaton {
@@ -128,10 +130,10 @@ impl Automaton {
     /// Every token after which at most `left − 1` tokens more lead to a match.
     pub(super) fn mask(&self, state: StateID, left: u32) -> Arc<[Token]> {
         let left = left.min(self.farthest.saturating_add(1));
-        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mask) = masks.by_state.get(&(state, left)) {
+        if let Some(mask) = self.masks().by_state.get(&(state, left)) {
             return mask.clone();
         }
+        // Without the lock: nobody waits for another one's mask.
         let mut tokens = Vec::new();
         self.vocab.tokens.walk(state, &|state, byte| self.step(state, byte), &mut |token, state| {
             if self.distance(state) < left {
@@ -139,18 +141,48 @@ impl Automaton {
             }
         });
         tokens.sort_unstable();
-        let mut mask: Arc<[Token]> = tokens.into();
-        if let Some(known) = masks.distinct.get(&mask) {
+        self.masks().keep((state, left), tokens.into())
+    }
+
+    /// Makes the masks of all states that a text within its budget can reach, so that no batch waits for one. Stops when
+    /// nobody else holds the automaton any more.
+    fn prepare(self: Arc<Self>) {
+        let mut seen = HashSet::from([self.start]);
+        let mut open = std::collections::VecDeque::from([self.start]);
+        while let Some(state) = open.pop_front() {
+            if Arc::strong_count(&self) == 1 || self.masks().bytes > MASKS_LIMIT / 2 || seen.len() > PREPARED
+            {
+                return;
+            }
+            self.mask(state, u32::MAX);
+            let step = |state, byte| self.step(state, byte);
+            self.vocab.characters.walk(state, &step, &mut |_, target| {
+                if seen.insert(target) {
+                    open.push_back(target);
+                }
+            });
+        }
+    }
+
+    fn masks(&self) -> MutexGuard<'_, Masks> {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Masks {
+    /// Keeps a mask, and gives the equal one that is there already.
+    fn keep(&mut self, key: (StateID, u32), mut mask: Arc<[Token]>) -> Arc<[Token]> {
+        if let Some(known) = self.distinct.get(&mask) {
             mask = known.clone();
         } else {
             let bytes = size_of_val(&*mask);
-            if masks.bytes + bytes > MASKS_LIMIT {
-                *masks = Masks::default();
+            if self.bytes + bytes > MASKS_LIMIT {
+                *self = Self::default();
             }
-            masks.bytes += bytes;
-            masks.distinct.insert(mask.clone());
+            self.bytes += bytes;
+            self.distinct.insert(mask.clone());
         }
-        masks.by_state.insert((state, left), mask.clone());
+        self.by_state.insert(key, mask.clone());
         mask
     }
 }
@@ -160,6 +192,8 @@ impl Automaton {
 pub(crate) struct Automata {
     vocab: Arc<Vocab>,
     compiled: Mutex<HashMap<String, Arc<Automaton>>>,
+    /// To the thread that makes masks ahead. None: the system gave no thread, so they are made when they are needed.
+    ahead: Option<mpsc::Sender<Arc<Automaton>>>,
 }
 
 impl Automata {
@@ -167,7 +201,10 @@ impl Automata {
     const KEPT: usize = 64;
 
     pub(crate) fn new(vocab: Arc<Vocab>) -> Self {
-        Self { vocab, compiled: Mutex::default() }
+        let (ahead, automata) = mpsc::channel::<Arc<Automaton>>();
+        let prepare = move || automata.into_iter().for_each(Automaton::prepare);
+        let thread = std::thread::Builder::new().name("masks".into()).spawn(prepare);
+        Self { vocab, compiled: Mutex::default(), ahead: thread.is_ok().then_some(ahead) }
     }
 
     /// # Errors
@@ -182,10 +219,14 @@ impl Automata {
         if compiled.len() >= Self::KEPT {
             compiled.clear();
         }
-        Ok(compiled.entry(regex.to_owned()).or_insert(automaton).clone())
+        let automaton = compiled.entry(regex.to_owned()).or_insert(automaton).clone();
+        if let Some(ahead) = &self.ahead {
+            let _ = ahead.send(automaton.clone()); // Fails only if the thread is gone; then they are made when needed.
+        }
+        Ok(automaton)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Automaton>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Automaton>>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
