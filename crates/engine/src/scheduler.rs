@@ -35,7 +35,7 @@ pub(crate) struct Scheduler {
     waiting: Queue,
     /// In the order of admission.
     running: Vec<Running>,
-    /// Tokens that prompts may add to the next batch in which others write.
+    /// Tokens that long prompts may add to the next batch in which others write.
     credit: usize,
 }
 
@@ -108,17 +108,21 @@ impl Scheduler {
             push(plan, running.id, pending(running.id), &mut budget);
         }
         let writing = plan.len();
-        // What prompts don't use is saved up to the limit: a short prompt comes at once, while a long one adds about as
-        // much to each batch as those who write, so that a batch takes at most twice its time.
+        let mut prefill = if writing == 0 { budget } else { budget.min(self.limits.prefill_tokens) };
+        // A long prompt adds about as much to each batch as those who write, so that a batch takes at most twice its time;
+        // a short one is over in a batch or two and comes at once.
         let earned = writing.max(self.limits.prefill_tokens.div_ceil(8));
         self.credit = (self.credit + earned).min(self.limits.prefill_tokens);
-        let mut prefill = if writing == 0 { budget } else { budget.min(self.credit) };
-        let granted = prefill;
         for running in self.running.iter_mut().filter(|running| !running.writing) {
-            running.writing = push(plan, running.id, pending(running.id), &mut prefill);
-        }
-        if writing > 0 {
-            self.credit -= granted - prefill;
+            let pending = pending(running.id);
+            let long = writing > 0 && pending > self.limits.prefill_tokens;
+            let granted = if long { prefill.min(self.credit) } else { prefill };
+            let mut left = granted;
+            running.writing = push(plan, running.id, pending, &mut left);
+            prefill -= granted - left;
+            if long {
+                self.credit -= granted - left;
+            }
         }
     }
 }

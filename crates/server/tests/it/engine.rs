@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use leafresh::config::Config;
+use leafresh::config::{Config, Seconds};
 use leafresh_engine::fake::{Fault, Recipe};
 use leafresh_engine::{Backend, Error, Launch, Process, Source};
 use serde_json::json;
@@ -111,7 +111,9 @@ async fn case_33_the_engine_is_killed_with_eight_streams_running_and_all_of_them
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_33_a_request_that_engines_die_of_is_set_aside_and_the_next_one_is_answered() {
     let recipe = Recipe { faults: vec![Fault::Abort { character: '뷁' }], ..slow(0) };
-    let (server, process) = start(recipe, Config::default()).await;
+    let mut config = Config::default();
+    config.fallback.on.clear(); // Or the catalogue would answer.
+    let (server, process) = start(recipe, config).await;
     let deadly = format!("{BASE_INFO}?location=%EB%B7%81&workType=office&category=ZERO_WASTE");
     let (events, _) = reader(server.address, &deadly).await;
     assert_eq!(events.last().unwrap().name, "error");
@@ -139,7 +141,9 @@ async fn case_33_readiness_follows_the_engine_and_requests_meanwhile_wait_for_th
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case_1_a_reader_that_leaves_stops_the_engine_s_process_too() {
-    let (server, process) = start(slow(20), Config::default()).await;
+    let mut config = Config::default();
+    config.stream.grace_seconds = Seconds(Duration::ZERO);
+    let (server, process) = start(slow(20), config).await;
     let mut connection = Connection::open(server.address).await;
     connection.send(&get(VALID, &[SSE])).await;
     connection.head().await;
