@@ -54,7 +54,7 @@ async fn without_an_embedding_model_keywords_do_a_part_of_it() {
     let report = measure_gate(&catalog(), None).await.unwrap();
     print(&report);
     assert!(
-        report.caught_share() >= 0.5 && report.let_through_share() >= 0.9,
+        report.caught_share() >= 0.4 && report.let_through_share() >= 0.97,
         "keywords do worse than they did"
     );
 }
