@@ -205,7 +205,12 @@ def wait_until_ready(url: str, server: subprocess.Popen, log: Path, seconds: flo
 
 def ours(options: argparse.Namespace, grounding: str) -> Peer:
     command = [str(options.leafresh), "serve", "--listen", "127.0.0.1:PORT", "--model", str(options.model)]
-    environment = {"LEAFRESH_CHAT__GROUNDING": grounding, "LEAFRESH_LOG__FILTER": "warn"}
+    # Data of its own: what this machine has indexed or remembered stays out of it.
+    environment = {
+        "LEAFRESH_CHAT__GROUNDING": grounding,
+        "LEAFRESH_LOG__FILTER": "warn",
+        "LEAFRESH_DATA__DIR": str(options.out / "data"),
+    }
     return Peer("leafresh", command, "leafresh", environment, ready="/health/ready")
 
 

@@ -218,7 +218,7 @@ async fn special_tokens_in_what_people_write_stay_text() {
 }
 
 #[tokio::test]
-async fn jump_forward_changes_no_text_and_samples_less() {
+async fn case_15_jump_forward_changes_no_text_and_samples_less() {
     let slow = LocalSettings { jump_forward: false, ..LocalSettings::default() };
     let (on, off) = (engine(12), engine_with(FakeModel::new(12), &slow));
     for seed in 0..20 {

@@ -1,4 +1,6 @@
-use leafresh_engine::{Backend, Delta, Local, LocalSettings, Progress, Request, load_tokenizer, quantize};
+use leafresh_engine::{
+    Backend, Delta, Local, LocalSettings, Progress, Request, Sampling, load_tokenizer, quantize,
+};
 
 use crate::support::{assert_valid, cuts, finish, free, idle, join_all, model, request, select};
 
@@ -81,6 +83,34 @@ async fn case_2_a_real_generation_that_was_parked_goes_on_in_its_own_words() {
     }
     assert_valid(&free(40), &slots);
     idle(&engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_15_greedy_text_is_the_same_with_and_without_jump_forward_and_the_small_head() {
+    let Some(path) = model(GEMMA) else { return };
+    let load = |jump_forward, head_for_candidates| {
+        let settings = LocalSettings { jump_forward, head_for_candidates, ..settings() };
+        Local::load(&path, &settings).unwrap()
+    };
+    let greedy = |prompt: &str, program| {
+        let request = request(prompt, program, 1);
+        Request { sampling: Sampling { temperature: 0.0, ..request.sampling.clone() }, ..request }
+    };
+    let mut written = Vec::new();
+    for engine in [load(true, true), load(false, true), load(true, false)] {
+        let (mut texts, mut sampled) = (Vec::new(), 0);
+        for (prompt, program) in [(PROMPT, select()), ("환경을 위해 할 일: ", select()), (PROMPT, free(60))]
+        {
+            let answer = finish(&engine, greedy(prompt, program)).await.unwrap();
+            sampled += answer.usage.sampled_tokens;
+            texts.push(answer.slots);
+        }
+        written.push((texts, sampled));
+    }
+    let [(jumping, few), (stepping, many), (whole_head, _)] = &written[..] else { unreachable!() };
+    assert_eq!(jumping, stepping, "forced text is the same text however it is fed");
+    assert_eq!(jumping, whole_head, "the head for some tokens gives the same likeliest one");
+    assert!(few < many, "{few} tokens sampled, {many} without jump-forward");
 }
 
 #[tokio::test(flavor = "multi_thread")]
