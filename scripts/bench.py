@@ -266,9 +266,11 @@ def endurance(bench: Bench, options: argparse.Namespace, questions: Path) -> lis
 
 
 def resident(pid: int) -> int:
-    """Resident memory of a process in KiB."""
+    """Resident memory of a process and its children, the engine's above all, in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+    own = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+    children = " ".join(file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children"))
+    return own + sum(resident(int(child)) for child in children.split())
 
 
 def side_by_side(bench: Bench, with_python: bool) -> list[Goal]:
@@ -285,7 +287,8 @@ def side_by_side(bench: Bench, with_python: bool) -> list[Goal]:
     ]
     if with_python:
         goals.append(Goal("answers_per_s_at_8_over_python", answers("python", 8), 15))
-    valid = [run["valid"] for loads in (bench.results[t]["leafresh"] for t in bench.results) for runs in loads.values() for run in runs]
+    ours = [runs for table in bench.results.values() for runs in table["leafresh"].values()]
+    valid = [run["valid"] for runs in ours for run in runs]
     return [*goals, Goal("valid_percent", min(valid), 100)]
 
 
