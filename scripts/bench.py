@@ -83,7 +83,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.binary, self.model, self.out = str(options.leafresh), str(options.model), options.out
         self.rounds = options.rounds or (1 if options.quick else 3)
-        self.loads = [Load(1, 4 if options.quick else 8), Load(8, 24)]
+        self.loads = [Load(1, 4 if options.quick else 8), Load(8, 16 if options.quick else 24)]
         self.results: dict[str, dict[str, dict[int, list[dict[str, float]]]]] = {}
         self.warnings: set[str] = set()
 
@@ -262,8 +262,9 @@ def queued(bench: Bench, options: argparse.Namespace, questions: Path) -> list[G
     """Throughput when more clients wait than can write."""
     total = 64 if options.quick else 128
     with started(patient(options), bench.out / "queued.log") as (url, pid):
-        # Twice each, in turns: the machine's own changes are larger than the difference.
-        runs = [bench.measure(patient(options), url, pid, Load(clients, total), questions) for clients in (8, 64, 8, 64)]
+        # In turns: the machine's own changes are larger than the difference.
+        turns = (8, 64) if options.quick else (8, 64, 8, 64)
+        runs = [bench.measure(patient(options), url, pid, Load(clients, total), questions) for clients in turns]
     at_8, at_64 = ([run["answers_per_s"] for run in runs[first::2]] for first in (0, 1))
     return [
         Goal("answers_per_s_at_64_over_8", sum(at_64) / sum(at_8), 0.95),
@@ -279,7 +280,7 @@ def patient(options: argparse.Namespace) -> Peer:
 
 def endurance(bench: Bench, options: argparse.Namespace, questions: Path) -> list[Goal]:
     """What many requests leave behind in memory."""
-    few, many = (40, 400) if options.quick else (200, 2000)
+    few, many = (20, 200) if options.quick else (200, 2000)
     peer = ours(options, "select")
     with started(peer, bench.out / "endurance.log") as (url, pid):
         say(f"{many} requests for the memory they leave behind")
@@ -323,7 +324,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="the GGUF file that all servers load")
     parser.add_argument("--peers", type=Path, required=True, help="where peers are built and kept")
     parser.add_argument("--out", type=Path, required=True, help="where results go")
-    parser.add_argument("--quick", action="store_true", help="one round with fewer requests, ten minutes in all")
+    parser.add_argument("--quick", action="store_true", help="one round with fewer requests, some ten minutes in all")
     parser.add_argument("--rounds", type=int, help="rounds of each table [default: 3, with --quick 1]")
     parser.add_argument("--python-stack", action="store_true", help="measure the Python stack too (gigabytes)")
     options = parser.parse_args()
