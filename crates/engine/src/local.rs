@@ -50,6 +50,8 @@ pub struct LocalSettings {
     pub jump_forward: bool,
     /// Compute the logits of the tokens that a slot allows instead of all. Off is only for comparing.
     pub head_for_candidates: bool,
+    /// Attention by our own kernel, over the cells that a row sees. On the processor, with keys and values in half precision.
+    pub attention_over_own_cells: bool,
     /// Layers on the GPU, the output layer counted. None: as many as fit into its free memory.
     pub gpu_layers: Option<usize>,
     /// How keys and values are stored.
@@ -85,6 +87,7 @@ impl Default for LocalSettings {
             prefill_tokens: 64,
             jump_forward: true,
             head_for_candidates: true,
+            attention_over_own_cells: true,
             gpu_layers: None,
             kv_type: KvType::F16,
             mmap: true,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
+use super::attention;
 use super::head::SharedTap;
 use super::vocab::LlamaTokenizer;
 use super::{Weights, take_complaints};
@@ -13,6 +14,10 @@ use crate::local::{KvType, LocalSettings};
 use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Tokenizer, Vocab};
 use crate::{Error, ModelInfo, gguf};
+
+/// How far the model's outputs with our attention may be from those with ggml's. Another order of additions alone makes a few
+/// percent: the rounding of activations to eight bits multiplies the least difference. A wrong kernel would make 1.
+const ATTENTION_TOLERANCE: f32 = 0.15;
 
 /// A model that llama.cpp runs.
 pub(crate) struct LlamaModel {
@@ -73,6 +78,9 @@ impl LlamaModel {
         if gpu_layers == 0 && settings.head_for_candidates {
             model.learn_head()?;
         }
+        if gpu_layers == 0 && settings.attention_over_own_cells && attention::is_possible() {
+            model.learn_attention(settings.step_tokens)?;
+        }
         Ok(model)
     }
 
@@ -86,6 +94,44 @@ impl LlamaModel {
         self.truncate(0, 0);
         tracing::info!(used = self.head_alone, "output head for the allowed tokens only");
         Ok(())
+    }
+
+    /// Computes two short rows with ggml's attention and with ours, and keeps ours if it says the same.
+    fn learn_attention(&mut self, step_tokens: usize) -> Result<(), Error> {
+        let each = step_tokens.min(32) / 2;
+        let ggml = self.probe(each)?;
+        self.tap.set_attention(true);
+        let ours = self.probe(each)?;
+        let agrees = attention::difference(&ours, &ggml) < ATTENTION_TOLERANCE;
+        self.tap.set_attention(agrees);
+        tracing::info!(used = agrees, "attention over each row's own cells only");
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_own_attention(&mut self) -> bool {
+        self.tap.has_own_attention()
+    }
+
+    /// What the model makes of two rows of so many tokens that begin differently.
+    fn probe(&mut self, each: usize) -> Result<Vec<f32>, Error> {
+        let entry = |sequence, position| Entry {
+            token: (1 + 37 * position + 101 * sequence as usize) as u32 % self.n_vocab as u32,
+            position,
+            sequence,
+            logits: position + 1 == each,
+        };
+        let batch: Vec<Entry> =
+            (0..2).flat_map(|sequence| (0..each).map(move |at| entry(sequence, at))).collect();
+        self.decode(&batch)?;
+        let outputs = if self.head_alone {
+            self.tap.hidden().to_vec()
+        } else {
+            let asked = (0..batch.len()).filter(|&index| batch[index].logits);
+            asked.flat_map(|index| self.logits(index).to_vec()).collect()
+        };
+        (0..2).for_each(|sequence| self.truncate(sequence, 0));
+        Ok(outputs)
     }
 
     /// The logits, `[n_vocab]`, behind an entry of the last batch that asked for them.

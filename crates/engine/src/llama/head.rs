@@ -10,6 +10,7 @@ use std::ffi::{CStr, c_void};
 
 use llama_cpp_sys_2 as sys;
 
+use super::attention;
 use crate::model::Candidates;
 
 /// Rows that are compared with the model's own logits before the head is used.
@@ -29,6 +30,8 @@ pub(super) struct Tap {
     /// The output of the last norm: a row for each output of the batch.
     hidden: Vec<f32>,
     head: Option<Head>,
+    /// Attention is computed by our kernel where it can be.
+    attention: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,24 @@ impl SharedTap {
         agrees
     }
 
+    /// From the next batch on attention is computed by our kernel, or by ggml's.
+    pub(super) fn set_attention(&mut self, ours: bool) {
+        // SAFETY: as above.
+        unsafe { self.get() }.attention = ours;
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_own_attention(&mut self) -> bool {
+        // SAFETY: as above.
+        unsafe { self.get() }.attention
+    }
+
+    /// What the last norm gave for the outputs of the last batch, when the graph ended there.
+    pub(super) fn hidden(&mut self) -> &[f32] {
+        // SAFETY: as above.
+        &unsafe { self.get() }.hidden
+    }
+
     /// Fills in the logits that are wanted behind the last batch. `output(entry)` is the row among the batch's outputs.
     pub(super) fn score(
         &mut self,
@@ -97,7 +118,10 @@ impl SharedTap {
 unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_void) -> bool {
     // SAFETY: llama.cpp passes a node of its graph and the pointer that was installed; nobody else holds the tap while a
     // batch is computed.
-    let (tensor, tap) = unsafe { (&*tensor, &mut *data.cast::<Tap>()) };
+    let (tensor, tap) = unsafe { (&mut *tensor, &mut *data.cast::<Tap>()) };
+    if ask {
+        attention::choose(tensor, tap.attention);
+    }
     if tap.mode == Mode::Idle {
         return !ask;
     }

@@ -4,6 +4,7 @@
 //! abort callback), and its context borrows the model, which a struct that owns both can't express.
 #![allow(unsafe_code)] // The one place for it.
 
+mod attention;
 mod context;
 mod cpu;
 mod devices;

@@ -33,6 +33,8 @@ impl Default for Setup {
     fn default() -> Self {
         let mut config = Config::default();
         config.chat.sampling.seed = Some(1);
+        // The fake model minds no number of writers.
+        config.engine.running = 16;
         Self { config, model: FakeModel::new(1), sessions: None, gate: None }
     }
 }
