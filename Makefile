@@ -96,7 +96,14 @@ bench: setup build default-model ## measure beside llama.cpp's server; QUICK=1 i
 soak: setup-test model ## half an hour of readers, faults and killed engines; ends with one line per goal
 	$(call say,soak (SOAK_SECONDS and SOAK_ONLY shorten it))
 	@cargo test --locked --workspace --no-run
-	@SOAK=full cargo test --locked --workspace --test soak
+	@chosen() { [[ -z "$(SOAK_ONLY)" || ",$(SOAK_ONLY)," == *",$$1,"* ]]; }; suites=; \
+	if chosen browser; then failed=0; \
+	  LEAFRESH_TEST_CUTS=5,12 cargo test --locked --workspace --test browser network:: || failed=1; \
+	  suites="$$suites browser=$$failed"; fi; \
+	if chosen fuzz; then failed=0; \
+	  PROPTEST_CASES=20000 cargo test --locked --workspace fuzz_ || failed=1; \
+	  suites="$$suites fuzz=$$failed"; fi; \
+	SOAK=full SOAK_ONLY="$(SOAK_ONLY)" SOAK_SUITES="$$suites" cargo test --locked --workspace --test soak
 
 fmt: ## format the Rust code
 	$(call say,formatting)
