@@ -32,7 +32,7 @@ endif
 
 say = @echo "==> $(1)"
 
-.PHONY: help setup setup-test build model default-model embedding-model run test bench eval lint deny test-scripts test-rust fmt
+.PHONY: help setup setup-test build model default-model embedding-model run test bench eval soak lint deny test-scripts test-rust fmt
 
 help: ## show this
 	@echo "Usage: make TARGET [NAME=VALUE ...]"
@@ -89,6 +89,21 @@ bench: setup build default-model ## measure beside llama.cpp's server; QUICK=1 i
 	$(call say,benchmark: leave the machine alone meanwhile)
 	@$(PYTHON) scripts/bench.py --leafresh "$(BINARY)" --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" \
 	  --peers "$(PEERS)" --out "$(CARGO_TARGET_DIR)/bench" $(if $(QUICK),--quick) $(if $(PYTHON_STACK),--python-stack)
+
+# What takes longer than a test may: ten minutes of chaos, a crowd, fifty deaths of the engine, long cuts of the network,
+# long fuzzing. SOAK_SECONDS=60 shortens the chaos, SOAK_ONLY=crowd,kills chooses parts of
+# refusals,leaving,kills,crowd,chaos,browser,fuzz.
+soak: setup-test model ## half an hour of readers, faults and killed engines; ends with one line per goal
+	$(call say,soak (SOAK_SECONDS and SOAK_ONLY shorten it))
+	@cargo test --locked --workspace --no-run
+	@chosen() { [[ -z "$(SOAK_ONLY)" || ",$(SOAK_ONLY)," == *",$$1,"* ]]; }; suites=; \
+	if chosen browser; then failed=0; \
+	  LEAFRESH_TEST_CUTS=5,12 cargo test --locked --workspace --test browser network:: || failed=1; \
+	  suites="$$suites browser=$$failed"; fi; \
+	if chosen fuzz; then failed=0; \
+	  PROPTEST_CASES=20000 cargo test --locked --workspace fuzz_ || failed=1; \
+	  suites="$$suites fuzz=$$failed"; fi; \
+	SOAK=full SOAK_ONLY="$(SOAK_ONLY)" SOAK_SUITES="$$suites" cargo test --locked --workspace --test soak
 
 fmt: ## format the Rust code
 	$(call say,formatting)

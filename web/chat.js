@@ -1,3 +1,4 @@
+// The page around an answer: choices, conversation, view, settings. turn.js has the answer itself.
 'use strict';
 
 const TEXT = {
@@ -31,6 +32,14 @@ const TEXT = {
   noServer: '파일로 연 페이지입니다. 연결할 서버 주소를 적고 적용을 눌러 주세요.',
   badAddress: 'http:// 또는 https://로 시작하는 주소를 적어 주세요. 예: http://localhost:8080',
   serverSaved: (address) => (address ? '이제 이 서버에 연결합니다.' : '이 페이지를 보낸 서버에 연결합니다.'),
+  key: {
+    needed: 'API 키가 있어야 쓸 수 있는 서버입니다. 설정에 키를 적어 주세요.',
+    ask: '이 서버를 쓰려면 키가 필요해요. 운영하는 사람에게 받은 키를 적어 주세요.',
+    wrong: '맞지 않는 키입니다. 다시 확인해 주세요.',
+    saved: '키를 확인했어요. 이 탭을 닫을 때까지 기억합니다.',
+    offline: '서버에 연결하지 못했어요. 잠시 후 다시 시도해 주세요.',
+    elsewhere: '키는 그 서버가 보낸 페이지에서만 쓸 수 있어요. 서버 주소를 브라우저에서 바로 열어 주세요.',
+  },
   degraded: '미리 준비된 챌린지에서 골랐어요.',
   sources: (count) => `참고한 자료 ${count}건`,
   selected: (count) => `자료 ${count}건에서 골랐어요`,
@@ -48,16 +57,15 @@ const BUILT_IN_CATALOG = {
 };
 
 const FIELDS = ['location', 'workType', 'category'];
-const BUSY = ['connecting', 'waiting', 'writing', 'reconnecting'];
-const ATTEMPTS = 4; // after 1, 2, 4 and 8 s: within the time that the server keeps an answer for its reader
 const SERVER_KEY = 'leafresh.server';
 const SESSION_KEY = 'leafresh.session';
+const API_KEY = 'leafresh.key';
 
 const el = (id) => document.getElementById(id);
 const copy = (id) => el(id).content.firstElementChild.cloneNode(true);
 const phone = matchMedia('(max-width: 899px)');
-const storage = openStorage();
-let turn = null; // the newest question with its answer; only this one can be running
+const storage = openStorage(() => localStorage);
+const tab = openStorage(() => sessionStorage); // a key shouldn't outlive its tab
 
 // --- Choices ---
 
@@ -142,8 +150,7 @@ function session() {
 
 async function forget() {
   if (isBusy()) stop();
-  const base = storage[SERVER_KEY] || document.baseURI;
-  const gone = await fetch(new URL(`ai/chatbot/sessions/${session()}`, base), { method: 'DELETE' })
+  const gone = await fetch(new URL(`ai/chatbot/sessions/${session()}`, server()), { method: 'DELETE' })
     .then((response) => response.ok).catch(() => false);
   if (gone) {
     delete storage[SESSION_KEY];
@@ -161,240 +168,6 @@ async function forget() {
 function showTalk() {
   el('back-to-chat').textContent = turn ? TEXT.talk.begun : TEXT.talk.empty;
   el('forget').hidden = !turn;
-}
-
-// --- A turn: one question, one stream, one answer ---
-
-function ask(request, sentence) {
-  const base = storage[SERVER_KEY] || document.baseURI;
-  if (!base.startsWith('http')) return openSettings(TEXT.noServer);
-  if (isBusy()) stop();
-  if (turn?.phase === 'failed' && !turn.text) turn.element.remove();
-  turn = newTurn(request, sentence);
-  el('log').append(turn.element);
-  el('welcome').hidden = true;
-  showTalk();
-  location.hash = '#chat';
-  showView();
-  setPhase('connecting');
-  turn.element.scrollIntoView({ block: 'nearest' });
-  if (el('ask').offsetParent === null) el('stop').focus({ preventScroll: true });
-  openStream(base);
-}
-
-function newTurn(request, sentence) {
-  const element = copy('turn-template');
-  element.querySelector('.asked').textContent = [request.summary, sentence].filter(Boolean).join('\n');
-  return {
-    request,
-    element,
-    answer: element.querySelector('.answer'),
-    bubble: element.querySelector('.bubble'),
-    cards: [],
-    finished: 0, // cards whose typed event has come
-    text: '', // the stream's texts joined
-    lastId: '',
-    opened: false,
-    attempts: 0, // to connect again since the last event
-    startedAt: performance.now(),
-    firstTextAt: null, // ms after startedAt
-  };
-}
-
-function openStream(base) {
-  const url = new URL(turn.request.path, base);
-  // With an id of its own, a request that is repeated before its first event has come joins the
-  // answer that is being written; without one the server would start a second.
-  const requestId = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  url.search = new URLSearchParams({ ...turn.request.params, sessionId: session(), requestId, progress: 1 });
-  clearRaw(url);
-  connect(url);
-}
-
-function connect(url) {
-  turn.source = new EventSource(url);
-  listen('open', () => {
-    turn.opened = true;
-    setPhase(turn.text ? 'writing' : 'waiting');
-  });
-  listen('progress', ({ message, data }) => setText(el('status'), TEXT.progress(message, data.position)));
-  listen('challenge', ({ data }) => (typeof data === 'string' ? addText(data) : finishCard(data.challenges)));
-  listen('close', ({ data }) => (data ? finish(data) : end('failed', TEXT.noResult)));
-  listen('error', ({ message }) => end('failed', message));
-}
-
-function listen(name, onEvent) {
-  const { source } = turn;
-  const mine = turn;
-  source.addEventListener(name, (event) => {
-    if (turn !== mine || turn.source !== source || !isBusy()) return;
-    recordRaw(event);
-    if (name === 'open') return onEvent();
-    // Only `error` has two meanings: the server's event has data, the browser's own has none.
-    if (event.data === undefined) return connectionLost();
-    turn.lastId = event.lastEventId;
-    turn.attempts = 0;
-    keepInView(() => onEvent(JSON.parse(event.data)));
-  });
-}
-
-function connectionLost() {
-  // EventSource reconnects by itself and goes on after the last id, so it must not be closed here.
-  if (turn.source.readyState !== EventSource.CLOSED) setPhase('reconnecting');
-  else if (turn.opened) refusedAgain();
-  else refused();
-}
-
-/**
- * A refusal ends EventSource for good. Where it was a proxy's, whose server is away for a moment, an answer that had
- * begun need not end with it.
- */
-async function refusedAgain() {
-  const mine = turn;
-  setPhase('reconnecting');
-  const url = new URL('../../../health/live', mine.source.url);
-  const lives = await fetch(url).then((response) => response.ok).catch(() => false);
-  if (turn !== mine || !isBusy()) return;
-  if (lives || mine.attempts >= ATTEMPTS) return refused();
-  setTimeout(() => {
-    if (turn === mine && isBusy()) connect(afterLast(mine.source.url, mine.lastId));
-  }, 1000 * 2 ** mine.attempts++);
-}
-
-/** The same request, from behind the last event; before the first one its request id finds the answer. */
-function afterLast(address, lastId) {
-  const url = new URL(address);
-  if (lastId) url.searchParams.set('lastEventId', lastId);
-  return url;
-}
-
-/** EventSource doesn't tell why a server refused; the commonest reason, a model that is still loading, can be asked. */
-async function refused() {
-  const mine = turn;
-  end('failed', TEXT.refused);
-  const url = new URL('../../../health/ready', mine.source.url);
-  const ready = await fetch(url).then((response) => response.json()).catch(() => null);
-  if (ready?.data?.reasons?.includes('loading')) setText(mine.answer.querySelector('.notice'), TEXT.loading);
-}
-
-function addText(text) {
-  turn.firstTextAt ??= elapsed();
-  turn.text += text;
-  showText(turn.text);
-  if (turn.phase !== 'writing') setPhase('writing');
-}
-
-/** Shows `{recommend}\n\n1. {title}\n{description}\n\n2. …`, whole or cut off anywhere. */
-function showText(text) {
-  const [recommend, ...challenges] = text.split('\n\n');
-  setText(turn.bubble, recommend.replace(/\n$/, ''));
-  let writing = turn.bubble;
-  challenges.forEach((written, i) => {
-    const [, title = '', description = ''] = written.match(/^\d+\. ([^\n]*)\n?(.*)/) ?? [];
-    const card = cardAt(i);
-    setText(card.title, title);
-    setText(card.description, description);
-    writing = description ? card.description : card.title;
-  });
-  mark(writing);
-}
-
-/** Puts the caret behind the text that is being written. */
-function mark(writing) {
-  turn.answer.querySelector('.writing')?.classList.remove('writing');
-  writing?.classList.add('writing');
-}
-
-function cardAt(i) {
-  if (!turn.cards[i]) {
-    const element = copy('card-template');
-    element.querySelector('.marker').textContent = i + 1;
-    element.querySelector('.card-number').textContent = TEXT.challenge(i + 1);
-    turn.answer.querySelector('.cards').append(element);
-    const part = (name) => element.querySelector(`.card-${name}`);
-    turn.cards[i] = { element, title: part('title'), description: part('description'), label: part('label') };
-  }
-  return turn.cards[i];
-}
-
-function finishCard({ category, label }) {
-  const card = cardAt(turn.finished++);
-  card.element.classList.add('finished');
-  card.element.dataset.category = category;
-  card.label.textContent = label;
-  mark(null);
-}
-
-function finish(result) {
-  const expected = render(result);
-  if (turn.text !== expected || shownText() !== expected) {
-    // The object is what the answer is; a reader should not be left with less than that.
-    console.error('The streamed text differs from the close event.', { streamed: turn.text, shown: shownText(), expected });
-    showText(expected);
-  }
-  result.challenges.slice(turn.finished).forEach(finishCard);
-  showFacts(result);
-  end('done');
-}
-
-function render({ recommend, challenges }) {
-  return recommend + challenges.map((c, i) => `\n\n${i + 1}. ${c.title}\n${c.description}`).join('');
-}
-
-function shownText() {
-  return render({
-    recommend: turn.bubble.textContent,
-    challenges: turn.cards.map((c) => ({ title: c.title.textContent, description: c.description.textContent })),
-  });
-}
-
-function showFacts({ degraded, sources = [], grounding }) {
-  const find = (selector) => turn.answer.querySelector(selector);
-  find('.degraded').hidden = !degraded;
-  find('.degraded').textContent = degraded ? TEXT.degraded : '';
-  find('.sources').hidden = sources.length === 0;
-  find('.sources summary').textContent = (grounding === 'select' ? TEXT.selected : TEXT.sources)(sources.length);
-  for (const { title } of sources) {
-    find('.sources ul').append(Object.assign(document.createElement('li'), { textContent: title }));
-  }
-  find('.facts').hidden = !degraded && sources.length === 0;
-}
-
-function end(phase, message = '') {
-  turn.source.close();
-  turn.answer.setAttribute('aria-busy', 'false');
-  mark(null);
-  turn.bubble.hidden = !turn.text;
-  const notice = turn.answer.querySelector('.notice');
-  notice.hidden = !message;
-  notice.textContent = message;
-  setPhase(phase);
-}
-
-function stop() {
-  end('stopped');
-  const [stream] = turn.lastId.split(':');
-  // Closing alone lets the server wait for a reader to return. Nothing here depends on the reply.
-  if (stream) fetch(new URL(`../streams/${stream}`, turn.source.url), { method: 'DELETE' }).catch(() => {});
-}
-
-function isBusy() {
-  return turn !== null && BUSY.includes(turn.phase);
-}
-
-function setPhase(phase) {
-  const hadFocus = el('actions').contains(document.activeElement);
-  turn.phase = phase;
-  document.body.dataset.phase = phase;
-  turn.element.dataset.phase = phase;
-  setText(el('status'), TEXT.status[phase]);
-  el('actions').hidden = false;
-  el('stop').hidden = !isBusy();
-  el('again').hidden = isBusy();
-  el('other-category').hidden = isBusy();
-  el('again').textContent = phase === 'failed' ? TEXT.retry : TEXT.again;
-  // The button that was pressed may just have disappeared.
-  if (hadFocus) el(isBusy() ? 'stop' : 'again').focus({ preventScroll: true });
 }
 
 // --- What is in view ---
@@ -417,7 +190,7 @@ function chooseCategory() {
 
 /** Follows the answer as it grows, but leaves alone who has scrolled up to read. */
 function keepInView(change) {
-  const overflow = () => turn.answer.getBoundingClientRect().bottom - el('actions').getBoundingClientRect().top;
+  const overflow = () => turn.answer.getBoundingClientRect().bottom - el('dock').getBoundingClientRect().top;
   const following = overflow() < 48;
   change();
   const hidden = overflow();
@@ -430,12 +203,17 @@ function setText(element, text) {
 
 // --- Settings ---
 
-function openStorage() {
+function openStorage(open) {
   try {
-    return localStorage;
+    return open();
   } catch {
-    return {}; // switched off: the address then lasts as long as the page
+    return {}; // switched off: what is kept then lasts as long as the page
   }
+}
+
+/** The server that is asked: the page's own unless another is set. */
+function server() {
+  return storage[SERVER_KEY] || document.baseURI;
 }
 
 function saveServer(event) {
@@ -464,30 +242,46 @@ function openSettings(message) {
   el('server').focus();
 }
 
-// --- Raw events ---
+// --- The key, for servers that want one ---
 
-function elapsed() {
-  return Math.round(performance.now() - turn.startedAt);
+/**
+ * EventSource can't send a key, so the server gives a cookie for one. True: it has a cookie now that it hadn't;
+ * null: it wants a key that isn't there.
+ */
+async function unlock() {
+  const key = tab[API_KEY];
+  const status = await showKey(key);
+  if (status !== 401) return Boolean(key) && status === 204;
+  delete tab[API_KEY];
+  askForKey(new URL(server()).origin === location.origin ? TEXT.key.ask : TEXT.key.elsewhere);
+  return null;
 }
 
-function clearRaw(url) {
-  el('raw-events').replaceChildren();
-  el('raw-url').textContent = `GET ${url}`;
-  el('raw-summary').textContent = '';
+/** The status with which the server takes a key, or 0. */
+function showKey(key) {
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  return fetch(new URL('auth/cookie', server()), { method: 'POST', headers }).then(({ status }) => status).catch(() => 0);
 }
 
-function recordRaw({ type, data, lastEventId }) {
-  // `open` and the connection's own `error` are the browser's, not the stream's.
-  const cells = data === undefined ? { name: `(${type})` } : { name: type, id: lastEventId, data };
-  const row = document.createElement('li');
-  for (const [name, value] of Object.entries({ time: `${elapsed()} ms`, ...cells })) {
-    row.append(Object.assign(document.createElement('span'), { className: `raw-${name}`, textContent: value }));
-  }
-  const list = el('raw-events');
-  const following = list.scrollHeight - list.scrollTop - list.clientHeight < 24;
-  list.append(row);
-  if (following) list.scrollTop = list.scrollHeight;
-  setText(el('raw-summary'), TEXT.rawSummary(list.childElementCount, turn.firstTextAt));
+function askForKey(message) {
+  el('key-form').hidden = false;
+  el('settings').showPopover?.();
+  setText(el('key-message'), message);
+  el('key').focus();
+}
+
+async function saveKey(event) {
+  event.preventDefault();
+  const key = el('key').value.trim();
+  // Headers hold visible ASCII only; no key is anything else.
+  const status = /^[!-~]+$/.test(key) ? await showKey(key) : 401;
+  const right = status === 204;
+  el('key').setAttribute('aria-invalid', String(status === 401));
+  setText(el('key-message'), right ? TEXT.key.saved : status === 401 ? TEXT.key.wrong : TEXT.key.offline);
+  if (!right) return;
+  tab[API_KEY] = key;
+  el('settings').hidePopover?.();
+  if (turn?.phase === 'failed') ask(turn.request, TEXT.askedAgain);
 }
 
 // --- Wiring ---
@@ -496,6 +290,8 @@ buildChoices(readCatalog());
 showServer();
 showTalk();
 showView();
+el('key-form').hidden = !tab[API_KEY];
+el('key').value = tab[API_KEY] ?? '';
 
 el('choices').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -523,6 +319,7 @@ el('again').addEventListener('click', () => ask(turn.request, TEXT.askedAgain));
 el('other-category').addEventListener('click', chooseCategory);
 el('category').addEventListener('animationend', () => el('category').classList.remove('attention'));
 el('server-form').addEventListener('submit', saveServer);
+el('key-form').addEventListener('submit', saveKey);
 el('raw-toggle').addEventListener('change', (event) => { el('raw').hidden = !event.target.checked; });
 addEventListener('hashchange', showView);
 document.addEventListener('securitypolicyviolation', (event) => {

@@ -51,6 +51,11 @@ impl Sessions {
         self.0.failures.load(Ordering::Relaxed)
     }
 
+    /// Sessions that a request uses or waits for.
+    pub fn in_use(&self) -> usize {
+        lock(&self.0.used).values().filter(|used| used.strong_count() > 0).count()
+    }
+
     /// What is remembered of a session; `None` when there is none.
     ///
     /// # Errors

@@ -179,6 +179,19 @@ impl Recommender {
         self
     }
 
+    /// With all that isn't the model's from one that it takes the place of: conversations, search, what the gate has
+    /// learnt, permits and figures.
+    #[must_use]
+    pub fn in_place_of(mut self, before: &Self) -> Self {
+        self.library = before.library.clone();
+        self.sessions.clone_from(&before.sessions);
+        self.figures = before.figures.clone();
+        self.classifier = before.classifier.clone();
+        self.fallback = before.fallback.clone();
+        self.fallbacks = before.fallbacks.clone();
+        self
+    }
+
     #[must_use]
     pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
         self.deadlines = deadlines;
@@ -229,6 +242,11 @@ impl Recommender {
 
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// The engine itself, for whoever has to know when the last answer has let go of it.
+    pub fn shared_backend(&self) -> Arc<dyn Backend> {
+        self.backend.clone()
     }
 
     /// How documents are used.

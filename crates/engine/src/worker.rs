@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as blocking};
 
 use active::Active;
+pub(crate) use faults::guarded;
 
 use crate::local::{Command, LocalSettings, Shared};
 use crate::model::{Candidates, Entry, Model, SeqId};

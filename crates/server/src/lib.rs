@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod door;
 mod http;
+mod installed;
 mod metrics;
 mod retrieval;
 mod serve;

@@ -7,7 +7,7 @@ use leafresh_engine::Health;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::streams::Stage;
+use crate::streams::{Stage, Streams};
 
 /// Seconds; from a warm cache on a GPU to a long queue on a small CPU.
 const FIRST_TOKEN_BUCKETS: [f64; 12] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0];
@@ -58,6 +58,7 @@ impl Metrics {
             let _ = histogram!("leafresh_time_to_first_token_seconds");
             let _ = histogram!("leafresh_answer_seconds");
             counter!("leafresh_answer_tokens_total").increment(0);
+            counter!("leafresh_requests_admitted_total").increment(0);
             gauge!("leafresh_connections").set(0.0);
         });
         for outcome in Outcome::ALL {
@@ -71,6 +72,11 @@ impl Metrics {
     /// The first text came so long after admission.
     pub(crate) fn first_token(&self, after: Duration) {
         self.with(|| histogram!("leafresh_time_to_first_token_seconds").record(after));
+    }
+
+    /// An answer begins. When it ends, [`Metrics::ended`] counts it once more.
+    pub(crate) fn admitted(&self) {
+        self.with(|| counter!("leafresh_requests_admitted_total").increment(1));
     }
 
     /// An answer ended, in this stage.
@@ -115,9 +121,12 @@ impl Metrics {
         });
     }
 
-    /// Calls of the store for conversations that failed.
-    pub(crate) fn sessions(&self, failures: u64) {
-        self.with(|| counter!("leafresh_session_store_failures_total").absolute(failures));
+    /// Conversations that requests hold, and calls of their store that failed.
+    pub(crate) fn sessions(&self, in_use: usize, failures: u64) {
+        self.with(|| {
+            gauge!("leafresh_sessions_in_use").set(in_use as f64);
+            counter!("leafresh_session_store_failures_total").absolute(failures);
+        });
     }
 
     /// Moves recorded times into their buckets; without it they pile up between two scrapes.
@@ -126,11 +135,12 @@ impl Metrics {
     }
 
     /// Prometheus' text format.
-    pub(crate) fn render(&self, engine: &Health, parked: usize) -> String {
+    pub(crate) fn render(&self, engine: &Health, streams: &Streams) -> String {
         self.with(|| {
+            gauge!("leafresh_stream_bytes").set(streams.bytes() as f64);
             gauge!("leafresh_requests_running").set(engine.running as f64);
             gauge!("leafresh_requests_queued").set(engine.queued as f64);
-            gauge!("leafresh_requests_parked").set(parked as f64);
+            gauge!("leafresh_requests_parked").set(streams.parked() as f64);
             gauge!("leafresh_kv_cells_used").set(engine.kv_used as f64);
             gauge!("leafresh_kv_cells").set(engine.kv_total as f64);
             counter!("leafresh_engine_steps_total").absolute(engine.steps);
@@ -152,11 +162,14 @@ fn describe() {
     describe_gauge!("leafresh_requests_queued", "Requests waiting for a place in the batch");
     describe_gauge!("leafresh_requests_parked", "Generations waiting for their reader to return");
     describe_gauge!("leafresh_connections", "Open connections");
+    describe_gauge!("leafresh_stream_bytes", "Memory for the events of answers that run or are kept");
+    describe_gauge!("leafresh_sessions_in_use", "Conversations that a request uses or waits for");
     describe_gauge!("leafresh_kv_cells_used", "KV cells that running requests hold");
     describe_gauge!("leafresh_kv_cells", "KV cells there are");
     describe_histogram!("leafresh_time_to_first_token_seconds", "From admission to the first text");
     describe_histogram!("leafresh_answer_seconds", "From admission to the end, whatever it was");
     describe_counter!("leafresh_answer_tokens_total", "Tokens of the text that readers got");
+    describe_counter!("leafresh_requests_admitted_total", "Requests that an answer was begun for");
     describe_counter!("leafresh_requests_ended_total", "Admitted requests by outcome and phase");
     describe_counter!("leafresh_requests_refused_total", "Requests refused before any work, by status");
     describe_counter!("leafresh_messages_refused_total", "Messages that got a fixed reply, by reason");

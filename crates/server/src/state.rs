@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use leafresh_chat::{Catalog, Recommender, Replies, Sessions};
+use leafresh_engine::Health;
 use tokio::sync::watch;
 
 use crate::config::{self, Config};
 use crate::door::Door;
+use crate::installed::Installed;
 use crate::metrics::Metrics;
 use crate::streams::Streams;
 
@@ -31,7 +33,7 @@ struct Inner {
     stream: config::Stream,
     origins: Vec<config::Origin>,
     catalog: Arc<Catalog>,
-    recommender: OnceLock<Arc<Recommender>>,
+    installed: Installed,
     sessions: OnceLock<Sessions>,
     metrics: Metrics,
     index_prepares: AtomicBool,
@@ -51,7 +53,7 @@ impl AppState {
             stream: config.stream.clone(),
             origins: config.cors.origins.clone(),
             catalog,
-            recommender: OnceLock::new(),
+            installed: Installed::default(),
             sessions: OnceLock::new(),
             metrics: Metrics::new(),
             index_prepares: AtomicBool::new(false),
@@ -63,11 +65,10 @@ impl AppState {
         }))
     }
 
-    /// The model is loaded: requests are answered from now on. Only the first call counts.
+    /// The model is loaded: requests are answered from now on. In place of an earlier one it answers new requests; what
+    /// that has begun it finishes.
     pub fn install(&self, recommender: Arc<Recommender>) {
-        if self.0.recommender.set(recommender).is_err() {
-            tracing::warn!("a model is already installed; it stays");
-        }
+        self.0.installed.install(recommender);
     }
 
     /// Reads the API keys, if a file of them is configured; again when they were read before.
@@ -81,6 +82,7 @@ impl AppState {
     /// What is to be done every few seconds.
     pub(crate) fn upkeep(&self) {
         self.0.metrics.upkeep();
+        self.0.installed.look();
         self.0.streams.sweep();
         self.0.door.refresh_keys();
     }
@@ -117,8 +119,13 @@ impl AppState {
         self.0.sessions.get()
     }
 
-    pub(crate) fn recommender(&self) -> Option<&Recommender> {
-        self.0.recommender.get().map(Arc::as_ref)
+    pub(crate) fn recommender(&self) -> Option<Arc<Recommender>> {
+        self.0.installed.get()
+    }
+
+    /// How the engine does; zero everywhere before there is one.
+    pub(crate) fn engine(&self) -> Health {
+        self.0.installed.health()
     }
 
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {

@@ -205,6 +205,11 @@ impl Streams {
         self.0.tally.parked.load(Ordering::Relaxed)
     }
 
+    /// Memory that events take, of answers that run and of those that are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.tally.bytes.load(Ordering::Relaxed)
+    }
+
     /// Forgets what has been kept long enough.
     pub(crate) fn sweep(&self) {
         drop(self.index());

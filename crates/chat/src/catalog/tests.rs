@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::Path;
 
+use proptest::prelude::*;
+use proptest::sample::Index;
 use tempfile::TempDir;
 
 use super::*;
@@ -317,4 +319,117 @@ fn faults_in_the_gate_are_named() {
     check("gate/examples.jsonl", &[("\"topic\": \"on\"", "\"topic\": \"in\"", 0, &["in"])]);
     let (_, message) = broken("gate/insults.toml", "\"병신\"", "\"병신이라는 말\"", 1);
     assert!(message.contains("gate/insults.toml:") && message.contains("has to be an insult"), "{message}");
+}
+
+const FILES: [&str; 8] = [
+    "categories.toml",
+    "keywords.toml",
+    "replies.toml",
+    "answer.toml",
+    "documents/vegan.jsonl",
+    "prompts/base-info.j2",
+    "prompts/free-text.j2",
+    "gate/insults.toml",
+];
+
+/// What hurts in TOML, JSON, templates, expressions and texts.
+const NOISE: [&[u8]; 18] = [
+    b"\"",
+    b"'",
+    b"[",
+    b"]]",
+    b"{",
+    b"}}",
+    b"{{",
+    b"{%",
+    b"=",
+    b"\n",
+    b"\\",
+    b"(?",
+    b"{1,9999}",
+    b"99999999999999999999",
+    b"-1",
+    b"\0",
+    b"\xff",
+    b"null",
+];
+
+/// A change of the kind that hands and disks make.
+#[derive(Debug, Clone)]
+enum Change {
+    Flip(Index, u8),
+    Cut(Index, usize),
+    Insert(Index, usize),
+    TwiceTheLine(Index),
+    WithoutTheLine(Index),
+    End(Index),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let at = any::<Index>;
+    prop_oneof![
+        (at(), 0u8..8).prop_map(|(at, bit)| Change::Flip(at, bit)),
+        (at(), 1usize..40).prop_map(|(at, length)| Change::Cut(at, length)),
+        (at(), 0..NOISE.len()).prop_map(|(at, noise)| Change::Insert(at, noise)),
+        at().prop_map(Change::TwiceTheLine),
+        at().prop_map(Change::WithoutTheLine),
+        at().prop_map(Change::End),
+    ]
+}
+
+fn changed(mut bytes: Vec<u8>, change: &Change) -> Vec<u8> {
+    if bytes.is_empty() {
+        return bytes;
+    }
+    let with_lines = |bytes: &[u8], change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let mut lines: Vec<_> = bytes.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        change(&mut lines);
+        lines.join(&b'\n')
+    };
+    match change {
+        Change::Flip(at, bit) => {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            bytes
+        }
+        Change::Cut(at, length) => {
+            let at = at.index(bytes.len());
+            bytes.drain(at..(at + length).min(bytes.len()));
+            bytes
+        }
+        Change::Insert(at, noise) => {
+            let at = at.index(bytes.len());
+            bytes.splice(at..at, NOISE[*noise].iter().copied());
+            bytes
+        }
+        Change::TwiceTheLine(at) => with_lines(&bytes, &|lines| {
+            let at = at.index(lines.len());
+            lines.insert(at, lines[at].clone());
+        }),
+        Change::WithoutTheLine(at) => with_lines(&bytes, &|lines| _ = lines.remove(at.index(lines.len()))),
+        Change::End(at) => bytes[..at.index(bytes.len())].to_vec(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn fuzz_a_damaged_catalogue_loads_or_names_file_and_line(
+        file in 0..FILES.len(),
+        changes in proptest::collection::vec(change(), 1..4),
+    ) {
+        let dir = small();
+        let path = dir.path().join(FILES[file]);
+        let bytes = changes.iter().fold(fs::read(&path).unwrap(), changed);
+        fs::write(&path, &bytes).unwrap();
+        match Catalog::load(dir.path()) {
+            Ok(catalog) => prop_assert!(!catalog.categories().is_empty()),
+            Err(Error::Catalog { path, line, reason }) => {
+                prop_assert!(path.starts_with(dir.path()) && !reason.is_empty());
+                let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+                prop_assert!((1..=text.lines().count() + 1).contains(&line), "{}:{line}: {reason}", path.display());
+            }
+            Err(Error::Io { path, .. }) => prop_assert!(path.starts_with(dir.path())),
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
 }

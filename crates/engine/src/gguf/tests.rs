@@ -117,10 +117,10 @@ fn assert_consistent(header: &Header, length: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4000), ..ProptestConfig::default() })]
 
     #[test]
-    fn flipped_bits_never_panic(flips in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..6)) {
+    fn fuzz_flipped_bits_never_panic(flips in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..6)) {
         let writer = Writer::model();
         let mut bytes = writer.bytes();
         let header = writer.with_descriptions().len();
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_in_any_place_never_panic(
+    fn fuzz_any_bytes_in_any_place_never_panic(
         at in any::<prop::sample::Index>(),
         noise in proptest::collection::vec(any::<u8>(), 1..64),
         cut in any::<prop::sample::Index>(),

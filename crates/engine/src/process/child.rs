@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio_util::bytes::BytesMut;
 
+use crate::worker::guarded;
 use crate::{Arrival, Backend, Delta, Error, Generation, Local, LocalSettings, Request};
 
 use super::confinement;
@@ -137,9 +138,9 @@ impl Desk {
                 ToEngine::Cancel(id) => _ = self.live.remove(&id),
                 ToEngine::Check { call, prompt, program } => {
                     let (engine, outgoing) = (self.engine.clone(), self.outgoing.clone());
-                    // Compiling grammars takes a while.
+                    // Compiling grammars takes a while. Somebody waits for the answer, whatever happens.
                     tokio::task::spawn_blocking(move || {
-                        let result = engine.check(&prompt, &program);
+                        let result = guarded(|| engine.check(&prompt, &program));
                         let _ = outgoing.blocking_send(FromEngine::Checked { call, result });
                     });
                 }

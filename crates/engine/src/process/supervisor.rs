@@ -102,6 +102,8 @@ impl Supervisor {
                     return;
                 }
             };
+            // Whoever waits for it finds it running.
+            self.announce(&engine);
             let _ = loaded.send(Ok(engine.info.clone()));
             let mut in_vain = 0;
             while let End::Died = self.serve(&mut engine).await {
@@ -121,10 +123,14 @@ impl Supervisor {
         });
     }
 
-    async fn serve(&mut self, engine: &mut Engine) -> End {
+    fn announce(&self, engine: &Engine) {
         self.shared.pid.store(engine.child.id().unwrap_or(0), Ordering::Release);
         self.shared.given_up.store(false, Ordering::Release);
         self.shared.ready.store(true, Ordering::Release);
+    }
+
+    async fn serve(&mut self, engine: &mut Engine) -> End {
+        self.announce(engine);
         let mut out = BytesMut::new();
         let mut stalled = tokio::time::interval(STALLED / 4);
         loop {

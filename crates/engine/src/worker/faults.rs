@@ -14,7 +14,7 @@ use super::Worker;
 
 /// Runs one request's part of the work. A panic there becomes an error of this request: what it may have left half done
 /// is thrown away with its sequence.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::Internal(reason(&*panic))))
 }
 

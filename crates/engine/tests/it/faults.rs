@@ -80,6 +80,45 @@ async fn case_32_every_nth_batch_fails_and_every_answer_goes_on_from_its_text() 
 
 type Kind = fn(u64) -> Fault;
 
+/// One after the other: every draw, every mask's logits, every text that is tokenised.
+#[tokio::test]
+async fn case_32_every_nth_draw_mask_and_prompt_fails_and_nothing_is_left_behind() {
+    let expected: Vec<_> =
+        crowd(&engine(&[])).await.into_iter().map(|written| written.unwrap().slots).collect();
+    let with = async |fault| {
+        let engine = engine(&[fault]);
+        let written: Vec<_> =
+            crowd(&engine).await.into_iter().map(|written| written.unwrap().slots).collect();
+        for slots in &written {
+            assert_valid(&program(), slots);
+        }
+        nothing_leaks(&engine).await;
+        written
+    };
+    // What is drawn anew becomes another text, unless by chance: so many equal ones say that there was no n-th draw.
+    let (mut draws, mut equal) = (0, 0);
+    while equal < 10 {
+        draws += 1;
+        let written = with(Fault::DrawOutside { row: draws }).await;
+        equal = if written == expected { equal + 1 } else { 0 };
+    }
+    assert!(draws > 30, "{draws} draws are too few to have tried much");
+    for n in 1..=draws {
+        assert_eq!(
+            with(Fault::PanicScoring { row: n }).await,
+            expected,
+            "n = {n}: asked again it is the same"
+        );
+    }
+    for n in 1..=4 * READERS {
+        assert_eq!(
+            with(Fault::PanicTokenizing { text: n }).await,
+            expected,
+            "n = {n}: read again it is the same"
+        );
+    }
+}
+
 #[tokio::test]
 async fn case_29_a_fault_in_one_request_is_met_once_more_and_touches_nobody_else() {
     let expected: Vec<_> =

@@ -129,13 +129,21 @@ impl Common {
         &self,
         more: impl IntoIterator<Item = (&'static str, &'static str, String)>,
     ) -> anyhow::Result<Config> {
+        Ok(Config::load(&self.sources(more)?)?)
+    }
+
+    /// Where the configuration comes from: it can be read again.
+    fn sources(
+        &self,
+        more: impl IntoIterator<Item = (&'static str, &'static str, String)>,
+    ) -> anyhow::Result<Sources> {
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let mut flags: Vec<_> = more.into_iter().collect();
         flags.extend(self.model.as_ref().map(|file| ("--model", "model.path", path(file))));
         let embedding = self.embedding_model.as_ref();
         flags.extend(embedding.map(|file| ("--embedding-model", "retrieval.model", path(file))));
         flags.extend(self.catalog.as_ref().map(|dir| ("--catalog", "catalog.dir", path(dir))));
-        Ok(Config::load(&Sources::read(self.config.clone(), Flags(flags))?)?)
+        Ok(Sources::read(self.config.clone(), Flags(flags))?)
     }
 }
 

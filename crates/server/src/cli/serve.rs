@@ -1,5 +1,7 @@
 //! `leafresh serve`.
 
+mod reload;
+
 use std::future::Future;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +16,7 @@ use leafresh_retrieval::Search;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::reload::Reload;
 use super::{Common, INTERRUPTED};
 use crate::Listeners;
 use crate::assemble;
@@ -36,9 +39,11 @@ pub(super) struct Options {
 
 pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let listen = options.listen.map(|listen| ("--listen", "server.listen", listen));
-    let config = options.common.load(listen)?;
+    let sources = options.common.sources(listen)?;
+    let config = Config::load(&sources)?;
     super::start_logging(&config)?;
     let catalog = super::load_catalog(&config)?;
+    crate::serve::allow_many_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let listener = bind(&config.server.listen, "--listen").await?;
@@ -53,7 +58,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         state.open_sessions(sessions.clone());
         announce(listener.local_addr()?);
         say_who_may(&config, &listener, admin.as_ref());
-        reload_on_hangup(state.clone())?;
+        Reload::new(sources, &config, catalog.clone(), state.clone()).on_hangup()?;
         tokio::spawn(purge(sessions.clone()));
         let retrieval = retrieval(&config).await?;
         let search = retrieval.search.clone();
@@ -123,19 +128,6 @@ fn say_who_may(config: &Config, listener: &TcpListener, admin: Option<&TcpListen
         }
         _ => {}
     }
-}
-
-/// SIGHUP has the API keys read again.
-fn reload_on_hangup(state: AppState) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            if let Err(error) = state.load_keys() {
-                tracing::error!(%error, "the API keys stay as they were");
-            }
-        }
-    });
-    Ok(())
 }
 
 /// Loads the model beside the server, which says 503 until then. Ends with an error or not at all.

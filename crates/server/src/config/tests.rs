@@ -1,6 +1,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 use super::{Config, Flags, Listen, Sources};
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -195,4 +198,65 @@ fn the_default_address_is_one() {
         load("[server]\nlisten = \"127.0.0.1:8000\"", &[], &[]).unwrap().server.listen,
         Listen::default()
     );
+}
+
+/// Values of every kind, good and bad for some key.
+const VALUES: [&str; 16] = [
+    "0",
+    "-1",
+    "1.5",
+    "1e400",
+    "99999999999999999999",
+    "true",
+    "\"\"",
+    "\"x\"",
+    "\"127.0.0.1:0\"",
+    "[]",
+    "[1, \"a\"]",
+    "{ a = 1 }",
+    "1979-05-27",
+    "\"\\u0000\"",
+    "nan",
+    "'",
+];
+
+proptest! {
+    #[test]
+    fn fuzz_a_damaged_configuration_loads_or_names_file_and_place(
+        changes in proptest::collection::vec((any::<Index>(), 0..4, 0..VALUES.len(), any::<char>()), 1..4),
+    ) {
+        // Every key, those that are commented out, too.
+        let shipped = std::fs::read_to_string(shipped()).unwrap();
+        let mut lines: Vec<String> = shipped
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or(line).to_owned())
+            .filter(|line| !line.starts_with('#') && !line.contains("LEAFRESH_"))
+            .collect();
+        for (at, kind, value, character) in changes {
+            let at = at.index(lines.len());
+            let line = &mut lines[at];
+            match kind {
+                0 => if let Some((key, _)) = line.clone().split_once(" = ") {
+                    *line = format!("{key} = {}", VALUES[value]);
+                },
+                1 => line.push(character),
+                2 => _ = line.pop(),
+                _ => {
+                    let again = line.clone();
+                    lines.insert(at, again);
+                }
+            }
+        }
+        if let Err(error) = load(&lines.join("\n"), &[], &[]) {
+            prop_assert!(error.contains("test.toml"), "{error}");
+            prop_assert!(error.contains(" in test.toml: ") || error.contains("line "), "no place: {error}");
+        }
+    }
+
+    #[test]
+    fn fuzz_no_variable_of_the_environment_is_too_strange(name in "LEAFRESH_[A-Z_]{0,20}", value in any::<String>()) {
+        if let Err(error) = load("", &[], &[(&name, &value)]) {
+            prop_assert!(error.contains("LEAFRESH_"), "{error}");
+        }
+    }
 }

@@ -116,7 +116,7 @@ mod tests {
         for path in ["/ai/chatbot/recommendation/base-info", "/ai/chatbot/streams/a", "/auth/cookie"] {
             assert!(needs_key(path), "{path}");
         }
-        for path in ["/", "/chat.js", "/health", "/health/ready", "/nothing", "/docs"] {
+        for path in ["/", "/chat.js", "/turn.js", "/health", "/health/ready", "/nothing", "/docs"] {
             assert!(!needs_key(path), "{path}");
         }
     }

@@ -4,7 +4,6 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use leafresh_chat::Recommender;
 use serde_json::json;
 
 use super::envelope::Envelope;
@@ -24,13 +23,13 @@ async fn live(State(app): State<AppState>) -> Response {
 }
 
 async fn ready(State(app): State<AppState>) -> Response {
-    let backend = app.recommender().map(Recommender::backend);
-    let model = backend.map(|backend| backend.model().name.clone());
+    let recommender = app.recommender();
+    let model = recommender.as_ref().map(|recommender| recommender.backend().model().name.clone());
     let mut reasons = Vec::new();
-    match backend {
+    match recommender {
         None => reasons.push("loading"),
         // Its process has died and is being started again.
-        Some(backend) if !backend.health().ready => reasons.push("engine"),
+        Some(recommender) if !recommender.backend().health().ready => reasons.push("engine"),
         Some(_) => {}
     }
     if app.waits_for_index() {

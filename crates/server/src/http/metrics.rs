@@ -13,13 +13,12 @@ pub(super) fn router() -> Router<AppState> {
 }
 
 async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
-    let engine = app.recommender().map(|recommender| recommender.backend().health()).unwrap_or_default();
     if let Some(recommender) = app.recommender() {
         app.metrics().chat(recommender.figures());
     }
     if let Some(sessions) = app.sessions() {
-        app.metrics().sessions(sessions.failures());
+        app.metrics().sessions(sessions.in_use(), sessions.failures());
     }
-    let figures = app.metrics().render(&engine, app.streams().parked());
+    let figures = app.metrics().render(&app.engine(), app.streams());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], figures)
 }

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use crate::state::AppState;
 
 const PAGE: &str = include_str!("../../../../web/index.html");
-const FILES: [(&str, &str, &str); 3] = [
+const FILES: [(&str, &str, &str); 4] = [
     ("/chat.js", "text/javascript; charset=utf-8", include_str!("../../../../web/chat.js")),
+    ("/turn.js", "text/javascript; charset=utf-8", include_str!("../../../../web/turn.js")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../../../../web/style.css")),
     ("/favicon.svg", "image/svg+xml", include_str!("../../../../web/favicon.svg")),
 ];

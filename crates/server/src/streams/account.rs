@@ -28,6 +28,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn new(app: &AppState, permit: Permit) -> Self {
+        app.metrics().admitted();
         Self {
             app: app.clone(),
             started: Instant::now(),

@@ -48,9 +48,10 @@ impl Index {
         }
     }
 
+    /// What has been kept long enough can't be found any more. Whoever is still reading it, slowly, reads it to its end.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self.ended.front().is_some_and(|(until, _)| *until <= now) {
-            self.drop_oldest_ended();
+        while let Some((_, id)) = self.ended.pop_front_if(|(until, _)| *until <= now) {
+            self.remove(id);
         }
     }
 

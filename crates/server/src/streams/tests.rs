@@ -292,6 +292,18 @@ async fn full_memory_drops_what_has_ended_first_then_what_is_parked_and_then_ref
 }
 
 #[tokio::test]
+async fn case_4_a_reader_that_is_slower_than_what_is_kept_reads_to_the_end() {
+    let app = state(|config| config.stream.retention_seconds = config::Seconds(Duration::ZERO));
+    let events = [text("가"), text("나"), Event::Close(answer(""))];
+    let reader = run(script(events.clone()), &app);
+    let id = reader.stream();
+    until("it has ended", || reader.live_has_ended()).await;
+    until("it can't be found any more", || app.streams().index().get(id).is_none()).await;
+    assert_eq!(all(reader).await, numbered(events));
+    until("its memory is free", || app.streams().bytes() == 0).await;
+}
+
+#[tokio::test]
 async fn a_reader_of_dropped_events_hears_that_they_are_gone() {
     let app = state(|_| ());
     let mut reader = run(script([text("가"), text("나"), Event::Close(answer(""))]), &app);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Browser, Proxy, Server, VALID, until};
+use crate::support::{Browser, Proxy, Server, VALID, begin, until};
 
 #[tokio::test]
 async fn a_page_that_never_closes_its_source_asks_once_more_and_is_told_to_stop() {
@@ -44,13 +44,7 @@ async fn the_stop_button_ends_the_generation_and_keeps_what_was_written() {
     let Some(browser) = Browser::start().await else { return };
     let mut server = Server::held().await;
     let page = browser.open(&server.url).await;
-    page.choose().await;
-    page.ask().await;
-    until("the page shows a letter", async || {
-        server.step();
-        !page.shown().await.recommend.is_empty()
-    })
-    .await;
+    begin(&page, &server).await;
     page.click("#stop").await;
     assert_eq!((page.phase().await.as_str(), page.text("#status").await.as_str()), ("stopped", "멈췄어요."));
     // The model is held, so that it can't have come to the end by itself; and nobody waits for the reader to return.

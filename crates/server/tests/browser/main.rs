@@ -5,6 +5,7 @@
 
 mod answer;
 mod interruptions;
+mod keys;
 mod layout;
 mod network;
 mod support;

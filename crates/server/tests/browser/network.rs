@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::page::{Card, Page, Shown};
-use crate::support::{Browser, Network, Proxy, Server, VALID, until};
+use crate::support::{Browser, Network, Proxy, Server, VALID, begin, until};
 
 /// Seconds of the cuts: short ones, unless LEAFRESH_TEST_CUTS says `5,12`.
 fn cuts() -> Vec<Duration> {
@@ -29,17 +29,6 @@ async fn rendered(page: &Page<'_>) -> Shown {
         recommend: text(&data["recommend"]),
         cards: data["challenges"].as_array().unwrap().iter().map(card).collect(),
     }
-}
-
-/// Asks, and waits until the first letters are there.
-async fn begin(page: &Page<'_>, server: &Server) {
-    page.choose().await;
-    page.ask().await;
-    until("the page shows a letter", async || {
-        server.step();
-        !page.shown().await.recommend.is_empty()
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::{BASE_INFO, Connection, Event, SSE, Server, VALID, get, read, until};
 
 /// How to start the program's own engine with a fake model.
-fn launch(recipe: Recipe, config: &Config) -> Launch {
+pub(crate) fn launch(recipe: Recipe, config: &Config) -> Launch {
     Launch {
         program: env!("CARGO_BIN_EXE_leafresh").into(),
         arguments: ["engine", "--log-filter", "warn"].map(Into::into).to_vec(),
@@ -42,7 +42,7 @@ fn kill(process: &Process) {
 }
 
 /// A stream read to its end, and the longest time between two pieces of it.
-async fn reader(address: SocketAddr, target: &str) -> (Vec<Event>, Duration) {
+pub(crate) async fn reader(address: SocketAddr, target: &str) -> (Vec<Event>, Duration) {
     let mut connection = Connection::open(address).await;
     connection.send(&get(target, &[SSE])).await;
     assert_eq!(connection.head().await.status, 200);
@@ -56,7 +56,7 @@ async fn reader(address: SocketAddr, target: &str) -> (Vec<Event>, Duration) {
 }
 
 /// Ends in `close`, and its texts are the answer in it, nothing lost and nothing doubled.
-fn assert_whole(events: &[Event]) {
+pub(crate) fn assert_whole(events: &[Event]) {
     let close = events.last().unwrap();
     assert_eq!((close.name.as_str(), &close.data["data"]["degraded"]), ("close", &json!(false)), "{close:?}");
     let data = &close.data["data"];
@@ -179,6 +179,22 @@ async fn an_engine_s_process_refuses_as_the_engine_does_and_ends_with_its_owner(
     assert!(stat.contains("leafresh"), "{stat}");
     drop(process);
     until("the process has ended", || std::fs::read_to_string(&child).is_err()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_29_a_panic_while_a_program_is_checked_is_an_error_and_no_silence() {
+    let config = Config::default();
+    let launch = launch(Recipe { faults: vec![Fault::PanicTokenizing { text: 1 }], ..slow(0) }, &config);
+    let made = tokio::task::spawn_blocking(move || {
+        let process = Arc::new(Process::load(&launch).unwrap());
+        let catalog = crate::support::server::catalog();
+        let first = leafresh::assemble::recommender(&config, catalog.clone(), process.clone());
+        // It happens once: the engine lives.
+        (first, leafresh::assemble::recommender(&config, catalog, process))
+    });
+    let (first, second) = made.await.unwrap();
+    assert!(first.is_err_and(|error| error.to_string().contains("a fault for a test")));
+    assert!(second.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,7 +105,7 @@ async fn case_9_a_finished_answer_expires_with_its_stream() {
 
 #[tokio::test]
 async fn what_differs_is_another_answer() {
-    let server = Setup::slow(20).start().await;
+    let server = Setup::slow(20).with(|config| config.engine.running = 16).start().await;
     let mut streams = std::collections::HashSet::new();
     let mut readers = Vec::new();
     for target in [

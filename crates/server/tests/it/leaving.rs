@@ -268,7 +268,8 @@ async fn case_2_a_client_of_a_post_with_a_request_id_may_come_back_for_its_objec
 
 #[tokio::test]
 async fn case_2_a_hundred_readers_that_leave_at_once_stop_the_engine_within_one_step() {
-    let mut server = Setup::held().with(|config| config.engine.queue = 200).start().await;
+    let mut server =
+        Setup::held().with(|config| (config.engine.running, config.engine.queue) = (16, 200)).start().await;
     let mut readers = Vec::new();
     for _ in 0..100 {
         readers.push(open(&server, &get(VALID, &[SSE])).await);

@@ -23,3 +23,4 @@ mod resuming;
 mod slow;
 mod stream;
 mod support;
+mod swap;

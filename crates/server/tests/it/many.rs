@@ -6,7 +6,7 @@ use crate::support::{Connection, SSE, Setup, VALID, get, read, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixteen_clients_at_once_all_finish_and_none_waits_for_another_to_end() {
-    let server = Setup::slow(10).start().await;
+    let server = Setup::slow(10).with(|config| config.engine.running = 16).start().await;
     let began = Instant::now();
     let clients: Vec<_> = (0..16)
         .map(|_| {

@@ -29,6 +29,7 @@ async fn the_pages_files_are_served_and_nothing_from_elsewhere_is_allowed() {
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
         ("/chat.js", "text/javascript; charset=utf-8"),
+        ("/turn.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
     ] {

@@ -198,6 +198,57 @@ async fn case_31_keys_are_never_logged_and_read_again_on_sighup() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn case_35_a_model_is_replaced_on_sighup_and_one_that_can_not_be_used_changes_nothing() {
+    let Some(model) = model() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (file, config, log) = (path("model.gguf"), path("config.toml"), path("log"));
+    std::os::unix::fs::symlink(&model, &file).unwrap();
+    std::fs::write(&config, "[engine]\nrunning = 8\n").unwrap();
+    let with_files = |command: &mut Command| {
+        command.arg("--config").arg(&config).env("LEAFRESH_DATA__DIR", dir.path());
+        command.stderr(std::fs::File::create(&log).unwrap());
+    };
+    let mut program = Program::start_with("127.0.0.1:0", file.to_str().unwrap(), with_files).await;
+    let address = program.address;
+    let logged = async |text: &str| {
+        let has = || std::fs::read_to_string(&log).unwrap().contains(text);
+        for _ in 0..1200 {
+            if has() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{text:?} is not in\n{}", std::fs::read_to_string(&log).unwrap());
+    };
+    let mut reader = Connection::open(address).await;
+    reader.send(&get(VALID, &[SSE])).await;
+    assert_eq!(reader.head().await.status, 200);
+    let mut body = reader.chunk().await.unwrap();
+
+    std::fs::write(&config, "[engine]\nrunning = 4\n").unwrap();
+    program.signal("HUP");
+    logged("new requests go to the new model").await;
+    while let Some(chunk) = reader.chunk().await {
+        body.extend(chunk);
+    }
+    assert_eq!(read(&body).last().unwrap().data["data"]["degraded"], false);
+    let close = async || read(&Connection::ask(address, &get(VALID, &[SSE])).await.body()).pop().unwrap();
+    assert_eq!(close().await.data["data"]["degraded"], false);
+
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "this is no model").unwrap();
+    program.signal("HUP");
+    logged("the model stays as it was").await;
+    assert_eq!(close().await.data["data"]["degraded"], false);
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    let log = std::fs::read_to_string(&log).unwrap();
+    let refused = log.lines().find(|line| line.contains("stays as it was")).unwrap();
+    assert!(refused.contains(file.to_str().unwrap()), "{refused}");
+}
+
 #[test]
 fn ask_prints_a_sentence_and_three_challenges() {
     let Some(model) = model() else { return };

@@ -1,6 +1,7 @@
 //! Readers that don't read, and clients that don't send.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use leafresh::config::{Config, Seconds};
@@ -93,6 +94,50 @@ async fn case_3_a_peer_that_vanished_is_noticed_by_what_it_does_not_take() {
     .await;
     until("nothing runs", || server.health().running == 0).await;
     drop((vanished, other));
+}
+
+/// Set in the process that has a network of its own.
+const APART: &str = "LEAFRESH_TEST_NETWORK";
+
+/// Packets of a network that is taken down reach nobody, and nobody is told: neither end hears of the other again.
+#[test]
+fn case_3_a_peer_whose_network_is_gone_without_a_word_is_given_up() {
+    let runs = |program: &str, arguments: &[&str]| {
+        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+    };
+    if std::env::var_os(APART).is_none() {
+        if !runs("unshare", &["-Urn", "ip", "link", "set", "lo", "up"]) {
+            eprintln!(
+                "skipped: this user may not have a network of its own (unshare -Urn), or there is no `ip`"
+            );
+            return;
+        }
+        let test = "slow::case_3_a_peer_whose_network_is_gone_without_a_word_is_given_up";
+        let mut apart = Command::new("unshare");
+        apart.arg("-Urn").arg(std::env::current_exe().unwrap()).args([test, "--exact", "--nocapture"]);
+        let output = apart.env(APART, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}{output:?}");
+        return;
+    }
+    let network = |state: &str| assert!(runs("ip", &["link", "set", "lo", state]), "lo {state}");
+    network("up");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let server = impatient(Setup::slow(60), 2000).grace(300).start().await;
+        let mut peer = Connection::open(server.address).await;
+        peer.send(&get(VALID, &[SSE])).await;
+        assert_eq!(peer.head().await.status, 200);
+        peer.chunk().await.expect("it has begun");
+        network("down");
+        until("nothing is computed for it any more", || server.health().running == 0).await;
+        network("up");
+        until_async("its connection is given up", async || {
+            let metrics = server.metrics().await;
+            metrics.value("leafresh_connections") == 1 && metrics.value("leafresh_requests_parked") == 0
+        })
+        .await;
+        assert_eq!(server.metrics().await.ended("left", "writing"), 1);
+    });
 }
 
 #[tokio::test]

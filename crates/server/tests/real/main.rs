@@ -39,7 +39,7 @@ fn model() -> Option<PathBuf> {
 /// A server on a port of its own, with one thread for the model: on a busy machine threads that spin for each other
 /// crawl.
 async fn start(model: &Path) -> (SocketAddr, Arc<Recommender>) {
-    let settings = LocalSettings { threads: Some(1), ..LocalSettings::default() };
+    let settings = LocalSettings { threads: Some(1), running: 16, ..LocalSettings::default() };
     serve(Arc::new(Local::load(model, &settings).unwrap())).await
 }
 

@@ -52,7 +52,7 @@ fn block<T>(future: impl Future<Output = T>) -> T {
 
 proptest! {
     #[test]
-    fn requests_arrive_as_they_were_sent_however_they_are_cut(
+    fn fuzz_requests_arrive_as_they_were_sent_however_they_are_cut(
         requests in proptest::collection::vec(request(), 1..5),
         piece in 1usize..200,
     ) {
@@ -71,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn what_an_engine_said_before_it_died_is_heard_up_to_its_last_whole_message(
+    fn fuzz_what_an_engine_said_before_it_died_is_heard_up_to_its_last_whole_message(
         deltas in proptest::collection::vec(delta(), 1..8),
         cut in any::<proptest::sample::Index>(),
     ) {
@@ -90,8 +90,44 @@ proptest! {
 
     /// Whatever comes, there is an end, and no panic.
     #[test]
-    fn bytes_that_are_no_messages_are_an_error_or_the_end(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn fuzz_bytes_that_are_no_messages_are_an_error_or_the_end(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         block(read_all::<FromEngine>(&bytes, 64));
         block(read_all::<ToEngine>(&bytes, 64));
+    }
+
+    /// A bit that is wrong makes another message or an error; what came before it is heard.
+    #[test]
+    fn fuzz_a_flipped_bit_is_another_message_or_an_error(
+        requests in proptest::collection::vec(request(), 1..4),
+        flip in any::<proptest::sample::Index>(),
+        bit in 0u8..8,
+        piece in 1usize..200,
+    ) {
+        let (mut bytes, mut ends) = (BytesMut::new(), vec![]);
+        for (id, request) in requests.iter().enumerate() {
+            let terms = Terms { client: 1, wait: None, returning: false };
+            encode(&ToEngine::Start { id: id as u64, request: request.clone(), terms }, &mut bytes).unwrap();
+            ends.push(bytes.len());
+        }
+        let flip = flip.index(bytes.len());
+        bytes[flip] ^= 1 << bit;
+        let arrived: Vec<ToEngine> = block(read_all(&bytes, piece));
+        let before = ends.iter().filter(|&&end| end <= flip).count();
+        prop_assert!(arrived.len() >= before);
+        for (message, expected) in arrived.into_iter().zip(&requests[..before]) {
+            let ToEngine::Start { request, .. } = message else { panic!("{message:?}") };
+            prop_assert_eq!(&request, expected);
+        }
+        // Heard by the wrong side, they are no messages, or others.
+        block(read_all::<FromEngine>(&bytes, piece));
+    }
+
+    /// A frame that says it is longer than frames may be is refused before anything of it is read.
+    #[test]
+    fn fuzz_frames_that_are_too_long_are_refused(length in LONGEST_FRAME as u32 + 1.., rest in 0usize..400) {
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.resize(4 + rest, 0);
+        let mut messages = Messages::new(bytes.as_slice());
+        prop_assert!(block(messages.next::<FromEngine>()).is_err());
     }
 }

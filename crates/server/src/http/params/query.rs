@@ -104,27 +104,52 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_encoded_once_comes_back(text in any::<String>()) {
+        fn fuzz_a_text_encoded_once_comes_back(text in any::<String>()) {
             prop_assume!(decode_again(&text).is_none());
             prop_assert_eq!(location(&format!("location={}", encode(&text))), Some(Raw::Text(text)));
         }
 
         #[test]
-        fn a_korean_text_encoded_twice_comes_back(text in "[ -~]{0,9}[가-힣][ -~가-힣]{0,9}") {
+        fn fuzz_a_korean_text_encoded_twice_comes_back(text in "[ -~]{0,9}[가-힣][ -~가-힣]{0,9}") {
             let query = format!("location={}", encode(&encode(&text)));
             prop_assert_eq!(location(&query), Some(Raw::Text(text)));
         }
 
         #[test]
-        fn no_query_is_too_strange(query in any::<String>()) {
+        fn fuzz_no_query_is_too_strange(query in any::<String>()) {
             from_query(&query);
         }
 
         #[test]
-        fn values_are_text_or_undecodable(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn fuzz_values_are_text_or_undecodable(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let query = bytes.iter().fold("location=".to_owned(), |query, byte| format!("{query}%{byte:02x}"));
             let read = location(&query);
             prop_assert_eq!(read == Some(Raw::Undecodable), std::str::from_utf8(&bytes).is_err());
+        }
+
+        #[test]
+        fn fuzz_korean_of_another_encoding_is_undecodable_once_and_stays_as_it_is_twice(
+            bytes in proptest::collection::vec((0xB0u8..=0xC8, 0xA1u8..=0xFE), 1..20),
+        ) {
+            // EUC-KR: pairs of bytes that are UTF-8 by accident only.
+            let bytes: Vec<u8> = bytes.into_iter().flat_map(|(lead, trail)| [lead, trail]).collect();
+            let once = bytes.iter().fold(String::new(), |query, byte| format!("{query}%{byte:02X}"));
+            let expected = match String::from_utf8(bytes) {
+                Ok(text) => (Raw::Text(text.clone()), Raw::Text(text)),
+                Err(_) => (Raw::Undecodable, Raw::Text(once.clone())),
+            };
+            prop_assert_eq!(location(&format!("location={once}")), Some(expected.0));
+            prop_assert_eq!(location(&format!("location={}", once.replace('%', "%25"))), Some(expected.1));
+        }
+
+        #[test]
+        fn fuzz_of_values_that_are_there_twice_the_last_counts(
+            before in proptest::collection::vec("[ -%'-~가-힣]{0,9}", 0..4),
+            last in "[a-z가-힣]{1,9}",
+        ) {
+            let values = before.iter().chain([&last]).map(|value| format!("location={value}"));
+            let query = values.collect::<Vec<_>>().join("&");
+            prop_assert_eq!(location(&query), Some(Raw::Text(last)));
         }
     }
 }

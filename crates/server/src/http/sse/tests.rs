@@ -1,4 +1,5 @@
 use leafresh_chat::{Challenge, Failure};
+use proptest::prelude::*;
 
 use super::*;
 use crate::streams::Source;
@@ -151,4 +152,106 @@ fn a_stream_of_its_own_for_every_refusal() {
     let [first, second] = [StreamId::random(), StreamId::random()];
     assert_ne!(first, second);
     assert_eq!(first.to_string().len(), 32);
+}
+
+/// The reader of the tests that ask a real server, which forgives nothing.
+#[path = "../../../tests/it/support/events.rs"]
+#[allow(dead_code, reason = "those tests use more of it")]
+mod strict;
+
+/// What models and documents may hold, and what is dangerous in lines, JSON and UTF-8.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[가-힣 .!?]{0,40}",
+        proptest::collection::vec(
+            proptest::sample::select(vec![
+                "\n",
+                "\r",
+                "\r\n",
+                "\n\n",
+                "\0",
+                "\"",
+                "\\",
+                "data: ",
+                "id: x:end\n",
+                ":",
+                "\u{2028}",
+                "\u{feff}",
+                "😀",
+                "👩\u{200d}🌾",
+                "한",
+                "\u{1112}\u{1161}",
+            ]),
+            0..8,
+        )
+        .prop_map(|parts| parts.concat()),
+    ]
+}
+
+fn any_challenge() -> impl Strategy<Value = Challenge> {
+    (any_text(), any_text(), any_text(), any_text())
+        .prop_map(|(title, description, category, label)| Challenge { title, description, category, label })
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => any_text().prop_map(Event::Text),
+        1 => (1usize..4, any_challenge()).prop_map(|(number, challenge)| Event::Challenge { number, challenge }),
+    ]
+}
+
+fn any_end() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (any_text(), proptest::collection::vec(any_challenge(), 0..4)).prop_map(|(recommend, challenges)| {
+            Event::Close(Answer { recommend, challenges, ..answer("") })
+        }),
+        proptest::sample::select(vec![Failure::Cancelled, Failure::Unavailable, Failure::Internal,])
+            .prop_map(Event::Error),
+    ]
+}
+
+proptest! {
+    /// Whatever a stream says, the strictest reader hears the same, in both dialects, with keep-alives anywhere and
+    /// however the bytes are cut.
+    #[test]
+    fn fuzz_what_is_encoded_is_what_a_strict_reader_reads(
+        events in proptest::collection::vec((any_event(), 0usize..3), 0..12),
+        end in any_end(),
+        token in any::<bool>(),
+        error_then_close in any::<bool>(),
+        piece in 1usize..50,
+    ) {
+        let app = state(|config| config.stream.error_then_close = error_then_close);
+        let dialect = if token { Dialect::Token } else { Dialect::Challenge };
+        let mut encoder = Encoder::new(StreamId::random(), dialect, Kind::default(), &app);
+        let (mut text, mut comments) = (String::new(), 0);
+        let all: Vec<_> = events.into_iter().chain([(end, 1)]).collect();
+        for (index, (event, silences)) in all.iter().enumerate() {
+            text += &KEEP_ALIVE.repeat(*silences);
+            comments += silences;
+            let numbered = Numbered { number: index as u64 + 1, event: Arc::new(event.clone()) };
+            text += &encoder.encode(&numbered, false);
+        }
+        let read = strict::read_in_chunks(text.as_bytes().chunks(piece));
+        prop_assert_eq!(read.iter().map(|event| event.comments).sum::<usize>(), comments);
+        prop_assert_eq!(read[0].retry.as_deref(), Some("1000"));
+        let texts: Vec<&str> = read.iter().filter_map(strict::Event::text).collect();
+        let expected: Vec<&str> = all
+            .iter()
+            .filter_map(|(event, _)| match event {
+                Event::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        prop_assert_eq!(texts, expected);
+        let typed = read.iter().filter(|event| event.data["data"]["challenges"].is_object()).count();
+        let given = all.iter().filter(|(event, _)| matches!(event, Event::Challenge { .. })).count();
+        prop_assert_eq!(typed, if token { 0 } else { given });
+        if let (Event::Close(answer), _) = &all[all.len() - 1] {
+            let data = &read.last().unwrap().data["data"];
+            prop_assert_eq!(data["recommend"].as_str(), Some(answer.recommend.as_str()));
+            prop_assert_eq!(data["challenges"].as_array().map(Vec::len), Some(answer.challenges.len()));
+        }
+    }
 }

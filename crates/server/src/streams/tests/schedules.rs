@@ -244,9 +244,6 @@ impl Trial {
                 self.streams.index().expire(later);
                 if self.model.ended {
                     self.model.expired = true;
-                    // Who still reads loses the rest.
-                    self.readers.iter_mut().for_each(|reader| *reader = None);
-                    self.model.readers.iter_mut().for_each(|reader| *reader = None);
                 }
             }
         }

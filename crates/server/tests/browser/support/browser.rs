@@ -53,6 +53,10 @@ impl Browser {
         Some(Self { driver, _process: process, _profile: profile })
     }
 
+    pub(crate) async fn forget_cookies(&self) {
+        self.driver.delete_all_cookies().await.unwrap();
+    }
+
     pub(crate) async fn open(&self, url: &str) -> Page<'_> {
         self.driver.goto(url).await.unwrap();
         Page::new(&self.driver)

@@ -28,3 +28,14 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let came = tokio::time::timeout(PATIENCE, asking).await.is_ok();
     assert!(came, "it never came to this: {what}");
 }
+
+/// Asks, and waits until the first letters are there. The server's model is held.
+pub(crate) async fn begin(page: &Page<'_>, server: &Server) {
+    page.choose().await;
+    page.ask().await;
+    until("the page shows a letter", async || {
+        server.step();
+        !page.shown().await.recommend.is_empty()
+    })
+    .await;
+}

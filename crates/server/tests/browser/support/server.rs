@@ -47,9 +47,22 @@ impl Server {
         server
     }
 
+    /// Whoever asks needs a key of this file.
+    pub(crate) async fn with_keys(file: &Path) -> Self {
+        let mut server = Self::listening(|config| config.keys.file = Some(file.into())).await;
+        server.state.load_keys().unwrap();
+        server.load();
+        server
+    }
+
     /// Without a model yet.
     pub(crate) async fn loading() -> Self {
+        Self::listening(|_| ()).await
+    }
+
+    async fn listening(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
+        change(&mut config);
         config.cors.origins = serde_json::from_value(json!(["*"])).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -115,7 +115,8 @@ impl Connection {
         Head { status, headers }
     }
 
-    async fn body(&mut self, head: &Head) -> Vec<Vec<u8>> {
+    /// All of the body that follows a head.
+    pub(crate) async fn body(&mut self, head: &Head) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
         if head.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk().await {
@@ -161,8 +162,11 @@ impl Connection {
     async fn fill(&mut self) -> bool {
         let mut bytes = [0; 4096];
         let read = timeout(PATIENCE, self.stream.read(&mut bytes)).await.expect("an answer in time");
-        // A reset is an end too.
-        let read = read.unwrap_or(0);
+        // A reset is an end too, and worth knowing where an end is wrong.
+        let read = read.unwrap_or_else(|error| {
+            eprintln!("the connection broke off: {error}");
+            0
+        });
         self.buffer.extend_from_slice(&bytes[..read]);
         read > 0
     }

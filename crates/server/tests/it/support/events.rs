@@ -47,9 +47,7 @@ pub(crate) fn read(stream: &[u8]) -> Vec<Event> {
 pub(crate) fn read_in_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Event> {
     let mut reader = Reader::default();
     for chunk in chunks {
-        for byte in chunk {
-            reader.byte(*byte);
-        }
+        reader.read(chunk);
     }
     assert!(reader.line.is_empty() && reader.block.is_empty(), "the stream ends inside a block");
     assert!(reader.events.last().is_some_and(Event::is_terminal), "no terminal event: {:?}", reader.events);
@@ -59,20 +57,25 @@ pub(crate) fn read_in_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> 
 /// The whole events of a stream that is cut off anywhere.
 pub(crate) fn read_begun(stream: &[u8]) -> Vec<Event> {
     let mut reader = Reader::default();
-    for byte in stream {
-        reader.byte(*byte);
-    }
+    reader.read(stream);
     reader.events
 }
 
+/// Reads a stream as it comes.
 #[derive(Default)]
-struct Reader {
+pub(crate) struct Reader {
     line: Vec<u8>,
     block: Vec<String>,
-    events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Reader {
+    pub(crate) fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.byte(*byte);
+        }
+    }
+
     fn byte(&mut self, byte: u8) {
         assert!(
             !self.events.last().is_some_and(Event::is_terminal),

@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod program;
 pub(crate) mod server;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use client::{Connection, get, post, request};
@@ -41,7 +42,11 @@ pub(crate) async fn read_rest(connection: &mut Connection) -> Vec<u8> {
 
 /// Sends a request whose answer is a stream.
 pub(crate) async fn open(server: &Server, request: &[u8]) -> Connection {
-    let mut connection = Connection::open(server.address).await;
+    open_at(server.address, request).await
+}
+
+pub(crate) async fn open_at(address: SocketAddr, request: &[u8]) -> Connection {
+    let mut connection = Connection::open(address).await;
     connection.send(request).await;
     assert_eq!(connection.head().await.status, 200);
     connection

@@ -74,7 +74,7 @@ fn json_switches_may_be_true_false_or_numbers_but_no_structures() {
 
 proptest! {
     #[test]
-    fn whatever_is_accepted_is_clean(location in any::<String>(), work_type in "\\PC{0,60}", id in "[ -~가]{0,140}") {
+    fn fuzz_whatever_is_accepted_is_clean(location in any::<String>(), work_type in "\\PC{0,60}", id in "[ -~가]{0,140}") {
         let mut given = Given::default();
         for (name, value) in [(Name::Location, location), (Name::WorkType, work_type), (Name::SessionId, id)] {
             given.set(name, Some(Raw::Text(value)));
