@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use leafresh_engine::Embedder;
+use leafresh_engine::{Embedder, EmbedderInfo};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::lexical::{self, Sparse};
@@ -115,6 +115,11 @@ impl Search {
     /// Whether texts can be embedded. Without a model documents are found by their words.
     pub fn can_embed(&self) -> bool {
         self.embedder.is_some()
+    }
+
+    /// The embedding model.
+    pub fn model(&self) -> Option<&EmbedderInfo> {
+        self.embedder.as_deref().map(Embedder::info)
     }
 
     /// Documents there are.

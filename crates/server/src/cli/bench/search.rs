@@ -205,6 +205,7 @@ fn made_up(documents: &[Document], count: usize) -> Vec<Document> {
                 id: format!("made-up-{number}"),
                 title: format!("{} {number}", one.title),
                 text: format!("{} {}", one.short, other.text),
+                questions: Vec::new(),
                 ..one.clone()
             })
         })
