@@ -147,7 +147,8 @@ impl Classifier {
         let mut unseen: Vec<f32> = unseen.zip(on).filter(|(_, on)| **on).map(|(score, _)| score).collect();
         unseen.sort_by(f32::total_cmp);
         let at = (unseen.len() as f32 * (1.0 - LET_THROUGH)) as usize;
-        classifier.cut = unseen.get(at).copied().unwrap_or_default();
+        // Between the classes at most, where all examples on the topic pass by far.
+        classifier.cut = unseen.get(at).copied().unwrap_or_default().min(0.0);
         classifier.weights = weights;
         classifier
     }
