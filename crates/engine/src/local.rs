@@ -78,7 +78,7 @@ impl Default for LocalSettings {
             threads: None,
             context: 16_384,
             cached_tokens: 2048,
-            running: 16,
+            running: 8,
             queue: 64,
             queue_bytes: 4 << 20,
             step_tokens: 512,
@@ -125,9 +125,10 @@ impl LocalSettings {
         Ok(())
     }
 
-    /// Rows of the KV cache: one for each running request, and as many again that keep prefixes.
+    /// Rows of the KV cache: one for each running request, and as many again that keep prefixes, at least 16: every
+    /// category has its own.
     pub(crate) fn rows(&self) -> usize {
-        (self.running * 2).min(llama::MAX_ROWS)
+        (self.running + self.running.max(16)).min(llama::MAX_ROWS)
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Scheduler {
     running: Vec<Running>,
     /// Tokens that long prompts may add to the next batch in which others write.
     credit: usize,
+    /// The last batch held short prompts only: those who write come next.
+    prompts_went_first: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,13 @@ struct Running {
 
 impl Scheduler {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, waiting: Queue::default(), running: Vec::new(), credit: limits.prefill_tokens }
+        Self {
+            limits,
+            waiting: Queue::default(),
+            running: Vec::new(),
+            credit: limits.prefill_tokens,
+            prompts_went_first: false,
+        }
     }
 
     /// A request that hasn't run yet waits for its client's turn.
@@ -101,9 +109,16 @@ impl Scheduler {
 
     /// One batch: a run of every sequence that writes, then prompts in the order of arrival, as far as the limits go.
     /// `pending` says how many tokens of a sequence are to be decoded; one with none is left out.
+    ///
+    /// Short prompts have every other batch for themselves: decoded together with the others they would take as long in
+    /// all, but their first words would come later by the time that the others' tokens take.
     pub(crate) fn plan(&mut self, pending: impl Fn(Id) -> usize, plan: &mut Vec<Run>) {
         plan.clear();
         let mut budget = self.limits.step_tokens;
+        self.prompts_went_first = !self.prompts_went_first && self.plan_short_prompts(&pending, plan);
+        if self.prompts_went_first {
+            return;
+        }
         for running in self.running.iter().filter(|running| running.writing) {
             push(plan, running.id, pending(running.id), &mut budget);
         }
@@ -111,7 +126,7 @@ impl Scheduler {
         let mut prefill = if writing == 0 { budget } else { budget.min(self.limits.prefill_tokens) };
         // A long prompt adds about as much to each batch as those who write, so that a batch takes at most twice its time;
         // a short one is over in a batch or two and comes at once.
-        let earned = writing.max(self.limits.prefill_tokens.div_ceil(8));
+        let earned = writing.max(self.limits.prefill_tokens.div_ceil(12));
         self.credit = (self.credit + earned).min(self.limits.prefill_tokens);
         for running in self.running.iter_mut().filter(|running| !running.writing) {
             let pending = pending(running.id);
@@ -124,6 +139,20 @@ impl Scheduler {
                 self.credit -= granted - left;
             }
         }
+    }
+
+    /// The prompts that fit whole into what prompts may add to a batch, when others write. Says whether there are any.
+    fn plan_short_prompts(&mut self, pending: impl Fn(Id) -> usize, plan: &mut Vec<Run>) -> bool {
+        if !self.running.iter().any(|running| running.writing && pending(running.id) > 0) {
+            return false;
+        }
+        let mut budget = self.limits.prefill_tokens.min(self.limits.step_tokens);
+        for running in self.running.iter_mut().filter(|running| !running.writing) {
+            if pending(running.id) <= budget {
+                running.writing = push(plan, running.id, pending(running.id), &mut budget);
+            }
+        }
+        !plan.is_empty()
     }
 }
 
@@ -166,6 +195,50 @@ mod tests {
             mixed,
             [Run { id: 1, tokens: 1, complete: true }, Run { id: 2, tokens: 4, complete: false }]
         );
+    }
+
+    #[test]
+    fn a_short_prompt_has_a_batch_to_itself_and_those_who_write_have_the_next_one() {
+        let mut scheduler = Scheduler::new(LIMITS);
+        scheduler.enqueue(1, 0);
+        scheduler.admit();
+        plan(&mut scheduler, &[(1, 4)].into());
+        for id in [2, 3] {
+            scheduler.enqueue(id, 0);
+            scheduler.admit();
+        }
+        let pending = [(1, 1), (2, 3), (3, 4)].into();
+        assert_eq!(plan(&mut scheduler, &pending), [Run { id: 2, tokens: 3, complete: true }]);
+        let next = plan(&mut scheduler, &[(1, 1), (2, 1), (3, 4)].into());
+        assert_eq!(
+            next[..2],
+            [1, 2].map(|id| Run { id, tokens: 1, complete: true }),
+            "however many prompts come"
+        );
+    }
+
+    #[test]
+    fn a_long_prompt_adds_about_as_many_tokens_to_a_batch_as_there_are_writers() {
+        let limits = Limits { running: 9, step_tokens: 512, prefill_tokens: 64 };
+        for (writers, share) in [(2, 6), (8, 8)] {
+            let mut scheduler = Scheduler::new(limits);
+            for id in 0..writers {
+                scheduler.enqueue(id, 0);
+                scheduler.admit();
+            }
+            let mut pending: BTreeMap<Id, usize> = (0..writers).map(|id| (id, 1)).collect();
+            plan(&mut scheduler, &pending);
+            scheduler.enqueue(writers, 0);
+            scheduler.admit();
+            pending.insert(writers, 1500);
+            // What has been saved up comes first.
+            plan(&mut scheduler, &pending);
+            for _ in 0..20 {
+                let batch = plan(&mut scheduler, &pending);
+                assert_eq!(batch.last(), Some(&Run { id: writers, tokens: share, complete: false }));
+                assert_eq!(batch.len(), writers as usize + 1);
+            }
+        }
     }
 
     proptest! {

@@ -230,3 +230,27 @@ impl Automata {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn masks_are_made_before_anybody_asks_for_one() {
+        let pieces = (b'a'..=b'z').map(|letter| [letter].into()).collect();
+        let automata = Automata::new(Arc::new(Vocab::new(pieces, |_| false, vec![], None)));
+        let automaton = automata.get("ab[cd]e").expect("an expression");
+        let path: Vec<StateID> = (0..=4)
+            .map(|end| automaton.step_all(automaton.start, &b"abce"[..end]))
+            .map(Option::unwrap)
+            .collect();
+        let left = automaton.farthest + 1;
+        let is_made = |state: &StateID| automaton.masks().by_state.contains_key(&(*state, left));
+        let patience = Instant::now() + Duration::from_secs(60);
+        while !path.iter().all(is_made) {
+            assert!(Instant::now() < patience, "no thread makes them");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

@@ -45,7 +45,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let (full, empty) = (load(config.engine.cached_tokens)?, load(0)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let (rounds, seeds) = if options.quick { (2, 40) } else { (5, 200) };
+    let (rounds, seeds) = if options.quick { (2, 24) } else { (5, 200) };
     let job = Job::new(&catalog, full.clone(), Grounding::None)?;
     goal("tpot_p95_while_1500_tokens_join_over_without", joining(&runtime, &full, &job, rounds)?, 2.0, true);
     goal("tpot_with_full_idle_cache_over_empty", idle(&runtime, &full, &empty, &job, rounds)?, 1.1, true);
