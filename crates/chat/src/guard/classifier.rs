@@ -75,7 +75,9 @@ impl Lexicon {
         let mut shares: Vec<(Pair, f32)> = known.collect();
         let length = shares.iter().map(|(_, rarity)| rarity * rarity).sum::<f32>().sqrt();
         if length > 0.0 {
-            shares.iter_mut().for_each(|(_, share)| *share /= length);
+            for (_, share) in &mut shares {
+                *share /= length;
+            }
         }
         shares
     }
@@ -192,7 +194,9 @@ impl Classifier {
     fn centred(&self, vector: &[f32]) -> Vec<f32> {
         let mut centred: Vec<f32> = vector.iter().zip(&self.centre).map(|(a, b)| a - b).collect();
         let length = dot(&centred, &centred).sqrt().max(f32::MIN_POSITIVE);
-        centred.iter_mut().for_each(|value| *value /= length);
+        for value in &mut centred {
+            *value /= length;
+        }
         centred
     }
 
@@ -235,7 +239,9 @@ mod tests {
     fn what_lies_around_something_else_is_told_from_it() {
         let (texts, mut vectors, on) = ring(120);
         // Centring would put the inner ring into the middle of nothing: a third direction keeps it apart.
-        vectors.iter_mut().zip(&on).for_each(|(vector, on)| vector[2] += if *on { 0.2 } else { 0.0 });
+        for (vector, _) in vectors.iter_mut().zip(&on).filter(|(_, on)| **on) {
+            vector[2] += 0.2;
+        }
         let classifier = fit(&texts[..90], &vectors[..90], &on[..90]);
         let right = (90..120).filter(|&n| (classifier.probability("", &vectors[n]) > 0.5) == on[n]).count();
         assert!(right >= 28, "{right} of 30");

@@ -247,7 +247,7 @@ mod tests {
             .collect();
         let left = automaton.farthest + 1;
         let is_made = |state: &StateID| automaton.masks().by_state.contains_key(&(*state, left));
-        let patience = Instant::now() + Duration::from_secs(60);
+        let patience = Instant::now() + Duration::from_mins(1);
         while !path.iter().all(is_made) {
             assert!(Instant::now() < patience, "no thread makes them");
             std::thread::sleep(Duration::from_millis(1));
