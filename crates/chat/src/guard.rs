@@ -1,6 +1,9 @@
 //! Which messages get a fixed reply instead of challenges.
 
+mod classifier;
 mod insults;
+mod kept;
+mod kernel;
 mod measure;
 mod nonsense;
 mod topic;
@@ -11,7 +14,8 @@ use std::sync::Arc;
 pub use measure::{GateReport, measure_gate};
 pub use topic::{Example, Split, Topic};
 
-pub(crate) use self::topic::Classifier;
+pub(crate) use self::classifier::Classifier;
+pub(crate) use self::{kept::key as key_of_kept, kept::read as read_kept, kept::write as write_kept};
 use crate::session::Reading;
 use crate::{Catalog, Document, Error, Replies};
 use insults::Insults;
@@ -121,7 +125,7 @@ impl Judge {
             (true, false) => ON_TOPIC_IN_CONVERSATION,
             (false, _) => ON_TOPIC,
         };
-        classifier.probability(vector) < needed
+        classifier.probability(message, vector) < needed
     }
 
     fn has_keyword(&self, message: &str, reading: &Reading) -> bool {

@@ -80,12 +80,11 @@ impl Prompts {
         let document = Document {
             id: text(),
             category: text(),
-            places: Vec::new(),
-            work_types: Vec::new(),
             title: text(),
             text: text(),
             short: text(),
             source: text(),
+            ..Document::default()
         };
         let documents = [&document];
         let history = [Exchange { question: text(), answer: text() }];

@@ -1,5 +1,6 @@
 //! Everything that answers are made with, and the requests that come in.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::conversations::Sessions;
 use crate::documents::{Library, Wanted};
 use crate::fallback::FallbackSettings;
 use crate::figures::Figures;
-use crate::guard::{Classifier, Judge, Refusal};
+use crate::guard::{self, Classifier, Judge, Refusal};
 use crate::prompt::{self, Exchange, Layout};
 use crate::session::Reading;
 use crate::{
@@ -95,6 +96,8 @@ pub struct Recommender {
     pub(crate) sessions: Option<Sessions>,
     pub(crate) figures: Arc<Figures>,
     classifier: Arc<OnceLock<Arc<Classifier>>>,
+    /// Where what the gate has learned is kept.
+    kept: Option<PathBuf>,
     fallback: Arc<FallbackSettings>,
     fallbacks: Arc<Semaphore>,
 }
@@ -158,6 +161,7 @@ impl Recommender {
             sessions: None,
             figures: Arc::default(),
             classifier: Arc::default(),
+            kept: None,
             fallbacks: Arc::new(Semaphore::new(fallback.at_once)),
             fallback: Arc::new(fallback),
         };
@@ -169,6 +173,13 @@ impl Recommender {
     #[must_use]
     pub fn with_search(mut self, search: Search) -> Self {
         self.library.search = Some(search);
+        self
+    }
+
+    /// Keeps there what the gate has learned.
+    #[must_use]
+    pub fn with_kept_gate(mut self, file: PathBuf) -> Self {
+        self.kept = Some(file);
         self
     }
 
@@ -322,7 +333,7 @@ impl Recommender {
     /// # Errors
     /// [`Error::Retrieval`] when the message can't be embedded.
     pub async fn refusal(&self, message: &str) -> Result<Option<Refusal>, Error> {
-        self.train_gate().await?;
+        self.learn().await?;
         if let Some(refusal) = self.catalog.guard().refuses_at_sight(message) {
             return Ok(Some(refusal));
         }
@@ -341,13 +352,11 @@ impl Recommender {
         Judge { catalog: self.catalog.clone(), classifier: self.classifier.get().cloned() }
     }
 
-    /// Has the engine read what all prompts begin with and the gate learn from its examples, so that the first person
-    /// doesn't wait for it. Takes seconds.
+    /// Has the engine read what all prompts begin with, so that the first person doesn't wait for it. Takes seconds.
     ///
     /// # Errors
-    /// [`Error::Engine`] when the model can't compute, [`Error::Retrieval`] when the embedding model can't.
+    /// [`Error::Engine`] when the model can't compute.
     pub async fn warm(&self) -> Result<(), Error> {
-        self.train_gate().await?;
         let Some(category) = self.catalog.categories().first() else {
             return Ok(());
         };
@@ -382,18 +391,36 @@ impl Recommender {
         Ok(())
     }
 
-    /// Learns from the catalogue's examples what is about the topic. Until then, and without an embedding model,
-    /// keywords tell.
-    async fn train_gate(&self) -> Result<(), Error> {
-        let Some(search) = self.library.search.as_ref().filter(|search| search.can_embed()) else {
-            return Ok(());
-        };
+    /// Has the gate learn from the catalogue's examples what is about the topic, or read what it learned before. Until then,
+    /// and without an embedding model, keywords tell. The first time takes up to half a minute.
+    ///
+    /// # Errors
+    /// [`Error::Retrieval`] when the embedding model can't compute.
+    pub async fn learn(&self) -> Result<(), Error> {
+        let Some(search) = self.library.search.as_ref() else { return Ok(()) };
+        let Some(model) = search.model() else { return Ok(()) };
         if self.classifier.get().is_none() {
-            let classifier = Classifier::train(self.catalog.examples(), search).await?;
+            let key = guard::key_of_kept(&model.fingerprint, self.catalog.examples());
+            let kept = self.kept.as_ref().and_then(|file| guard::read_kept(file, &key, model.dimension));
+            let classifier = match kept {
+                Some(classifier) => classifier,
+                None => self.learn_anew(search, &key).await?,
+            };
             // Of two that learn at once one is enough.
             let _ = self.classifier.set(Arc::new(classifier));
         }
         Ok(())
+    }
+
+    async fn learn_anew(&self, search: &Search, key: &[u8; 32]) -> Result<Classifier, Error> {
+        tracing::info!("the gate learns from the catalogue's examples");
+        let classifier = Classifier::train(self.catalog.examples(), search).await?;
+        if let Some(file) = &self.kept
+            && let Err(error) = guard::write_kept(file, key, &classifier)
+        {
+            tracing::warn!(%error, file = %file.display(), "what the gate learned can't be kept; the next start learns again");
+        }
+        Ok(classifier)
     }
 
     /// What the engine would be given for these choices.

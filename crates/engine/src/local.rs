@@ -128,10 +128,9 @@ impl LocalSettings {
         Ok(())
     }
 
-    /// Rows of the KV cache: one for each running request, and as many again that keep prefixes, at least 16: every
-    /// category has its own.
+    /// Rows of the KV cache: one for each running request, and as many again that keep prefixes.
     pub(crate) fn rows(&self) -> usize {
-        (self.running + self.running.max(16)).min(llama::MAX_ROWS)
+        (self.running * 2).min(llama::MAX_ROWS)
     }
 }
 

@@ -221,7 +221,9 @@ fn split(document: Document, embedder: &dyn Embedder) -> Vec<Document> {
         .enumerate()
         .map(|(number, text)| {
             let id = if single { document.id.clone() } else { format!("{}#{}", document.id, number + 1) };
-            Document { id, text, ..document.clone() }
+            // They are about the whole: found once is enough.
+            let questions = if number == 0 { document.questions.clone() } else { Vec::new() };
+            Document { id, text, questions, ..document.clone() }
         })
         .collect()
 }

@@ -9,15 +9,16 @@ use leafresh_engine::Embedder;
 
 use crate::corpus::{Corpus, Origins};
 use crate::lexical::Sparse;
-use crate::search::{PASSAGE, embed_as, indexed_text};
+use crate::meaning::vectors_of;
+use crate::search::indexed_text;
 use crate::store::{Batch, Mode, Payload, Point, PointId, Record, Store, fingerprint, open};
 use crate::{Document, Error, Location, Search};
 
 /// Documents of one step: it is on the disk as a whole, which takes a fraction of a second.
 const STEP: usize = 256;
 
-/// Documents embedded between two looks at whether to stop.
-const EMBEDDED_AT_ONCE: usize = 32;
+/// Texts embedded between two looks at whether to stop.
+const EMBEDDED_AT_ONCE: usize = 64;
 
 /// Documents from which on the index is made fast again at the end.
 const WORTH_OPTIMIZING: usize = 10_000;
@@ -147,8 +148,15 @@ impl Index {
         let (corpus, embedder, stop) = (corpus.clone(), self.embedder.clone(), stop.clone());
         // Embeds the next step while the last one goes to the disk.
         let embedding = tokio::task::spawn_blocking(move || {
-            Embedding { embedder: &*embedder, stop: &stop, sender, waiting: Vec::new(), step: Vec::new() }
-                .run(&corpus, plan.embed)
+            Embedding {
+                embedder: &*embedder,
+                stop: &stop,
+                sender,
+                waiting: Vec::new(),
+                texts: 0,
+                step: Vec::new(),
+            }
+            .run(&corpus, plan.embed)
         });
         while let Some(upsert) = steps.recv().await {
             report.embedded += Vec::len(&upsert);
@@ -225,6 +233,8 @@ struct Embedding<'a> {
     stop: &'a AtomicBool,
     sender: tokio::sync::mpsc::Sender<Vec<Point>>,
     waiting: Vec<(PointId, Document, Origins)>,
+    /// Texts that these are embedded as.
+    texts: usize,
     step: Vec<Point>,
 }
 
@@ -248,9 +258,10 @@ impl Embedding<'_> {
         let read = corpus.for_each(embedder, |_, document| {
             let id = PointId::of(&document);
             if let Some(origins) = wanted.remove(&id) {
+                self.texts += 1 + document.questions.len();
                 self.waiting.push((id, document, origins));
             }
-            if self.waiting.len() < EMBEDDED_AT_ONCE {
+            if self.texts < EMBEDDED_AT_ONCE {
                 return Ok(());
             }
             self.embed().map_err(|reason| {
@@ -276,13 +287,12 @@ impl Embedding<'_> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(End::Stopped);
         }
-        let texts: Vec<String> = self.waiting.iter().map(|(_, document, _)| indexed_text(document)).collect();
-        let vectors = embed_as(self.embedder, PASSAGE, texts.iter().map(String::as_str))?;
-        let points = self.waiting.drain(..).zip(vectors).zip(&texts);
-        self.step.extend(points.map(|(((id, document, origins), dense), text)| Point {
+        self.texts = 0;
+        let vectors = vectors_of(self.embedder, self.waiting.iter().map(|(_, document, _)| document))?;
+        self.step.extend(self.waiting.drain(..).zip(vectors).map(|((id, document, origins), dense)| Point {
             id,
             dense,
-            sparse: Sparse::of_document(text),
+            sparse: Sparse::of_document(&indexed_text(&document), &document.questions),
             payload: Payload::new(document, origins),
         }));
         if self.step.len() >= STEP && !self.send() {

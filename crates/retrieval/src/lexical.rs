@@ -9,8 +9,10 @@ use unicode_normalization::UnicodeNormalization;
 const SATURATION: f32 = 1.2;
 const LENGTH_WEIGHT: f32 = 0.75;
 
-/// Pairs in a text of ordinary length: a title and two sentences. Fixed, so that a text's weights never change.
+/// Pairs in a text of ordinary length: a title and two sentences; and in a question. Fixed, so that a text's weights never
+/// change.
 const ORDINARY_LENGTH: f32 = 60.0;
+const ORDINARY_QUESTION: f32 = 15.0;
 
 /// A sparse vector: indices ascending, none twice.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,10 +23,14 @@ pub(crate) struct Sparse {
 
 impl Sparse {
     /// A document's: pairs weighed as BM25 does, but for how rare they are, which the store knows.
-    pub(crate) fn of_document(text: &str) -> Self {
-        let counts = counts(text);
+    pub(crate) fn of_document(text: &str, questions: &[String]) -> Self {
+        let mut counts = counts(text);
+        for (index, count) in questions.iter().flat_map(|question| self::counts(question)) {
+            *counts.entry(index).or_default() += count;
+        }
+        let ordinary = ORDINARY_LENGTH + ORDINARY_QUESTION * questions.len() as f32;
         let length: f32 = counts.values().sum();
-        let norm = SATURATION * (1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * length / ORDINARY_LENGTH);
+        let norm = SATURATION * (1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * length / ordinary);
         let weigh = |(index, count): (u32, f32)| (index, count * (SATURATION + 1.0) / (count + norm));
         Self::from(counts.into_iter().map(weigh).collect::<Vec<_>>())
     }
@@ -98,11 +104,11 @@ mod tests {
 
     #[test]
     fn a_pair_that_comes_again_counts_less_each_time_and_less_in_a_long_text() {
-        let weight = |text: &str| Sparse::of_document(text).values[0];
+        let weight = |text: &str| Sparse::of_document(text, &[]).values[0];
         let (once, twice) = (weight("가나"), weight("가나 가나"));
         assert!(once < twice && twice < 2.0 * once);
         let index = Sparse::of_query("가나").indices[0];
-        let long = Sparse::of_document(&format!("가나 {}", "다라마바사아자차카타파하 ".repeat(20)));
+        let long = Sparse::of_document(&format!("가나 {}", "다라마바사아자차카타파하 ".repeat(20)), &[]);
         let at = long.indices.iter().position(|&found| found == index).unwrap();
         assert!(long.values[at] < once);
     }
@@ -110,7 +116,7 @@ mod tests {
     proptest! {
         #[test]
         fn indices_ascend_and_weights_are_positive(text in ".{0,80}") {
-            for sparse in [Sparse::of_query(&text), Sparse::of_document(&text)] {
+            for sparse in [Sparse::of_query(&text), Sparse::of_document(&text, std::slice::from_ref(&text))] {
                 prop_assert!(sparse.indices.is_sorted_by(|a, b| a < b));
                 prop_assert_eq!(sparse.indices.len(), sparse.values.len());
                 prop_assert!(sparse.values.iter().all(|&value| value > 0.0 && value.is_finite()));

@@ -10,6 +10,7 @@ mod error;
 mod index;
 mod lexical;
 mod location;
+mod meaning;
 mod search;
 mod store;
 

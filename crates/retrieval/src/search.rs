@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use leafresh_engine::Embedder;
+use leafresh_engine::{Embedder, EmbedderInfo};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::lexical::{self, Sparse};
@@ -12,19 +12,18 @@ use crate::store::{Candidate, Candidates, Filter, PointId, Request, Store};
 use crate::{Document, Error};
 
 /// What E5 models expect before a question and before a document (arXiv:2402.05672).
-const QUERY: &str = "query: ";
+pub(crate) const QUERY: &str = "query: ";
 pub(crate) const PASSAGE: &str = "passage: ";
 
-/// Reciprocal rank fusion (Cormack et al., SIGIR 2009): a document's score is the sum of 1 / (constant + rank) over the
-/// lists it is in. The smaller the constant, the more the first ranks count.
-const RRF_CONSTANT: f32 = 10.0;
+/// What the best match of words counts beside the best one of meaning.
+const WORDS_WEIGHT: f32 = 1.0;
 
-/// What a rank among words counts beside one in meaning.
-const WORDS_WEIGHT: f32 = 0.5;
+/// Cosines of the nearest documents differ by more than this, unless they are the same.
+const LEAST_SPAN: f32 = 1e-3;
 
 /// Candidates of each kind for a result, and at least: filters by category and duplicates take some away.
 const CANDIDATES_PER_RESULT: usize = 4;
-const FEWEST_CANDIDATES: usize = 40;
+const FEWEST_CANDIDATES: usize = 80;
 
 /// Finds documents. Cheap to clone: clones share the model and the index.
 #[derive(Clone)]
@@ -51,6 +50,10 @@ impl QueryVector {
     /// -1 to 1; for texts, in practice 0.7 to 1.
     pub fn cosine(&self, other: &Self) -> f32 {
         dot(&self.0, &other.0)
+    }
+
+    fn near(&self, candidate: &Candidate) -> f32 {
+        dot(&self.0, &candidate.dense)
     }
 }
 
@@ -114,6 +117,11 @@ impl Search {
         self.embedder.is_some()
     }
 
+    /// The embedding model.
+    pub fn model(&self) -> Option<&EmbedderInfo> {
+        self.embedder.as_deref().map(Embedder::info)
+    }
+
     /// Documents there are.
     ///
     /// # Errors
@@ -167,9 +175,9 @@ impl Search {
             limit: (query.limit * CANDIDATES_PER_RESULT).max(FEWEST_CANDIDATES),
         });
         let per_category = if category.is_some() { usize::MAX } else { query.per_category };
-        let chosen = choose(fuse(candidates.await?), query.limit, per_category);
+        let chosen = choose(fuse(candidates.await?, vector.as_ref()), query.limit, per_category);
         let score = |candidate: &Candidate| match &vector {
-            Some(vector) => dot(&vector.0, &candidate.dense).clamp(0.0, 1.0),
+            Some(vector) => vector.near(candidate).clamp(0.0, 1.0),
             None => lexical::cosine(&query.text, &indexed_text(&candidate.document)),
         };
         let hits = chosen.into_iter().enumerate();
@@ -188,31 +196,45 @@ pub(crate) fn embed_as<'a>(
     Ok(embedder.embed(&texts)?)
 }
 
-/// What of a document is searched.
+/// What of a document is searched by its words.
 pub(crate) fn indexed_text(document: &Document) -> String {
-    [&document.title, &document.text, &document.short]
-        .into_iter()
-        .filter(|text| !text.is_empty())
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join("\n")
+    joined([&document.title, &document.text, &document.short])
 }
 
-/// One list of both, best first.
-fn fuse(candidates: Candidates) -> Vec<Candidate> {
-    let mut scores: HashMap<PointId, f32> = HashMap::new();
-    let lists = [(&candidates.by_meaning, 1.0), (&candidates.by_words, WORDS_WEIGHT)];
-    for (list, weight) in lists {
-        for (rank, candidate) in list.iter().enumerate() {
-            *scores.entry(candidate.id).or_default() += weight / (RRF_CONSTANT + rank as f32 + 1.0);
-        }
-    }
+/// What of a document is searched by its meaning. `short` says the same once more: embedding it as well takes a third longer
+/// and finds nothing more.
+pub(crate) fn meaning_text(document: &Document) -> String {
+    joined([&document.title, &document.text, &String::new()])
+}
+
+fn joined(parts: [&String; 3]) -> String {
+    let parts = parts.into_iter().filter(|text| !text.is_empty());
+    parts.map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+/// One list of both, best first: a convex combination of the scores, each stretched to 0 to 1 over its list (Bruch et al.,
+/// TOIS 2023, "An Analysis of Fusion Functions for Hybrid Retrieval"). How far ahead a document is tells more than its rank.
+fn fuse(candidates: Candidates, vector: Option<&QueryVector>) -> Vec<Candidate> {
+    let Candidates { by_meaning, by_words } = candidates;
+    let near = |candidate: &Candidate| vector.map_or(0.0, |vector| vector.near(candidate));
+    let last = by_meaning.last().map_or(0.0, near);
+    let span = (by_meaning.first().map_or(0.0, near) - last).max(LEAST_SPAN);
+    let most = by_words.first().map_or(0.0, |candidate| candidate.score).max(f32::MIN_POSITIVE);
+    let words: HashMap<PointId, f32> =
+        by_words.iter().map(|candidate| (candidate.id, candidate.score / most)).collect();
     let mut seen = HashSet::new();
-    let mut fused: Vec<Candidate> = candidates.by_meaning.into_iter().chain(candidates.by_words).collect();
-    fused.retain(|candidate| seen.insert(candidate.id));
+    let mut fused: Vec<(f32, Candidate)> = by_meaning
+        .into_iter()
+        .chain(by_words)
+        .filter(|candidate| seen.insert(candidate.id))
+        .map(|candidate| {
+            let words = words.get(&candidate.id).copied().unwrap_or(0.0);
+            ((near(&candidate) - last) / span + WORDS_WEIGHT * words, candidate)
+        })
+        .collect();
     // Stable: equal scores stay in the order of meaning.
-    fused.sort_by(|a, b| scores[&b.id].total_cmp(&scores[&a.id]));
-    fused
+    fused.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    fused.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 /// The first `limit` that say different things, at most so many of each category.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leafresh_chat::Catalog;
 use leafresh_engine::Embedder;
-use leafresh_retrieval::{Corpus, Error, Index, Location, Opener, Search};
+use leafresh_retrieval::{Corpus, Document, Error, Index, Location, Opener, Search};
 
 use crate::state::AppState;
 
@@ -55,9 +55,9 @@ impl Retrieval {
     pub async fn keep(self, catalog: Arc<Catalog>, state: AppState) -> Result<Infallible, Error> {
         if let Some(upkeep) = self.upkeep {
             state.index_prepares();
-            let corpus = Corpus::catalog(catalog.documents());
+            let mut ready = Some(|| state.index_is_ready());
             loop {
-                match upkeep.open(&corpus).await {
+                match upkeep.open(&catalog, &mut ready).await {
                     Ok(()) => break,
                     Err(error @ (Error::Mismatch(_) | Error::Locked(_))) => return Err(error),
                     Err(error) => {
@@ -66,17 +66,25 @@ impl Retrieval {
                     }
                 }
             }
-            state.index_is_ready();
         }
         std::future::pending().await
     }
 }
 
 impl Upkeep {
-    async fn open(&self, corpus: &Corpus) -> Result<(), Error> {
+    /// `ready` is called, once, when all documents can be found.
+    async fn open(&self, catalog: &Catalog, ready: &mut Option<impl FnOnce()>) -> Result<(), Error> {
         let index = Index::open(&self.location, self.embedder.clone()).await?;
         // What is there can be found while the rest is embedded.
         self.opener.open(&index);
+        if index.search().count().await? == 0 {
+            // Their questions are ten times as many texts: they come afterwards, and nobody waits for them.
+            index.update(&Corpus::catalog(&without_questions(catalog.documents()))).await?;
+            if let Some(ready) = ready.take() {
+                ready();
+            }
+        }
+        let corpus = &Corpus::catalog(catalog.documents());
         let plan = index.plan(corpus).await?;
         if !plan.is_empty() {
             tracing::info!(
@@ -87,6 +95,14 @@ impl Upkeep {
             index.run(corpus, plan, &Arc::default(), |_| {}).await?;
         }
         tracing::info!(documents = index.search().count().await?, place = %self.location, "the index is ready");
+        if let Some(ready) = ready.take() {
+            ready();
+        }
         Ok(())
     }
+}
+
+fn without_questions(documents: &[Document]) -> Vec<Document> {
+    let plain = |document: &Document| Document { questions: Vec::new(), ..document.clone() };
+    documents.iter().map(plain).collect()
 }

@@ -67,17 +67,23 @@ fn parse(line: &str) -> Result<Document, String> {
 fn wrong_type(line: &str) -> Option<String> {
     let object: serde_json::Map<String, Value> = serde_json::from_str(line).ok()?;
     let fits = |key: &str, value: &Value| match key {
-        "places" | "work_types" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+        "places" | "work_types" | "questions" => {
+            value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+        }
         _ => value.is_string(),
     };
     object.iter().find(|(key, value)| !fits(key, value)).map(|(key, _)| key.clone())
 }
 
 fn check(document: &Document, lists: &Lists) -> Result<(), String> {
-    let Document { id, category, places, work_types, title, text, short, source } = document;
+    let Document { id, category, places, work_types, title, text, short, questions, source } = document;
     let texts = [("id", id), ("title", title), ("text", text), ("short", short), ("source", source)];
     for (key, value) in texts {
         check_line(value).map_err(|reason| format!("`{key}` {reason}"))?;
+    }
+    document.check_questions()?;
+    for question in questions {
+        check_line(question).map_err(|reason| format!("`questions`: `{question}` {reason}"))?;
     }
     if !id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
         return Err(format!("`id` may hold ASCII letters, digits, `-`, `_` and `.` only, found `{id}`"));

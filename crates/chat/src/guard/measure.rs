@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use leafresh_retrieval::{QueryVector, Search};
 
-use super::topic::{Classifier, Split, Topic};
-use super::{Judge, Refusal};
+use super::topic::{Split, Topic};
+use super::{Classifier, Judge, Refusal};
 use crate::session::Reading;
 use crate::{Catalog, Error};
 

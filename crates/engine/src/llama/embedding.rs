@@ -25,7 +25,7 @@ pub struct EmbeddingSettings {
 
 impl Default for EmbeddingSettings {
     fn default() -> Self {
-        Self { threads: 1, step_tokens: 512 }
+        Self { threads: 1, step_tokens: 256 }
     }
 }
 

@@ -85,7 +85,7 @@ fn a_model_is_counted_part_by_part() {
     assert_eq!(plan.host.copied_weights, header.tensor_bytes - table - 33 * 4096 * 4);
     assert_eq!(plan.kv_per_token, 32 * 8 * (128 + 128) * 2);
     assert_eq!(plan.host.kv, 2 * GIB);
-    assert_eq!(plan.host.output_rows, 24 * 32_768 * 4);
+    assert_eq!(plan.host.output_rows, 16 * 32_768 * 4);
     assert_eq!((plan.gpu_layers, plan.layers), (0, 33));
     assert_eq!(plan.notes, Vec::<String>::new());
 }
@@ -99,7 +99,7 @@ fn settings_change_what_they_say() {
     assert_eq!(of(LocalSettings { kv_type: KvType::Q8_0, ..Default::default() }).kv, base.kv / 64 * 34);
     // llama.cpp rounds the context up to 256 tokens.
     assert_eq!(of(LocalSettings { context: 1000, ..Default::default() }).kv, base.kv / 16);
-    assert_eq!(of(LocalSettings { running: 24, ..Default::default() }).output_rows, base.output_rows * 2);
+    assert_eq!(of(LocalSettings { running: 16, ..Default::default() }).output_rows, base.output_rows * 2);
     let unmapped = of(LocalSettings { mmap: false, ..Default::default() });
     assert_eq!(unmapped.copied_weights, base.weights);
     assert_eq!(unmapped.needed(), base.needed());

@@ -28,6 +28,8 @@ struct Row {
     #[serde(default)]
     short: String,
     #[serde(default)]
+    questions: Vec<String>,
+    #[serde(default)]
     source: String,
 }
 
@@ -66,7 +68,7 @@ fn parse(text: &str, name: &str, line: usize, codes: &Codes) -> Result<Document,
         let said = said.split(" at line ").next().unwrap_or_default();
         format!("column {}: {said}", error.column())
     })?;
-    let Row { id, category, places, work_types, title, text, short, source } = row;
+    let Row { id, category, places, work_types, title, text, short, questions, source } = row;
     check(
         "category",
         std::slice::from_ref(&category).iter().filter(|code| !code.is_empty()),
@@ -78,7 +80,7 @@ fn parse(text: &str, name: &str, line: usize, codes: &Codes) -> Result<Document,
         return Err("`text` is empty".into());
     }
     let or = |value: String, other: String| if value.is_empty() { other } else { value };
-    Ok(Document {
+    let document = Document {
         id: or(id, format!("{name}:{line}")),
         category,
         places,
@@ -86,8 +88,10 @@ fn parse(text: &str, name: &str, line: usize, codes: &Codes) -> Result<Document,
         title,
         text,
         short,
+        questions,
         source: or(source, name.into()),
-    })
+    };
+    document.check_questions().map(|()| document)
 }
 
 fn check<'a>(key: &str, found: impl Iterator<Item = &'a String>, known: &[String]) -> Result<(), String> {

@@ -9,7 +9,7 @@ fn candidate(number: u128, category: &str, title: &str) -> Candidate {
         short: "짧게.".into(),
         ..Document::default()
     };
-    Candidate { id: PointId(number), document, dense: vec![1.0] }
+    Candidate { id: PointId(number), document, dense: vec![1.0], score: 1.0 }
 }
 
 fn ids(candidates: &[Candidate]) -> Vec<&str> {
@@ -17,13 +17,26 @@ fn ids(candidates: &[Candidate]) -> Vec<&str> {
 }
 
 #[test]
-fn what_both_lists_hold_comes_before_what_one_holds() {
-    let [a, b, c, d] = [1, 2, 3, 4].map(|number| candidate(number, "A", &format!("제목 {number}")));
-    let fused =
-        fuse(Candidates { by_meaning: vec![a.clone(), b.clone(), c.clone()], by_words: vec![c, d, b] });
-    assert_eq!(ids(&fused), ["d3", "d2", "d1", "d4"]);
-    let alone = fuse(Candidates { by_meaning: vec![a], by_words: Vec::new() });
-    assert_eq!(ids(&alone), ["d1"]);
+fn what_is_near_in_meaning_and_in_words_comes_before_what_is_near_in_one() {
+    let near = |number, cosine: f32, words: f32| Candidate {
+        dense: vec![cosine],
+        score: words,
+        ..candidate(number, "A", &format!("제목 {number}"))
+    };
+    let [first, both, last, words] =
+        [near(1, 0.9, 0.0), near(2, 0.89, 8.0), near(3, 0.8, 1.0), near(4, 0.7, 10.0)];
+    let vector = QueryVector(vec![1.0]);
+    let lists = Candidates {
+        by_meaning: vec![first.clone(), both.clone(), last.clone()],
+        by_words: vec![words.clone(), both.clone(), last.clone()],
+    };
+    assert_eq!(ids(&fuse(lists, Some(&vector))), ["d2", "d1", "d3", "d4"]);
+
+    let alone = |by_meaning, by_words| Candidates { by_meaning, by_words };
+    let meaning = fuse(alone(vec![first.clone(), both.clone()], Vec::new()), Some(&vector));
+    assert_eq!(ids(&meaning), ["d1", "d2"]);
+    assert_eq!(ids(&fuse(alone(Vec::new(), vec![words, both]), None)), ["d4", "d2"], "without a model");
+    assert_eq!(ids(&fuse(alone(vec![first], Vec::new()), Some(&vector))), ["d1"], "nothing to compare with");
 }
 
 #[test]

@@ -465,7 +465,7 @@ fn candidate(point: ScoredPoint) -> Result<Candidate, Error> {
         },
         _ => Vec::new(),
     };
-    Ok(Candidate { id, document: payload.document.into(), dense })
+    Ok(Candidate { id, document: payload.document.into(), dense, score: point.score })
 }
 
 /// Where tests let a step fail.

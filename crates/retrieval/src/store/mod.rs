@@ -17,7 +17,7 @@ use crate::lexical::Sparse;
 use crate::{Document, Error, Location};
 
 /// Of the layout: another number means that an index has to be made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Names of the vectors of a point.
 const DENSE: &str = "meaning";
@@ -109,7 +109,8 @@ pub(crate) struct Fields {
 
 impl From<Document> for Fields {
     fn from(document: Document) -> Self {
-        let Document { id, category, places, work_types, title, text, short, source } = document;
+        let Document { id, category, places, work_types, title, text, short, questions: _, source } =
+            document;
         Self { id, category, places, work_types, title, text, short, source }
     }
 }
@@ -117,7 +118,7 @@ impl From<Document> for Fields {
 impl From<Fields> for Document {
     fn from(fields: Fields) -> Self {
         let Fields { id, category, places, work_types, title, text, short, source } = fields;
-        Self { id, category, places, work_types, title, text, short, source }
+        Self { id, category, places, work_types, title, text, short, questions: Vec::new(), source }
     }
 }
 
@@ -132,7 +133,7 @@ impl Payload {
 pub(crate) fn fingerprint(document: &Document) -> String {
     let mut hasher = Sha256::new();
     hasher.update(PointId::of(document).0.to_le_bytes());
-    for part in [&document.id, &document.source] {
+    for part in [&document.id, &document.source].into_iter().chain(&document.questions) {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
@@ -192,6 +193,8 @@ pub(crate) struct Candidate {
     pub(crate) document: Document,
     /// Of the document.
     pub(crate) dense: Vec<f32>,
+    /// In its own list: the greater, the nearer.
+    pub(crate) score: f32,
 }
 
 /// Both lists best first.

@@ -271,7 +271,7 @@ fn candidate(point: ScoredPoint) -> Result<Candidate, Error> {
         }
         _ => Vec::new(),
     };
-    Ok(Candidate { id, document, dense })
+    Ok(Candidate { id, document, dense, score: point.score })
 }
 
 fn dense(vector: VectorOutput) -> Vec<f32> {

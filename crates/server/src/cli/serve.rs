@@ -144,6 +144,13 @@ async fn load(
     }
     recommender.warm().await.context("the model was loaded, but can't compute")?;
     let model = recommender.backend().model().name.clone();
+    let learning = recommender.clone();
+    tokio::spawn(async move {
+        // Keywords do meanwhile.
+        if let Err(error) = learning.learn().await {
+            tracing::warn!(%error, "the gate could not learn; keywords have to do");
+        }
+    });
     state.install(Arc::new(recommender));
     tracing::info!(model, "ready");
     std::future::pending().await

@@ -27,6 +27,7 @@ struct Program {
     address: SocketAddr,
     /// What it printed before it served.
     said: String,
+    _data: tempfile::TempDir,
 }
 
 impl Program {
@@ -37,6 +38,9 @@ impl Program {
     async fn start_with(listen: &str, model: &str, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = leafresh(&["serve", "--listen", listen, "--model", model]);
         // One thread: on a machine that is busy with other tests, threads that spin for each other crawl.
+        // Nor does it embed: other tests do, and it would take a minute of both cores.
+        let data = tempfile::tempdir().unwrap();
+        command.env("LEAFRESH_DATA__DIR", data.path()).env("LEAFRESH_RETRIEVAL__MODEL", "");
         command.env("LEAFRESH_ENGINE__THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::null());
         change(&mut command);
         let mut child = command.spawn().unwrap();
@@ -48,7 +52,7 @@ impl Program {
         }
         let port = said.rsplit_once("http://127.0.0.1:").unwrap().1.split('/').next().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
-        let program = Self { child, address, said };
+        let program = Self { child, address, said, _data: data };
         program.ready().await;
         program
     }

@@ -45,7 +45,7 @@ fn point(number: usize, title: &str) -> Point {
     Point {
         id: PointId::of(&document),
         dense,
-        sparse: Sparse::of_document(&text),
+        sparse: Sparse::of_document(&text, &[]),
         payload: Payload::new(document, ["here".to_owned()].into()),
     }
 }

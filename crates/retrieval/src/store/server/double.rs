@@ -482,7 +482,7 @@ impl Double {
 }
 
 fn scored(candidate: Candidate) -> qdrant::ScoredPoint {
-    let Candidate { id, document, dense } = candidate;
+    let Candidate { id, document, dense, score } = candidate;
     let payload = serde_json::to_value(Payload::new(document, BTreeSet::new())).unwrap();
     let vector = vector_output::Vector::Dense(qdrant::DenseVector { data: dense });
     let output = VectorOutput { vector: Some(vector), ..Default::default() };
@@ -491,6 +491,7 @@ fn scored(candidate: Candidate) -> qdrant::ScoredPoint {
         id: Some(id.to_string().into()),
         payload: ServerPayload::try_from(payload).unwrap().into(),
         vectors: Some(qdrant::VectorsOutput { vectors_options: Some(VectorsOptions::Vectors(named)) }),
+        score,
         ..Default::default()
     }
 }

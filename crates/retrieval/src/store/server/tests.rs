@@ -35,6 +35,7 @@ fn documents() -> Vec<Document> {
             text: format!("{title}를 해 보세요."),
             short: format!("{title}."),
             source: "시험".into(),
+            ..Document::default()
         })
         .collect()
 }

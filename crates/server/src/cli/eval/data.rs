@@ -10,6 +10,8 @@ use serde::Deserialize;
 use crate::cli::json_lines;
 
 const QUERIES: &str = "eval/queries.jsonl";
+/// Questions that nothing was ever chosen by. A catalogue may go without.
+const FRESH_QUERIES: &str = "eval/queries-fresh.jsonl";
 const MESSAGES: &str = "eval/messages.jsonl";
 
 /// A question with the ids of all documents that answer it.
@@ -18,6 +20,9 @@ const MESSAGES: &str = "eval/messages.jsonl";
 pub(super) struct LabelledQuery {
     pub(super) query: String,
     pub(super) relevant: BTreeSet<String>,
+    /// Nothing was ever chosen by it.
+    #[serde(skip)]
+    pub(super) fresh: bool,
 }
 
 /// A message, and whether it should be answered.
@@ -65,11 +70,20 @@ impl Kind {
 /// # Errors
 /// With file and line, when there are no such documents, or a question comes twice.
 pub(super) fn queries(dir: &Path, catalog: &Catalog) -> anyhow::Result<Vec<LabelledQuery>> {
-    let path = dir.join(QUERIES);
     let known: HashSet<&str> = catalog.documents().iter().map(|document| document.id.as_str()).collect();
     let mut seen = HashSet::new();
     let mut queries = Vec::new();
+    let (path, fresh_path) = (dir.join(QUERIES), dir.join(FRESH_QUERIES));
+    let mut lines = Vec::new();
     for (line, query) in json_lines::read::<LabelledQuery>(&path).context(ABOUT_DATA)? {
+        lines.push((&path, line, query));
+    }
+    if fresh_path.exists() {
+        for (line, query) in json_lines::read::<LabelledQuery>(&fresh_path).context(ABOUT_DATA)? {
+            lines.push((&fresh_path, line, LabelledQuery { fresh: true, ..query }));
+        }
+    }
+    for (path, line, query) in lines {
         let place = || format!("{} line {line}", path.display());
         if let Some(id) = query.relevant.iter().find(|id| !known.contains(id.as_str())) {
             bail!("{}: the catalogue has no document {id:?}", place());

@@ -171,7 +171,10 @@ impl Eval<'_> {
     ) -> anyhow::Result<Recommender> {
         let settings = leafresh_chat::Settings { grounding, ..self.config.chat.clone() };
         let recommender = Recommender::new(self.catalog.clone(), backend.clone(), settings)?;
-        let recommender = recommender.with_deadlines(PATIENT).with_sessions(surroundings.new_sessions()?);
+        // What the gate learned is kept by what it learned from: this run may use what another one left.
+        let kept = self.config.data.path().join("gate.bin");
+        let recommender = recommender.with_deadlines(PATIENT).with_kept_gate(kept);
+        let recommender = recommender.with_sessions(surroundings.new_sessions()?);
         Ok(match &surroundings.search {
             Some(search) => recommender.with_search(search.clone()),
             None => recommender,
@@ -247,6 +250,7 @@ impl Eval<'_> {
         {
             let _progress = Progress::new(format!("{}: warming up", model.name), 1);
             recommender.warm().await?;
+            recommender.learn().await?;
         }
         let progress = Progress::new(model.name.clone(), chains.iter().map(Vec::len).sum());
         let seeded = recommender.clone();

@@ -11,7 +11,7 @@ use crate::cli::bench::options::at_least_one;
 
 const HELP: &str = "\
 What is asked and what is known about the answers is data of the catalogue: eval/queries.jsonl, \
-eval/messages.jsonl and gate/examples.jsonl. docs/evaluation.md explains every figure.
+eval/messages.jsonl and gate/test.jsonl. docs/evaluation.md explains every figure.
 
 Examples:
   leafresh eval --json before.json --html before.html

@@ -22,6 +22,7 @@ pub(super) struct Found {
     pub(super) query: String,
     /// Ids, best first.
     pub(super) ids: Vec<String>,
+    fresh: bool,
     ranked: Ranked,
     ms: f64,
 }
@@ -38,14 +39,14 @@ pub(super) async fn look_up(search: &Search, labelled: &LabelledQuery) -> anyhow
     let ids: Vec<String> = hits.into_iter().map(|hit| hit.document.id).collect();
     let relevant: BTreeSet<&str> = labelled.relevant.iter().map(String::as_str).collect();
     let ranked = rank(&ids.iter().map(String::as_str).collect::<Vec<_>>(), &relevant, CUT);
-    Ok(Found { query: labelled.query.clone(), ids, ranked, ms })
+    Ok(Found { query: labelled.query.clone(), ids, fresh: labelled.fresh, ranked, ms })
 }
 
 pub(super) fn measures(found: &[Found]) -> Vec<Measure> {
     let of = |value: fn(&Ranked) -> f64| found.iter().map(|found| value(&found.ranked)).collect::<Vec<f64>>();
     let mut ms: Vec<f64> = found.iter().map(|found| found.ms).collect();
     ms.sort_by(f64::total_cmp);
-    vec![
+    let mut measures = vec![
         Measure::plain("retrieval_questions", "", found.len() as f64, "questions whose fitting documents are known"),
         Measure::mean(
             "retrieval_mrr",
@@ -72,7 +73,39 @@ pub(super) fn measures(found: &[Found]) -> Vec<Measure> {
         .more(0.02),
         Measure::plain("search_p50", "ms", quantile(&ms, 0.5), "embedding a question and searching, one at a time"),
         Measure::plain("search_p95", "ms", quantile(&ms, 0.95), "embedding a question and searching, one at a time"),
-    ]
+    ];
+    if found.iter().any(|found| found.fresh) {
+        measures.extend(apart(found));
+    }
+    measures
+}
+
+/// The questions by which search was tuned, and those by which it wasn't.
+fn apart(found: &[Found]) -> Vec<Measure> {
+    let halves = [
+        (false, "tuned", "questions that search was tuned by"),
+        (true, "fresh", "questions that nothing was ever chosen by"),
+    ];
+    let measures = |(fresh, name, whose): (bool, &str, &str)| {
+        let half = || found.iter().filter(move |found| found.fresh == fresh);
+        let of = |value: fn(&Ranked) -> f64| half().map(|found| value(&found.ranked)).collect::<Vec<f64>>();
+        let (reciprocal, hits) = (of(|ranked| ranked.reciprocal), of(|ranked| ranked.hit));
+        [
+            Measure::mean(
+                &format!("retrieval_mrr_{name}"),
+                "",
+                &reciprocal,
+                format!("retrieval_mrr of {whose}"),
+            ),
+            Measure::mean(
+                &format!("retrieval_recall_at_5_{name}"),
+                "",
+                &hits,
+                format!("retrieval_recall_at_5 of {whose}"),
+            ),
+        ]
+    };
+    halves.into_iter().flat_map(measures).collect()
 }
 
 /// Questions without a fitting document among the first five.

@@ -28,11 +28,11 @@ fn questions_share_few_words_with_the_documents_that_answer_them() {
         .collect();
     let mut most = Vec::new();
     for query in &queries {
-        assert!(query.relevant.len() >= 2, "one document only: {}", query.query);
+        assert!(query.fresh || query.relevant.len() >= 2, "one document only: {}", query.query);
         let stems = stems(&query.query);
         let shared = |id: &String| stems.iter().filter(|stem| documents[&**id].contains(*stem)).count();
         let shared = query.relevant.iter().map(shared).max().unwrap_or(0) as f64 / stems.len() as f64;
-        assert!(shared <= 0.5, "{shared:.2} of its words are in a document: {}", query.query);
+        assert!(query.fresh || shared <= 0.5, "{shared:.2} of its words are in a document: {}", query.query);
         most.push(shared);
     }
     let mean = most.iter().sum::<f64>() / most.len() as f64;
