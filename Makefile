@@ -85,10 +85,10 @@ default-model:
 embedding-model:
 	@$(PYTHON) scripts/fetch_models.py --dir "$(MODELS)" --only "$(EMBEDDING_MODEL)"
 
-bench: setup build default-model ## measure beside llama.cpp's server; QUICK=1 in ten minutes, PYTHON_STACK=1 more peers
+bench: setup build default-model ## measure beside llama.cpp's server; QUICK=1 in ten minutes, PYTHON_STACK=1 more peers, PARTS=…
 	$(call say,benchmark: leave the machine alone meanwhile)
 	@$(PYTHON) scripts/bench.py --leafresh "$(BINARY)" --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" \
-	  --peers "$(PEERS)" --out "$(CARGO_TARGET_DIR)/bench" $(if $(QUICK),--quick) $(if $(PYTHON_STACK),--python-stack)
+	  --peers "$(PEERS)" --out "$(CARGO_TARGET_DIR)/bench" $(if $(QUICK),--quick) $(if $(PYTHON_STACK),--python-stack) $(if $(PARTS),--parts $(PARTS))
 
 # What takes longer than a test may: ten minutes of chaos, a crowd, fifty deaths of the engine, long cuts of the network,
 # long fuzzing. SOAK_SECONDS=60 shortens the chaos, SOAK_ONLY=crowd,kills chooses parts of

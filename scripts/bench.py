@@ -40,6 +40,7 @@ def whole(**properties: dict) -> dict:
 
 CHALLENGE = whole(title=text(4, 24), description=text(16, 140))
 SCHEMA = whole(recommend=text(10, 90), challenges={"type": "array", "items": CHALLENGE, "minItems": 3, "maxItems": 3})
+PARTS = ["tables", "queue", "engine", "endurance"]
 FIGURES = ["answers_per_s", "requests_per_s", "tokens_per_s", "valid", "ttft_p50", "ttft_p95", "tpot_p50", "tpot_p95", "latency_p50", "length_p50"]
 
 
@@ -327,21 +328,30 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round with fewer requests, some ten minutes in all")
     parser.add_argument("--rounds", type=int, help="rounds of each table [default: 3, with --quick 1]")
     parser.add_argument("--python-stack", action="store_true", help="measure the Python stack too (gigabytes)")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS, help="some of " + ",".join(PARTS))
     options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"--parts: there is no {', '.join(sorted(unknown))}, but {', '.join(PARTS)}")
     options.out.mkdir(parents=True, exist_ok=True)
     peers = [ours(options, "none"), llama(options, "llama-server-tuned", llama_server.TUNED)]
     peers.append(llama(options, "llama-server", llama_server.DEFAULTS))
     if options.python_stack:
         peers += python_peers(options)
     bench = Bench(options)
-    free = bench.requests("none")
-    bench.table("free", peers, free, bench.for_others(free))
     shipped = bench.requests("select")
-    bench.table("shipped", [ours(options, "select"), peers[1]], shipped, shipped)
-    goals = side_by_side(bench, options.python_stack) + queued(bench, options, shipped)
-    lines = [goal.line() for goal in goals] + inner_goals(bench, options)
-    say("what comes now depends on no time: the machine may be used again")
-    lines += [goal.line() for goal in endurance(bench, options, shipped)]
+    lines = []
+    if "tables" in options.parts:
+        free = bench.requests("none")
+        bench.table("free", peers, free, bench.for_others(free))
+        bench.table("shipped", [ours(options, "select"), peers[1]], shipped, shipped)
+        lines += [goal.line() for goal in side_by_side(bench, options.python_stack)]
+    if "queue" in options.parts:
+        lines += [goal.line() for goal in queued(bench, options, shipped)]
+    if "engine" in options.parts:
+        lines += inner_goals(bench, options)
+    if "endurance" in options.parts:
+        say("what comes now depends on no time: the machine may be used again")
+        lines += [goal.line() for goal in endurance(bench, options, shipped)]
     (bench.out / "results.json").write_text(json.dumps(bench.results, indent=1))
     (bench.out / "results.md").write_text(bench.markdown() + "\n\n" + "\n".join(lines) + "\n")
     print(bench.markdown())
