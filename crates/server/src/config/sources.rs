@@ -98,13 +98,20 @@ impl Provider for Variables<'_> {
                 continue;
             };
             if !name.starts_with(FOR_TESTS) {
-                // The parser never fails: what is no number, boolean, list or table is a string.
-                let value: Value = value.parse().unwrap_or_else(|_| Value::from(value.as_str()));
-                insert(&mut dict, &path.to_ascii_lowercase(), "__", value);
+                insert(&mut dict, &path.to_ascii_lowercase(), "__", parse(value));
             }
         }
         Ok(Map::from([(Profile::Default, dict)]))
     }
+}
+
+/// What is no number, boolean, list or table is a string.
+fn parse(value: &str) -> Value {
+    // figment 0.10.19 panics where letters of several bytes come before a backslash in quotes: such a text is what it is.
+    if !value.is_ascii() && value.contains('\\') {
+        return Value::from(value);
+    }
+    value.parse().unwrap_or_else(|_| Value::from(value))
 }
 
 impl Provider for &Flags {

@@ -220,6 +220,12 @@ const VALUES: [&str; 16] = [
     "'",
 ];
 
+#[test]
+fn letters_before_a_backslash_in_quotes_are_no_reason_to_panic() {
+    let error = load("", &[], &[("LEAFRESH_ENGINE__RUNNING", r#""가\n""#)]).expect_err("no number");
+    assert!(error.contains("LEAFRESH_ENGINE__RUNNING"), "{error}");
+}
+
 proptest! {
     #[test]
     fn fuzz_a_damaged_configuration_loads_or_names_file_and_place(
