@@ -15,10 +15,6 @@ use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Tokenizer, Vocab};
 use crate::{Error, ModelInfo, gguf};
 
-/// How far the model's outputs with our attention may be from those with ggml's. Another order of additions alone makes a few
-/// percent: the rounding of activations to eight bits multiplies the least difference. A wrong kernel would make 1.
-const ATTENTION_TOLERANCE: f32 = 0.15;
-
 /// A model that llama.cpp runs.
 pub(crate) struct LlamaModel {
     context: Context,
@@ -91,30 +87,14 @@ impl LlamaModel {
         self.decode(&[Entry { token, position: 0, sequence: 0, logits: true }])?;
         let logits = self.logits(0).to_vec();
         self.head_alone = self.tap.cut(&logits);
-        self.truncate(0, 0);
+        self.forget();
         tracing::info!(used = self.head_alone, "output head for the allowed tokens only");
         Ok(())
     }
 
-    /// Computes two short rows with ggml's attention and with ours, and keeps ours if it says the same.
+    /// Computes two short rows, and uses our attention from then on if it gives what ggml's gives in every layer.
     fn learn_attention(&mut self, step_tokens: usize) -> Result<(), Error> {
         let each = step_tokens.min(32) / 2;
-        let ggml = self.probe(each)?;
-        self.tap.set_attention(true);
-        let ours = self.probe(each)?;
-        let agrees = attention::difference(&ours, &ggml) < ATTENTION_TOLERANCE;
-        self.tap.set_attention(agrees);
-        tracing::info!(used = agrees, "attention over each row's own cells only");
-        Ok(())
-    }
-
-    #[cfg(test)]
-    pub(super) fn has_own_attention(&mut self) -> bool {
-        self.tap.has_own_attention()
-    }
-
-    /// What the model makes of two rows of so many tokens that begin differently.
-    fn probe(&mut self, each: usize) -> Result<Vec<f32>, Error> {
         let entry = |sequence, position| Entry {
             token: (1 + 37 * position + 101 * sequence as usize) as u32 % self.n_vocab as u32,
             position,
@@ -123,15 +103,24 @@ impl LlamaModel {
         };
         let batch: Vec<Entry> =
             (0..2).flat_map(|sequence| (0..each).map(move |at| entry(sequence, at))).collect();
-        self.decode(&batch)?;
-        let outputs = if self.head_alone {
-            self.tap.hidden().to_vec()
-        } else {
-            let asked = (0..batch.len()).filter(|&index| batch[index].logits);
-            asked.flat_map(|index| self.logits(index).to_vec()).collect()
-        };
-        (0..2).for_each(|sequence| self.truncate(sequence, 0));
-        Ok(outputs)
+        self.tap.compare_attention();
+        let decoded = if batch.is_empty() { Ok(()) } else { self.decode(&batch) };
+        let used = self.tap.choose_attention();
+        self.forget();
+        tracing::info!(used, "attention over each row's own cells only");
+        decoded
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_own_attention(&mut self) -> bool {
+        self.tap.has_own_attention()
+    }
+
+    /// As before the first batch: cells are given out from the first one on. Their order is the order of additions, in whose
+    /// last bits texts differ.
+    fn forget(&mut self) {
+        // SAFETY: the memory belongs to the context, which computes nothing now.
+        unsafe { sys::llama_memory_clear(sys::llama_get_memory(self.context.as_ptr()), false) }
     }
 
     /// The logits, `[n_vocab]`, behind an entry of the last batch that asked for them.

@@ -32,6 +32,9 @@ pub(super) struct Tap {
     head: Option<Head>,
     /// Attention is computed by our kernel where it can be.
     attention: bool,
+    /// Layers in which our attention gave what ggml's gave, and those in which it didn't.
+    compared: (usize, usize),
+    before_comparing: Mode,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,8 @@ enum Mode {
     Learn,
     /// The graph ends behind the last norm.
     Cut,
+    /// The graph runs to its end; our attention is compared with ggml's in each layer.
+    Compare,
 }
 
 /// A shared tap: the callback changes it while llama.cpp computes, its owner reads it afterwards, both on one thread.
@@ -81,22 +86,27 @@ impl SharedTap {
         agrees
     }
 
-    /// From the next batch on attention is computed by our kernel, or by ggml's.
-    pub(super) fn set_attention(&mut self, ours: bool) {
+    /// In the next batch our attention is compared with ggml's.
+    pub(super) fn compare_attention(&mut self) {
         // SAFETY: as above.
-        unsafe { self.get() }.attention = ours;
+        let tap = unsafe { self.get() };
+        tap.compared = (0, 0);
+        tap.before_comparing = std::mem::replace(&mut tap.mode, Mode::Compare);
+    }
+
+    /// Uses our attention from now on if it gave what ggml's gave in every layer. Says whether.
+    pub(super) fn choose_attention(&mut self) -> bool {
+        // SAFETY: as above.
+        let tap = unsafe { self.get() };
+        tap.mode = tap.before_comparing;
+        tap.attention = matches!(tap.compared, (1.., 0));
+        tap.attention
     }
 
     #[cfg(test)]
     pub(super) fn has_own_attention(&mut self) -> bool {
         // SAFETY: as above.
         unsafe { self.get() }.attention
-    }
-
-    /// What the last norm gave for the outputs of the last batch, when the graph ended there.
-    pub(super) fn hidden(&mut self) -> &[f32] {
-        // SAFETY: as above.
-        &unsafe { self.get() }.hidden
     }
 
     /// Fills in the logits that are wanted behind the last batch. `output(entry)` is the row among the batch's outputs.
@@ -122,8 +132,16 @@ unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_
     if ask {
         attention::choose(tensor, tap.attention);
     }
-    if tap.mode == Mode::Idle {
-        return !ask;
+    match tap.mode {
+        Mode::Idle => return !ask,
+        Mode::Compare => {
+            if !ask {
+                let (agree, differ) = &mut tap.compared;
+                *(if attention::agrees(tensor) { agree } else { differ }) += 1;
+            }
+            return !ask || tensor.op == sys::GGML_OP_FLASH_ATTN_EXT;
+        }
+        Mode::Learn | Mode::Cut => {}
     }
     // SAFETY: ggml ends names with NUL.
     let name = unsafe { CStr::from_ptr(tensor.name.as_ptr()) };
