@@ -54,6 +54,7 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
     ready: str = "/health"
     once: bool = False  # so slow that it is measured in the first round only, as many requests as clients
+    most_clients: int = 8
     body: dict = field(default_factory=dict)  # keys set in each request
 
 
@@ -113,7 +114,7 @@ class Bench:
                     continue
                 say(f"{name}, round {round_number} of {self.rounds}: {peer.name}")
                 with started(peer, self.out / f"{peer.name}.log") as (url, pid):
-                    for load in self.loads:
+                    for load in (load for load in self.loads if load.clients <= peer.most_clients):
                         if peer.once:
                             load = replace(load, requests=load.clients)
                         asked = questions if peer.api == "leafresh" else for_others
@@ -243,7 +244,7 @@ def python_peers(options: argparse.Namespace) -> list[Peer]:
     cap = {"n_predict": 200}
     return [
         Peer("python", command, "llama-server", once=True, body=cap),
-        Peer("python-as-found", [*command, "--as-found"], "llama-server", once=True, body=cap),
+        Peer("python-as-found", [*command, "--as-found"], "llama-server", once=True, most_clients=1, body=cap),
     ]
 
 
