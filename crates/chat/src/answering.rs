@@ -123,8 +123,8 @@ impl Answering {
         if turn.before().is_none() && reading.categories.is_empty() && reading.wish.is_none() {
             let library = &self.recommender.library;
             let library = if degraded { library.without_search() } else { library.clone() };
-            nearest =
-                timeout_at(until, library.nearest_category(&message, vector.as_ref())).await.ok().flatten();
+            let looking = timeout_at(until, library.nearest_category(&message, vector.as_ref()));
+            nearest = self.timed(looking).await.ok().flatten();
         }
         turn.standing = reading.apply(turn.before(), nearest, &catalog, &mut self.rng());
         // What the request itself says counts more than what was said before, less than the message.
@@ -183,7 +183,7 @@ impl Answering {
 
     async fn embed(&self, message: &str, until: Instant) -> Option<QueryVector> {
         let search = self.recommender.library.search.as_ref().filter(|search| search.can_embed())?;
-        match timeout_at(until, search.embed(message)).await {
+        match self.timed(timeout_at(until, search.embed(message))).await {
             Ok(Ok(vector)) => Some(vector),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "a message could not be embedded; keywords have to do");
@@ -194,6 +194,14 @@ impl Answering {
                 None
             }
         }
+    }
+
+    /// Counts the time that this takes as retrieval.
+    async fn timed<T>(&self, work: impl Future<Output = T>) -> T {
+        let since = Instant::now();
+        let done = work.await;
+        self.control.add_retrieval(since.elapsed());
+        done
     }
 
     /// A fixed reply, as a whole answer. The conversation stays where it is; one that hasn't begun has no category yet.
@@ -287,7 +295,7 @@ impl Answering {
         };
         if !degraded {
             let until = Instant::now() + recommender.deadlines.retrieval;
-            match timeout_at(until, recommender.library.find(&wanted)).await {
+            match self.timed(timeout_at(until, recommender.library.find(&wanted))).await {
                 Ok(found) => return found,
                 Err(_) => tracing::warn!("search took too long; documents come from the catalogue"),
             }

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -132,6 +133,7 @@ pub struct Events {
 pub(crate) struct Control {
     parked: watch::Sender<bool>,
     progress: Mutex<Progress>,
+    retrieval: Mutex<Option<Duration>>,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +154,11 @@ impl Control {
 
     pub(crate) fn set_progress(&self, progress: Progress) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// So much longer was spent on finding documents.
+    pub(crate) fn add_retrieval(&self, time: Duration) {
+        *self.retrieval.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default() += time;
     }
 }
 
@@ -229,6 +236,11 @@ impl Events {
             },
             Progress::Writing => Stage::Writing,
         }
+    }
+
+    /// How long embedding the request and searching took so far; `None` where neither was done.
+    pub fn retrieval(&self) -> Option<Duration> {
+        *self.control.retrieval.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

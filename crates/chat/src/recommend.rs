@@ -275,17 +275,18 @@ impl Recommender {
         &self.figures
     }
 
-    /// Admits a request of either kind. Nothing is computed before its events are read.
+    /// Admits a request of either kind. Nothing is computed before its events are read. Requests that wait are taken in turn,
+    /// one of each client; `None` is one client too.
     ///
     /// # Errors
     /// [`Error::Engine`] with `Overloaded` when the queue is full and the catalogue may not answer instead.
-    pub fn start(&self, command: &Command) -> Result<Events, Error> {
-        let (owner, bytes) = match command {
-            Command::BaseInfo(request) => (&request.owner, 0),
-            Command::FreeText(request) => (&request.owner, request.message.len()),
+    pub fn start(&self, command: &Command, client: Option<String>) -> Result<Events, Error> {
+        let bytes = match command {
+            Command::BaseInfo(_) => 0,
+            Command::FreeText(request) => request.message.len(),
         };
         let arrival = Arrival {
-            client: (!owner.is_empty()).then(|| owner.clone()),
+            client,
             prompt_bytes: PROMPT_BYTES + bytes,
             deadline: Some(Instant::now() + self.deadlines.queue),
         };
@@ -311,7 +312,7 @@ impl Recommender {
     /// # Errors
     /// As [`Recommender::start`].
     pub fn base_info(&self, request: &BaseInfo) -> Result<Events, Error> {
-        self.start(&Command::BaseInfo(request.clone()))
+        self.start(&Command::BaseInfo(request.clone()), None)
     }
 
     /// Admits a message.
@@ -319,7 +320,7 @@ impl Recommender {
     /// # Errors
     /// As [`Recommender::start`].
     pub fn free_text(&self, request: &FreeText) -> Result<Events, Error> {
-        self.start(&Command::FreeText(request.clone()))
+        self.start(&Command::FreeText(request.clone()), None)
     }
 
     /// The right to answer from the catalogue for this reason, while one is left.

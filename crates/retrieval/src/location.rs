@@ -60,6 +60,15 @@ impl Search {
         Ok(open(location, Mode::Existing).await?.map(|store| Self::new(None, store)))
     }
 
+    /// Opens the index that was made with this embedding model. None: there is none.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when it was made with another one, [`Error::Locked`], [`Error::Store`].
+    pub async fn with_model(location: &Location, embedder: Arc<dyn Embedder>) -> Result<Option<Self>, Error> {
+        let store = open(location, Mode::Found(embedder.info())).await?;
+        Ok(store.map(|store| Self::new(Some(embedder), store)))
+    }
+
     /// A search over an index that isn't open yet: until [`Opener::open`] it embeds, and finding is [`Error::NotOpen`].
     pub fn later(embedder: Option<Arc<dyn Embedder>>) -> (Self, Opener) {
         let later = Arc::new(Later::default());

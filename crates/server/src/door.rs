@@ -46,6 +46,11 @@ impl Identity {
     pub(crate) fn key(&self) -> Option<&Arc<Key>> {
         self.key.as_ref()
     }
+
+    /// As whom it is counted, and waits in turn with others.
+    pub(crate) fn client(&self) -> Client {
+        self.key.as_ref().map_or_else(|| Client::address(self.address), |key| Client::Key(key.name.clone()))
+    }
 }
 
 /// A key is needed, and none that was presented fits.
@@ -168,11 +173,12 @@ impl Door {
 
     /// Who is counted, and how much they may; `None` for whom nothing is.
     fn client(&self, identity: &Identity) -> Option<(Client, Allowance)> {
-        match &identity.key {
-            Some(key) => Some((Client::Key(key.name.clone()), key.allowance)),
-            None if identity.address.is_loopback() => None,
-            None => Some((Client::address(identity.address), self.allowance())),
-        }
+        let allowance = match &identity.key {
+            Some(key) => key.allowance,
+            None if identity.address.is_loopback() => return None,
+            None => self.allowance(),
+        };
+        Some((identity.client(), allowance))
     }
 
     fn allowance(&self) -> Allowance {

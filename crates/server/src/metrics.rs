@@ -11,6 +11,7 @@ use crate::streams::{Stage, Streams};
 
 /// Seconds; from a warm cache on a GPU to a long queue on a small CPU.
 const FIRST_TOKEN_BUCKETS: [f64; 12] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0];
+const RETRIEVAL_BUCKETS: [f64; 10] = [0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.6, 1.2];
 const ANSWER_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 120.0, 240.0];
 
 /// How an answer ended.
@@ -47,6 +48,9 @@ impl Metrics {
         let full = |name: &str| Matcher::Full(name.to_owned());
         let builder = PrometheusBuilder::new()
             .set_buckets_for_metric(full("leafresh_time_to_first_token_seconds"), &FIRST_TOKEN_BUCKETS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(full("leafresh_retrieval_seconds"), &RETRIEVAL_BUCKETS)
+            })
             .and_then(|builder| builder.set_buckets_for_metric(full("leafresh_answer_seconds"), &ANSWER_BUCKETS))
             // Refused only when a list of buckets is empty.
             .unwrap_or_else(|_| PrometheusBuilder::new());
@@ -56,6 +60,7 @@ impl Metrics {
         // These exist from the start, at 0, so that a rate over the first event is right.
         metrics.with(|| {
             let _ = histogram!("leafresh_time_to_first_token_seconds");
+            let _ = histogram!("leafresh_retrieval_seconds");
             let _ = histogram!("leafresh_answer_seconds");
             counter!("leafresh_answer_tokens_total").increment(0);
             counter!("leafresh_requests_admitted_total").increment(0);
@@ -72,6 +77,11 @@ impl Metrics {
     /// The first text came so long after admission.
     pub(crate) fn first_token(&self, after: Duration) {
         self.with(|| histogram!("leafresh_time_to_first_token_seconds").record(after));
+    }
+
+    /// Finding an answer's documents took so long.
+    pub(crate) fn retrieved(&self, time: Duration) {
+        self.with(|| histogram!("leafresh_retrieval_seconds").record(time));
     }
 
     /// An answer begins. When it ends, [`Metrics::ended`] counts it once more.
@@ -167,6 +177,7 @@ fn describe() {
     describe_gauge!("leafresh_kv_cells_used", "KV cells that running requests hold");
     describe_gauge!("leafresh_kv_cells", "KV cells there are");
     describe_histogram!("leafresh_time_to_first_token_seconds", "From admission to the first text");
+    describe_histogram!("leafresh_retrieval_seconds", "Embedding a request and searching, of one answer");
     describe_histogram!("leafresh_answer_seconds", "From admission to the end, whatever it was");
     describe_counter!("leafresh_answer_tokens_total", "Tokens of the text that readers got");
     describe_counter!("leafresh_requests_admitted_total", "Requests that an answer was begun for");

@@ -94,7 +94,8 @@ impl Upkeep {
             );
             index.run(corpus, plan, &Arc::default(), |_| {}).await?;
         }
-        tracing::info!(documents = index.search().count().await?, place = %self.location, "the index is ready");
+        let documents = index.search().count().await?;
+        tracing::info!(documents, place = %self.location, "the index is ready");
         if let Some(ready) = ready.take() {
             ready();
         }

@@ -94,6 +94,9 @@ pub(crate) trait Source: Send + 'static {
 
     /// How far it is.
     fn stage(&self) -> Stage;
+
+    /// How long finding documents took; `None` where there was nothing to find.
+    fn retrieval(&self) -> Option<Duration>;
 }
 
 impl Source for Events {
@@ -111,6 +114,10 @@ impl Source for Events {
 
     fn stage(&self) -> Stage {
         Events::stage(self).into()
+    }
+
+    fn retrieval(&self) -> Option<Duration> {
+        Events::retrieval(self)
     }
 }
 

@@ -65,14 +65,16 @@ struct Writing {
 
 impl Edge {
     pub(super) async fn open(folder: PathBuf, mode: Mode<'_>) -> Result<Option<Self>, Error> {
+        if matches!(mode, Mode::Existing | Mode::Found(_)) && !folder.join(MANIFEST).exists() {
+            return Ok(None);
+        }
         let (layout, rebuild) = match mode {
             Mode::Existing => (None, false),
-            Mode::For(info) => (Some(Layout::new(info)), false),
+            Mode::Found(info) | Mode::For(info) => (Some(Layout::new(info)), false),
             Mode::Rebuild(info) => (Some(Layout::new(info)), true),
         };
-        blocking(move || Inner::open(folder, layout, rebuild))
-            .await
-            .map(|inner| inner.map(|inner| Self { inner }))
+        let inner = blocking(move || Inner::open(folder, layout, rebuild)).await?;
+        Ok(Some(Self { inner }))
     }
 
     async fn run<T: Send + 'static>(
@@ -122,11 +124,8 @@ impl Store for Edge {
 }
 
 impl Inner {
-    fn open(folder: PathBuf, layout: Option<Layout>, rebuild: bool) -> Result<Option<Arc<Self>>, Error> {
+    fn open(folder: PathBuf, layout: Option<Layout>, rebuild: bool) -> Result<Arc<Self>, Error> {
         let io = |path: PathBuf| move |source| Error::Io { path, source };
-        if layout.is_none() && !folder.join(MANIFEST).exists() {
-            return Ok(None);
-        }
         std::fs::create_dir_all(&folder).map_err(io(folder.clone()))?;
         let lock = lock(&folder)?;
         let found = read_manifest(&folder)?;
@@ -146,7 +145,7 @@ impl Inner {
             _lock: lock,
         };
         inner.reconcile()?;
-        Ok(Some(Arc::new(inner)))
+        Ok(Arc::new(inner))
     }
 
     fn writing(&self) -> std::sync::MutexGuard<'_, Writing> {

@@ -316,6 +316,8 @@ impl Layout {
 pub(crate) enum Mode<'a> {
     /// As it is, whatever it was made with: for search by words.
     Existing,
+    /// As it is, if it was made for this embedding model.
+    Found(&'a EmbedderInfo),
     /// For this embedding model; made when there is none.
     For(&'a EmbedderInfo),
     /// Emptied first.

@@ -50,8 +50,9 @@ impl Server {
         };
         let there = server.ask(server.client.collection_exists(collection)).await?;
         match mode {
-            Mode::Existing if !there => return Ok(None),
+            Mode::Existing | Mode::Found(_) if !there => return Ok(None),
             Mode::Existing => {}
+            Mode::Found(info) => server.check(&Layout::new(info)).await?,
             Mode::For(info) if there => server.check(&Layout::new(info)).await?,
             Mode::For(info) => server.create(&Layout::new(info)).await?,
             Mode::Rebuild(info) => {

@@ -3,11 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use leafresh_chat::{BaseInfo, Catalog, Event, Recommender};
+use leafresh_retrieval::Search;
 
-use super::Common;
+use super::{ABOUT_EMBEDDING, Common};
+use crate::assemble;
+use crate::config::Config;
 use crate::http::{Error, Given, Name, Raw, Table, Values, check};
 
 #[derive(Debug, Args)]
@@ -37,14 +40,19 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let catalog = super::load_catalog(&config)?;
     let request = options.request(&catalog)?;
     super::check_model(&config.model.file())?;
-    let recommender = super::load_recommender(&config, catalog)?;
+    let mut recommender = super::load_recommender(&config, catalog)?;
     if options.show_prompt {
         let preview = serde_json::to_string_pretty(&recommender.preview(&request)?)?;
         writeln!(std::io::stdout(), "{preview}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(print(&recommender, &request))
+    runtime.block_on(async {
+        if let Some(search) = search(&config).await? {
+            recommender = recommender.with_search(search);
+        }
+        print(&recommender, &request).await
+    })
 }
 
 impl Options {
@@ -69,6 +77,23 @@ impl Options {
                 bail!("{message} (categories: {})", known.join(", "))
             }
         }
+    }
+}
+
+/// The index, as it is. Without one, or where it can't be had now, the catalogue's documents do.
+async fn search(config: &Config) -> anyhow::Result<Option<Search>> {
+    let location = assemble::location(config);
+    let found = match assemble::embedder(config, config.retrieval.threads).context(ABOUT_EMBEDDING)? {
+        Some(embedder) => Search::with_model(&location, embedder).await,
+        None => Search::by_words(&location).await,
+    };
+    match found {
+        Err(error @ leafresh_retrieval::Error::Mismatch(_)) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "documents come from the catalogue alone");
+            Ok(None)
+        }
+        found => Ok(found?),
     }
 }
 

@@ -180,6 +180,9 @@ fn check_model(path: &Path) -> anyhow::Result<()> {
 
 const ABOUT_MODELS: &str = "the model can't be used (`make model` fetches one, --model names another file)";
 
+const ABOUT_EMBEDDING: &str =
+    "the embedding model can't be used (`make model` fetches one, --embedding-model names another file)";
+
 /// Loads the model. Blocks for seconds.
 fn load_recommender(config: &Config, catalog: Arc<Catalog>) -> anyhow::Result<Recommender> {
     let backend = match load_backend(config)? {

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::reload::Reload;
-use super::{Common, INTERRUPTED};
+use super::{ABOUT_EMBEDDING, Common, INTERRUPTED};
 use crate::Listeners;
 use crate::assemble;
 use crate::config::{Config, Listen};
@@ -98,9 +98,8 @@ async fn retrieval(config: &Config) -> anyhow::Result<Retrieval> {
         let config = config.clone();
         tokio::task::spawn_blocking(move || assemble::embedder(&config, config.retrieval.threads))
     };
-    let embedder = loading.await.map_err(|_| anyhow!("loading the embedding model failed"))?.context(
-        "the embedding model can't be used (`make model` fetches one, --embedding-model names another file)",
-    )?;
+    let embedder =
+        loading.await.map_err(|_| anyhow!("loading the embedding model failed"))?.context(ABOUT_EMBEDDING)?;
     let without = embedder.is_none();
     let retrieval = Retrieval::new(assemble::location(config), embedder).await?;
     if without && let Some(file) = config.retrieval.file() {

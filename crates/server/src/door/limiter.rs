@@ -1,6 +1,7 @@
 //! How much each client may ask: a bucket of requests that fills by the minute, and places for running answers.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +18,7 @@ const PLACE_AFTER: Duration = Duration::from_secs(3);
 
 /// Who is counted as one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(crate) enum Client {
     Key(Arc<str>),
     Address(IpAddr),
 }
@@ -29,6 +30,16 @@ impl Client {
             IpAddr::V4(_) => address,
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         })
+    }
+}
+
+/// Its name in the engine's queue.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(name) => name.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
     }
 }
 

@@ -113,7 +113,7 @@ fn begin(start: Start, identity: &Identity, app: &AppState) -> Result<Reader, Er
         }
         let recommender = app.recommender().ok_or(Error::Loading)?;
         let place = app.door().place(identity)?;
-        let events = recommender.start(&command);
+        let events = recommender.start(&command, Some(identity.client().to_string()));
         Ok((events.map_err(|error| Error::from_admission(&error, app.draining()))?, place))
     })();
     match source {

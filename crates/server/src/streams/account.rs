@@ -16,6 +16,8 @@ pub(crate) type Permit = Option<Place>;
 pub(super) struct Account {
     app: AppState,
     started: Instant,
+    /// What of it was spent on finding documents.
+    pub(super) retrieval: Option<Duration>,
     first_text: Option<Duration>,
     written: String,
     /// What a driver that panics leaves behind is an error.
@@ -32,6 +34,7 @@ impl Account {
         Self {
             app: app.clone(),
             started: Instant::now(),
+            retrieval: None,
             first_text: None,
             written: String::new(),
             outcome: Outcome::Error,
@@ -63,12 +66,16 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let total = self.started.elapsed();
+        if let Some(time) = self.retrieval {
+            self.app.metrics().retrieved(time);
+        }
         let tokens = self.app.recommender().map_or(0, |model| model.backend().count_tokens(&self.written));
         self.app.metrics().ended(self.outcome, self.stage, total, tokens);
         tracing::info!(
             parent: &self.span,
             outcome = self.outcome.name(),
             phase = self.stage.name(),
+            retrieval_ms = self.retrieval.map(|time| time.as_millis() as u64),
             first_text_ms = self.first_text.map(|time| time.as_millis() as u64),
             total_ms = total.as_millis() as u64,
             tokens,

@@ -95,6 +95,7 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, app: AppStat
             break Event::Error(Failure::Internal);
         }
     };
+    account.retrieval = source.retrieval();
     // What it computed with is free again before its readers hear of the end.
     drop(source);
     live.set_parked(None);

@@ -53,6 +53,10 @@ impl Source for Script {
     fn stage(&self) -> Stage {
         Stage::Queued { position: Some(2) }
     }
+
+    fn retrieval(&self) -> Option<Duration> {
+        None
+    }
 }
 
 pub(crate) fn script(events: impl IntoIterator<Item = Event>) -> Script {

@@ -10,9 +10,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::support::client::{Response, request};
+use crate::support::events::read_begun;
 use crate::support::{
-    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_some, until,
-    until_async,
+    BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, open, post, read, read_rest,
+    read_some, until, until_async,
 };
 
 const ALPHA: &str = "alpha-key-0123456789";
@@ -230,6 +231,61 @@ async fn a_client_with_too_many_answers_at_once_gets_429_until_one_ends() {
         connection.head().await.status == 200
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_asks_often_doesnt_make_others_wait_longer() {
+    let one = |config: &mut Config| {
+        (config.engine.running, config.engine.queue) = (1, 16);
+        config.limits.trusted_proxies = list(json!(["127.0.0.1"]));
+    };
+    let mut server = Setup::held().with(one).start().await;
+    let ask = async |address: &str, number: usize| {
+        let target = format!("{VALID}&progress=1&requestId={address}-{number}");
+        let stream = open(&server, &get(&target, &[SSE, ("X-Forwarded-For", address)])).await;
+        let earlier = number + if address == OFTEN { 0 } else { 4 };
+        let mut polls = 0;
+        until("it is the model's", || {
+            // Between two steps the model looks at who has come. There are few before the first answer ends.
+            if polls % 50 == 0 {
+                server.step();
+            }
+            polls += 1;
+            server.health().running + server.health().queued == earlier + 1
+        })
+        .await;
+        stream
+    };
+    let mut often = Vec::new();
+    for number in 0..4 {
+        often.push(ask(OFTEN, number).await);
+    }
+    let mut once = ask("203.0.113.2", 0).await;
+    assert_eq!(places(&mut once, 2).await, [2], "one of the other's, then this one");
+    // It had come before.
+    places(often.last_mut().unwrap(), 4).await;
+    server.go_on();
+    for stream in often.iter_mut().chain([&mut once]) {
+        let rest = String::from_utf8(read_rest(stream).await).unwrap();
+        assert!(rest.contains("event: close"), "{rest}");
+    }
+}
+
+const OFTEN: &str = "203.0.113.1";
+
+/// The places in the queue that a stream tells of, up to this one.
+async fn places(stream: &mut Connection, last: u64) -> Vec<u64> {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.extend(stream.chunk().await.expect("more events"));
+        let events = read_begun(&bytes);
+        let mut told: Vec<u64> =
+            events.iter().filter_map(|event| event.data["data"]["position"].as_u64()).collect();
+        told.dedup();
+        if told.last() == Some(&last) {
+            return told;
+        }
+    }
 }
 
 #[tokio::test]

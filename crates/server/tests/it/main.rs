@@ -11,6 +11,8 @@ mod ends;
 mod engine;
 mod eval;
 mod fallback;
+mod grounding;
+mod index_kill;
 mod joining;
 mod leaving;
 mod many;

@@ -76,6 +76,7 @@ async fn the_figures_count_what_happened() {
         r#"leafresh_requests_refused_total{status="400"} 1"#,
         r#"leafresh_time_to_first_token_seconds_bucket{le="+Inf"} 1"#,
         "leafresh_time_to_first_token_seconds_count 1",
+        "leafresh_retrieval_seconds_count 1",
     ] {
         assert!(after.lines().any(|line| line == series), "{series} in\n{after}");
     }

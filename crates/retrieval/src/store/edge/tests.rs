@@ -186,6 +186,7 @@ async fn without_an_index_searching_by_words_finds_none_and_makes_none() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("index");
     assert!(Edge::open(place.clone(), Mode::Existing).await.unwrap().is_none());
+    assert!(Edge::open(place.clone(), Mode::Found(embedder().info())).await.unwrap().is_none());
     assert!(!place.exists());
 }
 

@@ -117,7 +117,7 @@ async fn ask(recommender: &Recommender, task: Task) -> Record {
     let ms = |began: Instant| began.elapsed().as_secs_f64() * 1e3;
     let mut record = Record { task, ttft_ms: None, latency_ms: 0.0, answer: None, fault: None };
     let mut text = String::new();
-    let closed = match recommender.start(&record.task.command) {
+    let closed = match recommender.start(&record.task.command, None) {
         Err(error) => Err(error.to_string()),
         Ok(mut events) => loop {
             match events.next().await {

@@ -82,6 +82,10 @@ impl Source for Fed {
     fn stage(&self) -> Stage {
         Stage::Prefill
     }
+
+    fn retrieval(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What has to be.

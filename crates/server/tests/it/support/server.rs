@@ -8,6 +8,7 @@ use leafresh::config::{Config, Seconds};
 use leafresh::{AppState, Listeners};
 use leafresh_chat::{Catalog, Recommender, Sessions};
 use leafresh_engine::{Backend, Health, Local, fake::FakeModel};
+use leafresh_retrieval::Search;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,6 +28,7 @@ pub(crate) struct Setup {
     pub(crate) model: FakeModel,
     pub(crate) gate: Option<Sender<()>>,
     pub(crate) sessions: Option<Sessions>,
+    pub(crate) search: Option<Search>,
 }
 
 impl Default for Setup {
@@ -35,7 +37,7 @@ impl Default for Setup {
         config.chat.sampling.seed = Some(1);
         // The fake model minds no number of writers.
         config.engine.running = 16;
-        Self { config, model: FakeModel::new(1), sessions: None, gate: None }
+        Self { config, model: FakeModel::new(1), sessions: None, search: None, gate: None }
     }
 }
 
@@ -82,7 +84,7 @@ impl Setup {
     }
 
     pub(crate) fn start_on(self, listeners: impl Into<Listeners>) -> Server {
-        let Self { config, model, sessions, gate } = self;
+        let Self { config, model, sessions, search, gate } = self;
         let server = Server::listening(listeners.into(), &config);
         let backend = Local::start(Box::new(model), &config.engine).unwrap();
         let recommender = leafresh::assemble::recommender(&config, catalog(), Arc::new(backend)).unwrap();
@@ -91,6 +93,10 @@ impl Setup {
                 server.state.open_sessions(sessions.clone());
                 recommender.with_sessions(sessions)
             }
+            None => recommender,
+        };
+        let recommender = match search {
+            Some(search) => recommender.with_search(search),
             None => recommender,
         };
         let recommender = Arc::new(recommender);
