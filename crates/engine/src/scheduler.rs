@@ -126,7 +126,7 @@ impl Scheduler {
         let mut prefill = if writing == 0 { budget } else { budget.min(self.limits.prefill_tokens) };
         // A long prompt adds about as much to each batch as those who write, so that a batch takes at most twice its time;
         // a short one is over in a batch or two and comes at once.
-        let earned = writing.max(self.limits.prefill_tokens.div_ceil(12));
+        let earned = writing.max(self.limits.prefill_tokens.div_ceil(16));
         self.credit = (self.credit + earned).min(self.limits.prefill_tokens);
         for running in self.running.iter_mut().filter(|running| !running.writing) {
             let pending = pending(running.id);
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_long_prompt_adds_about_as_many_tokens_to_a_batch_as_there_are_writers() {
         let limits = Limits { running: 9, step_tokens: 512, prefill_tokens: 64 };
-        for (writers, share) in [(2, 6), (8, 8)] {
+        for (writers, share) in [(2, 4), (8, 8)] {
             let mut scheduler = Scheduler::new(limits);
             for id in 0..writers {
                 scheduler.enqueue(id, 0);

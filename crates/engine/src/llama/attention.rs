@@ -158,6 +158,7 @@ fn visible(mask: &[u16], cells: &mut Vec<Range<usize>>) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    #[allow(clippy::wildcard_imports)] // Thirty intrinsics.
     use std::arch::x86_64::*;
 
     use llama_cpp_sys_2 as sys;
@@ -187,9 +188,8 @@ mod x86 {
             let (row, kv_head, part) = (item / (kv_heads * parts), item / parts % kv_heads, item % parts);
             if looked_up != Some(row) {
                 // SAFETY: a row of the mask has n_kv half-precision numbers.
-                let mask = unsafe {
-                    std::slice::from_raw_parts(mask.data.cast::<u8>().add(row * mask.nb[1]).cast(), n_kv)
-                };
+                let mask =
+                    unsafe { std::slice::from_raw_parts(mask.data.byte_add(row * mask.nb[1]).cast(), n_kv) };
                 visible(mask, &mut scratch.cells);
                 looked_up = Some(row);
             }
@@ -227,16 +227,18 @@ mod x86 {
             let [q, k, v] = [0, 1, 2].map(|index| &*node.src[index]);
             let scale = f32::from_bits(node.op_params[KEPT.start] as u32);
             let queries: [*const f32; N] = std::array::from_fn(|n| {
-                q.data.cast::<u8>().add(row * q.nb[1] + (head + n) * q.nb[2]).cast::<f32>().cast_const()
+                q.data.byte_add(row * q.nb[1] + (head + n) * q.nb[2]).cast::<f32>().cast_const()
             });
             let outputs: [*mut f32; N] = std::array::from_fn(|n| {
-                node.data.cast::<u8>().add(row * node.nb[2] + (head + n) * node.nb[1]).cast()
+                node.data.byte_add(row * node.nb[2] + (head + n) * node.nb[1]).cast()
             });
             let keys = k.data.cast::<u8>().add(kv_head * k.nb[2]);
             let values = v.data.cast::<u8>().add(kv_head * v.nb[2]);
             let size = v.ne[0] as usize;
             if seen == 0 {
-                outputs.into_iter().for_each(|output| output.write_bytes(0, size));
+                for output in outputs {
+                    output.write_bytes(0, size);
+                }
                 return N;
             }
             for (index, cell) in cells.iter().cloned().flatten().enumerate() {
@@ -561,7 +563,7 @@ mod tests {
         for (mask, expected) in [
             (vec![], vec![]),
             (vec![x, x], vec![]),
-            (vec![o, o], vec![0..2]),
+            (vec![o, o], vec![Range { start: 0, end: 2 }]),
             (vec![x, o, x, o, o], vec![1..2, 3..5]),
         ] {
             visible(&mask, &mut cells);
