@@ -85,7 +85,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.binary, self.model, self.out = str(options.leafresh), str(options.model), options.out
         self.rounds = options.rounds or (1 if options.quick else 3)
-        self.loads = [Load(1, 4 if options.quick else 8), Load(8, 16 if options.quick else 24)]
+        self.loads = [Load(1, 4 if options.quick else 8), Load(8, 24)]
         self.results: dict[str, dict[str, dict[int, list[dict[str, float]]]]] = {}
         self.warnings: set[str] = set()
 
