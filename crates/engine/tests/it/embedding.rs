@@ -96,3 +96,22 @@ fn the_fake_model_puts_texts_near_that_share_characters() {
         vectors.iter().map(|vector| vector.iter().map(|x| x.to_bits()).collect()).collect();
     assert_eq!(distinct.len(), 3);
 }
+
+#[test]
+fn one_text_does_not_wait_for_the_end_of_a_long_list() {
+    let Some(embedder) = load() else { return };
+    let list: Vec<String> =
+        (0..600).map(|n| format!("passage: {n}번째로 색인할 문장이에요. 조금 길게 써요.")).collect();
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    let listed = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            embedder.embed(&list).unwrap();
+            listed.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        for n in 0..4 {
+            embedder.embed(&[&format!("query: {n}번째 질문")]).unwrap();
+        }
+        assert!(!listed.load(std::sync::atomic::Ordering::SeqCst), "it took turns with them");
+    });
+}
