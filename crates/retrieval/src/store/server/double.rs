@@ -1,26 +1,25 @@
 //! A Qdrant server's double: its gRPC interface on a port of this machine, answered by the folder's store. It takes requests
 //! of exactly the shapes that Qdrant's interface describes, and refuses all others.
 
+mod reading;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use qdrant_client::qdrant;
 use qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
 use qdrant_client::qdrant::points_server::{Points, PointsServer};
-use qdrant_client::qdrant::{
-    self, condition::ConditionOneOf, r#match::MatchValue, points_selector::PointsSelectorOneOf,
-};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
 use super::super::edge::Edge;
-use super::{
-    Batch, Candidate, DENSE, Filter, HashMap, Mode, Payload, Point, PointId, PointStruct, Record, SPARSE,
-    ServerPayload, Store, VectorOutput, VectorsOptions, own_id, read_payload, vector_output,
-};
+use super::{Batch, DENSE, Mode, Record, SPARSE, ServerPayload, Store, own_id};
 use crate::Error;
 use crate::lexical::Sparse;
+
+use reading::{read_filter, read_ids, read_point, scored};
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -478,100 +477,5 @@ impl Double {
         let found = self.with(async |store| store.candidates(request).await).await?;
         let found = if by_meaning { found.by_meaning } else { found.by_words };
         Ok(found.into_iter().map(scored).collect())
-    }
-}
-
-fn scored(candidate: Candidate) -> qdrant::ScoredPoint {
-    let Candidate { id, document, dense, score } = candidate;
-    let payload = serde_json::to_value(Payload::new(document, BTreeSet::new())).unwrap();
-    let vector = vector_output::Vector::Dense(qdrant::DenseVector { data: dense });
-    let output = VectorOutput { vector: Some(vector), ..Default::default() };
-    let named = qdrant::NamedVectorsOutput { vectors: HashMap::from([(DENSE.to_owned(), output)]) };
-    qdrant::ScoredPoint {
-        id: Some(id.to_string().into()),
-        payload: ServerPayload::try_from(payload).unwrap().into(),
-        vectors: Some(qdrant::VectorsOutput { vectors_options: Some(VectorsOptions::Vectors(named)) }),
-        score,
-        ..Default::default()
-    }
-}
-
-fn read_point(point: PointStruct) -> Result<Point, Status> {
-    let id = point.id.as_ref().and_then(own_id).ok_or_else(|| wrong("an id that is no UUID"))?;
-    let mut vectors = match point.vectors.and_then(|vectors| vectors.vectors_options) {
-        Some(qdrant::vectors::VectorsOptions::Vectors(named)) => named.vectors,
-        _ => return Err(wrong("vectors without names")),
-    };
-    let mut vector = |name: &str| vectors.remove(name).and_then(|vector| vector.vector);
-    let dense = match vector(DENSE) {
-        Some(qdrant::vector::Vector::Dense(dense)) => dense.data,
-        _ => return Err(wrong("no dense vector")),
-    };
-    let sparse = match vector(SPARSE) {
-        Some(qdrant::vector::Vector::Sparse(sparse)) => {
-            Sparse { indices: sparse.indices, values: sparse.values }
-        }
-        _ => return Err(wrong("no sparse vector")),
-    };
-    let payload = read_payload(point.payload).map_err(|error| wrong(&error.to_string()))?;
-    Ok(Point { id, dense, sparse, payload })
-}
-
-fn read_ids(selector: Option<qdrant::PointsSelector>) -> Result<Vec<PointId>, Status> {
-    match selector.and_then(|selector| selector.points_selector_one_of) {
-        Some(PointsSelectorOneOf::Points(list)) => {
-            list.ids.iter().map(|id| own_id(id).ok_or_else(|| wrong("an id that is no UUID"))).collect()
-        }
-        _ => Err(wrong("points are named by their ids")),
-    }
-}
-
-fn read_filter(filter: Option<qdrant::Filter>) -> Result<Filter, Status> {
-    let mut read = Filter::default();
-    let Some(qdrant::Filter { should, must, must_not, min_should }) = filter else { return Ok(read) };
-    if !should.is_empty() || min_should.is_some() {
-        return Err(wrong("a filter of another shape"));
-    }
-    for condition in must {
-        match condition.condition_one_of {
-            Some(ConditionOneOf::Field(field)) if field.key == "category" => {
-                read.category = Some(keywords(field)?.remove(0));
-            }
-            Some(ConditionOneOf::Filter(either)) => {
-                let [named, empty] = <[_; 2]>::try_from(either.should).map_err(|_| wrong("either of two"))?;
-                let (Some(ConditionOneOf::Field(field)), Some(ConditionOneOf::IsEmpty(empty))) =
-                    (named.condition_one_of, empty.condition_one_of)
-                else {
-                    return Err(wrong("a code, or none"));
-                };
-                let (key, code) = (field.key.clone(), keywords(field)?.remove(0));
-                if key != empty.key {
-                    return Err(wrong("two keys"));
-                }
-                match key.as_str() {
-                    "places" => read.place = Some(code),
-                    "work_types" => read.work_type = Some(code),
-                    _ => return Err(wrong("a key that isn't indexed")),
-                }
-            }
-            _ => return Err(wrong("a condition of another kind")),
-        }
-    }
-    for condition in must_not {
-        match condition.condition_one_of {
-            Some(ConditionOneOf::Field(field)) if field.key == "id" || field.key == "title" => {
-                read.leave_out = keywords(field)?;
-            }
-            _ => return Err(wrong("something else left out")),
-        }
-    }
-    Ok(read)
-}
-
-fn keywords(field: qdrant::FieldCondition) -> Result<Vec<String>, Status> {
-    match field.r#match.and_then(|found| found.match_value) {
-        Some(MatchValue::Keyword(keyword)) => Ok(vec![keyword]),
-        Some(MatchValue::Keywords(keywords)) if !keywords.strings.is_empty() => Ok(keywords.strings),
-        _ => Err(wrong("no keyword to match")),
     }
 }
