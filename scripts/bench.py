@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -357,6 +358,7 @@ def main() -> None:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"--parts: there is no {', '.join(sorted(unknown))}, but {', '.join(PARTS)}")
     options.out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(options.out / "data", ignore_errors=True)  # an earlier release's index would not be read
     peers = [ours(options, "none"), llama(options, "llama-server-tuned", llama_server.TUNED)]
     peers.append(llama(options, "llama-server", llama_server.DEFAULTS))
     if options.python_stack:
