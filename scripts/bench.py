@@ -215,13 +215,13 @@ def wait_until_ready(url: str, server: subprocess.Popen, log: Path, seconds: flo
     raise SystemExit(f"bench: {server.args[0]} isn't ready; {log} says why")
 
 
-def wait_until_idle(pid: int, seconds: float = 300) -> None:
+def wait_until_idle(pid: int, seconds: float = 300, interval: float = 3) -> None:
     """What a server still does in the background of its start, such as indexing, isn't what is measured."""
     end, before = time.monotonic() + seconds, cpu_seconds(pid)
     while time.monotonic() < end:
-        time.sleep(3)
+        time.sleep(interval)
         now = cpu_seconds(pid)
-        if now - before < 0.1:
+        if now - before < 0.03 * interval:
             return
         before = now
     say("warning: the server is busy without being asked")

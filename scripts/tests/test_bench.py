@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -29,6 +32,22 @@ class Goals(unittest.TestCase):
         self.assertEqual(bench.spread([1.234]), "1.23")
         self.assertEqual(bench.spread([3.0, 1.0, 2.0]), "2.00 (1.00–3.00)")
         self.assertEqual(bench.spread([100.4, 300.0]), "200 (100–300)")
+
+
+class Idle(unittest.TestCase):
+    def test_it_waits_for_what_a_server_and_its_children_still_do(self) -> None:
+        # A child that is busy for a while, below a parent that only waits.
+        busy = "import time; print(flush=True)\nwhile time.process_time() < 1.5: pass\ntime.sleep(60)"
+        command = ["sh", "-c", '"$@" & wait', "sh", sys.executable, "-c", busy]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE)
+        try:
+            server.stdout.readline()
+            bench.wait_until_idle(server.pid, interval=1)
+            self.assertGreaterEqual(bench.cpu_seconds(server.pid), 1.4)
+        finally:
+            for child in bench.children(server.pid):
+                os.kill(child, signal.SIGKILL)
+            server.communicate()
 
 
 class Tables(unittest.TestCase):

@@ -10,13 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::answer::Writer;
+use crate::brief::Brief;
 use crate::conversations::Turn;
 use crate::documents::{Found, Wanted, randomness};
 use crate::event::{Control, Progress};
 use crate::fallback;
 use crate::guard::Refusal;
 use crate::prompt::Exchange;
-use crate::recommend::Brief;
 use crate::session::Reading;
 use crate::{
     Answer, BaseInfo, Category, Command, DegradedReason, Document, Event, Failure, FreeText, Grounding,

@@ -2,6 +2,7 @@
 
 mod answer;
 mod answering;
+mod brief;
 mod catalog;
 mod command;
 mod conversations;
@@ -11,11 +12,13 @@ mod event;
 mod fallback;
 mod figures;
 mod guard;
+mod learning;
 mod prompt;
 mod recommend;
 mod session;
 mod words;
 
+pub use brief::Preview;
 pub use catalog::{Catalog, Category, Document, Replies, Term};
 pub use command::{BaseInfo, Command, FreeText, Kind};
 pub use conversations::Sessions;
@@ -25,4 +28,4 @@ pub use fallback::FallbackSettings;
 pub use figures::Figures;
 pub use guard::{Example, GateReport, Refusal, Split, Topic, measure_gate};
 pub use leafresh_store::{Key as SessionKey, Session};
-pub use recommend::{Deadlines, Preview, Recommender, Settings};
+pub use recommend::{Deadlines, Recommender, Settings};

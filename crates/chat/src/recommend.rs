@@ -4,25 +4,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use leafresh_engine::{
-    Arrival, Backend, Delta, Grammar, Program, Progress, Prompt, Request, Sampling, Segment, Slot,
-};
-use leafresh_retrieval::{QueryVector, Search};
+use leafresh_engine::{Arrival, Backend, Sampling};
+use leafresh_retrieval::Search;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::answer::Shape;
 use crate::answering::{Answering, Begun};
 use crate::conversations::Sessions;
-use crate::documents::{Library, Wanted};
+use crate::documents::Library;
 use crate::fallback::FallbackSettings;
 use crate::figures::Figures;
-use crate::guard::{self, Classifier, Judge, Refusal};
-use crate::prompt::{self, Exchange, Layout};
-use crate::session::Reading;
-use crate::{
-    BaseInfo, Catalog, Category, Command, DegradedReason, Document, Error, Events, FreeText, Grounding, Kind,
-};
+use crate::guard::Classifier;
+use crate::{BaseInfo, Catalog, Command, DegradedReason, Error, Events, FreeText, Grounding};
 
 /// How answers are made. `Default` fits the model's size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,20 +60,6 @@ impl Default for Deadlines {
     }
 }
 
-/// Everything that the engine would be given for a request.
-#[derive(Debug, Serialize)]
-pub struct Preview {
-    pub prompt: Prompt,
-    pub program: Program,
-    /// The program as a JSON schema.
-    pub schema: serde_json::Value,
-    pub sampling: Sampling,
-    pub grounding: Grounding,
-}
-
-/// Characters of a place or kind of work that the catalogue doesn't know: the contract's bound.
-const LONGEST_VALUE: usize = 50;
-
 /// Bytes that a prompt has beside the message, about: a place is reserved before anything is rendered.
 const PROMPT_BYTES: usize = 4096;
 
@@ -95,9 +74,9 @@ pub struct Recommender {
     pub(crate) library: Library,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) figures: Arc<Figures>,
-    classifier: Arc<OnceLock<Arc<Classifier>>>,
+    pub(crate) classifier: Arc<OnceLock<Arc<Classifier>>>,
     /// Where what the gate has learned is kept.
-    kept: Option<PathBuf>,
+    pub(crate) kept: Option<PathBuf>,
     fallback: Arc<FallbackSettings>,
     fallbacks: Arc<Semaphore>,
 }
@@ -106,29 +85,6 @@ impl std::fmt::Debug for Recommender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recommender").field("grounding", &self.grounding).finish_non_exhaustive()
     }
-}
-
-/// Where the operator can change what the engine can't run.
-fn in_answer_form(error: leafresh_engine::Error) -> Error {
-    match error {
-        leafresh_engine::Error::Program(reason) => {
-            Error::Settings(format!("the catalogue's answer.toml: {reason}"))
-        }
-        other => other.into(),
-    }
-}
-
-/// What an answer is to be about, before the engine sees it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Brief<'a> {
-    /// None: three choices.
-    pub(crate) message: Option<&'a str>,
-    pub(crate) location: Option<&'a str>,
-    pub(crate) work_type: Option<&'a str>,
-    pub(crate) category: &'a Category,
-    /// Best first.
-    pub(crate) documents: &'a [&'a Document],
-    pub(crate) history: &'a [Exchange],
 }
 
 impl Recommender {
@@ -224,29 +180,6 @@ impl Recommender {
         self
     }
 
-    /// Whatever is asked for and drawn, the answer fits.
-    fn check(&self) -> Result<(), Error> {
-        // Text that the catalogue doesn't know is longer than any label of it.
-        let unknown = "\u{AC00}".repeat(LONGEST_VALUE);
-        for category in self.catalog.categories() {
-            let documents = self.catalog.fitting(&category.code, None, None);
-            for message in [None, Some(unknown.as_str())] {
-                let brief = Brief {
-                    message,
-                    location: Some(&unknown),
-                    work_type: Some(&unknown),
-                    category,
-                    documents: &documents[..documents.len().min(self.catalog.form().grounding.documents)],
-                    history: &[],
-                };
-                let prompt = self.prompt(&brief)?;
-                let program = self.catalog.form().program(self.shape(&brief), category, &documents)?;
-                self.backend.check(&prompt, &program).map_err(in_answer_form)?;
-            }
-        }
-        Ok(())
-    }
-
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
@@ -327,178 +260,5 @@ impl Recommender {
     pub(crate) fn may_fall_back(&self, reason: DegradedReason) -> Option<tokio::sync::OwnedSemaphorePermit> {
         let allowed = self.fallback.on.contains(&reason);
         allowed.then(|| self.fallbacks.clone().try_acquire_owned().ok()).flatten()
-    }
-
-    /// What is wrong with a message that begins a conversation; None: it is answered. Nothing is generated.
-    ///
-    /// # Errors
-    /// [`Error::Retrieval`] when the message can't be embedded.
-    pub async fn refusal(&self, message: &str) -> Result<Option<Refusal>, Error> {
-        self.learn().await?;
-        if let Some(refusal) = self.catalog.guard().refuses_at_sight(message) {
-            return Ok(Some(refusal));
-        }
-        let vector = match self.library.search.as_ref().filter(|search| search.can_embed()) {
-            Some(search) => Some(search.embed(message).await?),
-            None => None,
-        };
-        let reading = Reading::of(message, &self.catalog);
-        let vector = vector.as_ref().map(QueryVector::as_slice);
-        let off_topic = self.judge().is_off_topic(message, &reading, vector, false);
-        Ok(off_topic.then_some(Refusal::OffTopic))
-    }
-
-    /// Tells what is about the topic, as well as it can at the moment.
-    pub(crate) fn judge(&self) -> Judge {
-        Judge { catalog: self.catalog.clone(), classifier: self.classifier.get().cloned() }
-    }
-
-    /// Has the engine read what all prompts begin with, so that the first person doesn't wait for it. Takes seconds.
-    ///
-    /// # Errors
-    /// [`Error::Engine`] when the model can't compute.
-    pub async fn warm(&self) -> Result<(), Error> {
-        let Some(category) = self.catalog.categories().first() else {
-            return Ok(());
-        };
-        for message in [None, Some("")] {
-            let brief =
-                Brief { message, location: None, work_type: None, category, documents: &[], history: &[] };
-            self.read(self.prompt(&brief)?).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads a prompt into the cache.
-    async fn read(&self, prompt: Prompt) -> Result<(), Error> {
-        // One token has to be chosen, so the whole prompt has to be read.
-        let slot = Slot {
-            name: "warm".into(),
-            grammar: Grammar::Choices(vec!["0".into(), "1".into()]),
-            max_tokens: 4,
-            distinct_from: Vec::new(),
-        };
-        let mut generation = self.backend.generate(Request {
-            prompt,
-            program: Program::new(vec![Segment::Slot(slot)])?,
-            progress: Progress::default(),
-            sampling: self.settings.sampling.clone(),
-        })?;
-        while let Some(delta) = generation.next().await {
-            if let Delta::Failed(error) = delta {
-                return Err(error.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the gate learn from the catalogue's examples what is about the topic, or read what it learned before. Until then,
-    /// and without an embedding model, keywords tell. The first time takes up to half a minute.
-    ///
-    /// # Errors
-    /// [`Error::Retrieval`] when the embedding model can't compute.
-    pub async fn learn(&self) -> Result<(), Error> {
-        let Some(search) = self.library.search.as_ref() else { return Ok(()) };
-        let Some(model) = search.model() else { return Ok(()) };
-        if self.classifier.get().is_none() {
-            let key = guard::key_of_kept(&model.fingerprint, self.catalog.examples());
-            let kept = self.kept.as_ref().and_then(|file| guard::read_kept(file, &key, model.dimension));
-            let classifier = match kept {
-                Some(classifier) => classifier,
-                None => self.learn_anew(search, &key).await?,
-            };
-            // Of two that learn at once one is enough.
-            let _ = self.classifier.set(Arc::new(classifier));
-        }
-        Ok(())
-    }
-
-    async fn learn_anew(&self, search: &Search, key: &[u8; 32]) -> Result<Classifier, Error> {
-        tracing::info!("the gate learns from the catalogue's examples");
-        let classifier = Classifier::train(self.catalog.examples(), search).await?;
-        if let Some(file) = &self.kept
-            && let Err(error) = guard::write_kept(file, key, &classifier)
-        {
-            tracing::warn!(%error, file = %file.display(), "what the gate learned can't be kept; the next start learns again");
-        }
-        Ok(classifier)
-    }
-
-    /// What the engine would be given for these choices.
-    ///
-    /// # Errors
-    /// [`Error::Settings`] when the catalogue has no such category.
-    pub fn preview(&self, request: &BaseInfo) -> Result<Preview, Error> {
-        let Some(category) = self.catalog.category(&request.category) else {
-            return Err(Error::Settings(format!("there is no category {:?}", request.category)));
-        };
-        let (location, work_type) = (Some(&*request.location), Some(&*request.work_type));
-        let wanted = self.wanted(None, location, work_type, category);
-        let found =
-            if self.grounding == Grounding::None { Vec::new() } else { self.library.ranked(&wanted, &[]) };
-        let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
-        let brief =
-            Brief { message: None, location, work_type, category, documents: &documents, history: &[] };
-        let shape = self.shape(&brief);
-        Ok(Preview {
-            schema: self.catalog.form().schema(shape, category, &documents),
-            prompt: self.prompt(&brief)?,
-            program: self.catalog.form().program(shape, category, &documents)?,
-            sampling: self.settings.sampling.clone(),
-            grounding: self.grounding,
-        })
-    }
-
-    /// The documents to look for; whoever knows more changes it.
-    pub(crate) fn wanted<'a>(
-        &'a self,
-        message: Option<&'a str>,
-        location: Option<&str>,
-        work_type: Option<&str>,
-        category: &'a Category,
-    ) -> Wanted<'a> {
-        let form = &self.catalog.form().grounding;
-        let (count, pool) =
-            if message.is_some() { (form.for_message, 0) } else { (form.documents, form.pool) };
-        Wanted {
-            text: message.unwrap_or(&category.description),
-            vector: None,
-            category: &category.code,
-            place: location.and_then(|text| self.catalog.place(text)).map(|place| &*place.code),
-            work_type: work_type.and_then(|text| self.catalog.work_type(text)).map(|work| &*work.code),
-            offered: &[],
-            count,
-            pool,
-            challenges: self.grounding == Grounding::Select,
-            seed: self.settings.sampling.seed,
-        }
-    }
-
-    pub(crate) fn shape(&self, brief: &Brief) -> Shape {
-        let kind = if brief.message.is_some() { Kind::FreeText } else { Kind::BaseInfo };
-        Shape { kind, grounding: self.grounding }
-    }
-
-    pub(crate) fn prompt(&self, brief: &Brief) -> Result<Prompt, Error> {
-        let shown = if self.grounding == Grounding::Context { brief.documents } else { &[] };
-        let place = brief.location.and_then(|text| self.catalog.place(text));
-        let work_type = brief.work_type.and_then(|text| self.catalog.work_type(text));
-        let request = prompt::Request {
-            message: brief.message,
-            location: place.map_or(brief.location.unwrap_or_default(), |place| &place.label),
-            place_phrase: place.map(|place| &*place.phrase),
-            work_type: work_type.map_or(brief.work_type.unwrap_or_default(), |work_type| &work_type.label),
-            work_phrase: work_type.map(|work_type| &*work_type.phrase),
-            category: brief.category,
-            documents: shown,
-            history: brief.history,
-        };
-        let layout = Layout {
-            chat: self.settings.chat_template,
-            model: self.backend.model(),
-            tokens: self.settings.prompt_tokens,
-            count: &|text| self.backend.count_tokens(text),
-        };
-        self.catalog.prompts().prompt(&request, &layout)
     }
 }

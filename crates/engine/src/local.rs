@@ -52,6 +52,8 @@ pub struct LocalSettings {
     pub head_for_candidates: bool,
     /// Attention by our own kernel, over the cells that a row sees. On the processor, with keys and values in half precision.
     pub attention_over_own_cells: bool,
+    /// Products by our own kernel, where the processor has AVX-512 VNNI. Weights are held once more for it, as bytes.
+    pub products_of_bytes: bool,
     /// Layers on the GPU, the output layer counted. None: as many as fit into its free memory.
     pub gpu_layers: Option<usize>,
     /// How keys and values are stored.
@@ -88,6 +90,7 @@ impl Default for LocalSettings {
             jump_forward: true,
             head_for_candidates: true,
             attention_over_own_cells: true,
+            products_of_bytes: true,
             gpu_layers: None,
             kv_type: KvType::F16,
             mmap: true,

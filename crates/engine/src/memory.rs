@@ -19,6 +19,7 @@ use serde::Serialize;
 
 pub use available::{Available, Free, Gpu};
 pub use disk::{disk_free, require_disk};
+pub(crate) use needs::MOST_AS_BYTES;
 pub use needs::bytes_as;
 
 use crate::gguf::Header;
@@ -50,6 +51,8 @@ pub struct Host {
     /// How much of the weights is memory of the process: copies in the order of llama.cpp's kernels, or all of them
     /// without `mmap`. The rest is page cache, the file's own pages.
     pub copied_weights: u64,
+    /// The weights once more, for products on the processor.
+    pub weights_as_bytes: u64,
     pub kv: u64,
     /// Logits, a row for each sequence that samples.
     pub output_rows: u64,
@@ -80,7 +83,8 @@ pub struct OnGpu {
 
 impl Host {
     pub fn needed(&self) -> u64 {
-        self.weights + self.kv + self.output_rows + self.scratch + self.vocabulary + self.process
+        let computing = self.kv + self.output_rows + self.scratch;
+        self.weights + self.weights_as_bytes + computing + self.vocabulary + self.process
     }
 }
 
@@ -155,10 +159,11 @@ impl Plan {
             KvType::Q8_0 => "q8_0",
         };
         format!(
-            "weights {} ({} of them copied), KV cache {} ({} tokens, {kind}, {} each), output rows {}, scratch about \
+            "weights {} ({} of them copied), once more as bytes {}, KV cache {} ({} tokens, {kind}, {} each), output rows {}, scratch about \
              {}, vocabulary about {}, the program itself about {}",
             bytes_as(host.weights),
             bytes_as(host.copied_weights),
+            bytes_as(host.weights_as_bytes),
             bytes_as(host.kv),
             self.context,
             bytes_as(self.kv_per_token),

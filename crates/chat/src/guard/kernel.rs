@@ -16,19 +16,31 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a[rest..].iter().zip(&b[rest..]).map(|(a, b)| a * b).sum::<f32>()
 }
 
+/// Rows that are worked on together: what they are multiplied with is read from memory once for all of them.
+const BLOCK: usize = 48;
+
 /// `x` with `matrix`·x = `right`, and the diagonal of the matrix's inverse. `matrix`: `[n × n]`, its lower triangle counts.
 /// `None` when it isn't positive definite. Cholesky's factor L is made in its place; n³/2 multiplications in all.
 pub(crate) fn solve(mut matrix: Vec<f32>, right: &[f32]) -> Option<(Vec<f32>, Vec<f32>)> {
     let size = right.len();
-    for row in 0..size {
-        let (before, from) = matrix.split_at_mut(row * size);
-        let line = &mut from[..size];
-        for column in 0..row {
-            let above = &before[column * size..][..=column];
-            line[column] = (line[column] - dot(&line[..column], &above[..column])) / above[column];
+    for first in (0..size).step_by(BLOCK) {
+        let end = size.min(first + BLOCK);
+        let (before, from) = matrix.split_at_mut(first * size);
+        let lines = &mut from[..(end - first) * size];
+        for (column, above) in before.chunks_exact(size).enumerate() {
+            for line in lines.chunks_exact_mut(size) {
+                line[column] = (line[column] - dot(&line[..column], &above[..column])) / above[column];
+            }
         }
-        let rest = line[row] - dot(&line[..row], &line[..row]);
-        line[row] = (rest > 0.0).then(|| rest.sqrt())?;
+        for row in first..end {
+            let (above, line) = lines.split_at_mut((row - first) * size);
+            let line = &mut line[..size];
+            for (column, above) in (first..row).zip(above.chunks_exact(size)) {
+                line[column] = (line[column] - dot(&line[..column], &above[..column])) / above[column];
+            }
+            let rest = line[row] - dot(&line[..row], &line[..row]);
+            line[row] = (rest > 0.0).then(|| rest.sqrt())?;
+        }
     }
     let line = |row: usize| &matrix[row * size..][..=row];
     let mut solution = right.to_vec();
@@ -42,16 +54,21 @@ pub(crate) fn solve(mut matrix: Vec<f32>, right: &[f32]) -> Option<(Vec<f32>, Ve
             *value -= factor * known;
         }
     }
-    // A column of L's inverse at a time: the inverse's diagonal is the sum of its squares.
-    let mut column = vec![0.0; size];
-    let diagonal = (0..size).map(|first| {
-        column[first] = 1.0 / line(first)[first];
-        for row in first + 1..size {
-            column[row] = -dot(&line(row)[first..row], &column[first..row]) / line(row)[row];
+    // Some columns of L's inverse at a time: the inverse's diagonal is the sum of their squares.
+    let mut diagonal = Vec::with_capacity(size);
+    for first in (0..size).step_by(BLOCK) {
+        let end = size.min(first + BLOCK);
+        let mut columns = vec![vec![0.0f32; size - first]; end - first];
+        for row in first..size {
+            let line = &line(row)[first..];
+            for (index, column) in columns.iter_mut().enumerate().take(row - first + 1) {
+                let unit = if index == row - first { 1.0 } else { 0.0 };
+                let (known, rest) = line.split_at(row - first);
+                column[row - first] = (unit - dot(&known[index..], &column[index..row - first])) / rest[0];
+            }
         }
-        dot(&column[first..], &column[first..])
-    });
-    let diagonal = diagonal.collect();
+        diagonal.extend(columns.iter().map(|column| dot(column, column)));
+    }
     Some((solution, diagonal))
 }
 

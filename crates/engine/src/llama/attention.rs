@@ -16,6 +16,8 @@ use std::ops::Range;
 
 use llama_cpp_sys_2 as sys;
 
+use super::custom;
+
 /// Cells whose values are summed at a time: they stay in the nearest cache.
 const BLOCK: usize = 32;
 
@@ -29,19 +31,7 @@ const TOLERANCE: f32 = 0.01;
 const HIDDEN: u16 = 0xFC00;
 
 /// Where ggml's own parameters are kept while ours are in their place; nothing else uses these.
-const KEPT: Range<usize> = 8..14;
-
-type Compute = unsafe extern "C" fn(*mut sys::ggml_tensor, i32, i32, *mut c_void);
-
-/// As ggml reads it out of a node's parameters (`ggml_custom_op_params`).
-#[repr(C)]
-struct Custom {
-    compute: Compute,
-    tasks: i32,
-    data: *mut c_void,
-}
-
-const _: () = assert!(size_of::<Custom>() == 4 * (KEPT.end - KEPT.start));
+const KEPT: Range<usize> = 8..8 + custom::PARAMETERS;
 
 /// Whether this processor can do it.
 pub(super) fn is_possible() -> bool {
@@ -56,16 +46,13 @@ pub(super) fn is_possible() -> bool {
 /// Puts our kernel into a node that computes attention as we can, or ggml's back into one that has ours. Called before
 /// the node is computed; llama.cpp uses a graph again for batches of the same shape.
 pub(super) fn choose(node: &mut sys::ggml_tensor, ours: bool) {
-    if !ours && is_ours(node) {
+    if !ours && custom::is_put(node, compute) {
         node.op = sys::GGML_OP_FLASH_ATTN_EXT;
         node.op_params.copy_within(KEPT, 0);
         node.op_params[KEPT].fill(0);
     } else if ours && node.op == sys::GGML_OP_FLASH_ATTN_EXT && fits(node) {
         node.op_params.copy_within(0..KEPT.end - KEPT.start, KEPT.start);
-        let custom = Custom { compute, tasks: -1, data: std::ptr::null_mut() };
-        node.op = sys::GGML_OP_CUSTOM;
-        // SAFETY: 64 bytes of parameters, of which ggml reads this many.
-        unsafe { std::ptr::write_unaligned(node.op_params.as_mut_ptr().cast(), custom) };
+        custom::put(node, compute, std::ptr::null_mut());
     }
 }
 
@@ -84,23 +71,7 @@ pub(super) fn agrees(node: &sys::ggml_tensor) -> bool {
         compute(&raw mut copy, 0, 1, std::ptr::null_mut());
         std::slice::from_raw_parts(node.data.cast::<f32>(), count)
     };
-    difference(&ours, ggmls) < TOLERANCE
-}
-
-/// The root mean square of the difference, as a share of that of what is right.
-fn difference(ours: &[f32], right: &[f32]) -> f32 {
-    let squares = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| f64::from(x * x)).sum::<f64>();
-    let apart = squares(&mut ours.iter().zip(right).map(|(a, b)| a - b));
-    (apart / squares(&mut right.iter().copied())).sqrt() as f32
-}
-
-fn is_ours(node: &sys::ggml_tensor) -> bool {
-    if node.op != sys::GGML_OP_CUSTOM {
-        return false;
-    }
-    // SAFETY: such a node's parameters begin with this struct.
-    let custom: Custom = unsafe { std::ptr::read_unaligned(node.op_params.as_ptr().cast()) };
-    std::ptr::fn_addr_eq(custom.compute, compute as Compute)
+    custom::difference(&ours, ggmls) < TOLERANCE
 }
 
 /// Keys and values in half precision, a mask that hides or shows, and nothing else that changes the scores.

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
-use super::attention;
 use super::head::SharedTap;
 use super::vocab::LlamaTokenizer;
-use super::{Weights, take_complaints};
+use super::{Weights, attention, products, take_complaints};
 use crate::local::{KvType, LocalSettings};
 use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Tokenizer, Vocab};
@@ -74,8 +73,10 @@ impl LlamaModel {
         if gpu_layers == 0 && settings.head_for_candidates {
             model.learn_head()?;
         }
-        if gpu_layers == 0 && settings.attention_over_own_cells && attention::is_possible() {
-            model.learn_attention(settings.step_tokens)?;
+        let attention = settings.attention_over_own_cells && attention::is_possible();
+        let products = settings.products_of_bytes && products::is_possible();
+        if gpu_layers == 0 && (attention || products) {
+            model.learn_kernels(settings.step_tokens, attention, products)?;
         }
         Ok(model)
     }
@@ -92,8 +93,8 @@ impl LlamaModel {
         Ok(())
     }
 
-    /// Computes two short rows, and uses our attention from then on if it gives what ggml's gives in every layer.
-    fn learn_attention(&mut self, step_tokens: usize) -> Result<(), Error> {
+    /// Computes two short rows, and uses those of our kernels from then on that give what ggml's give in every layer.
+    fn learn_kernels(&mut self, step_tokens: usize, attention: bool, products: bool) -> Result<(), Error> {
         let each = step_tokens.min(32) / 2;
         let entry = |sequence, position| Entry {
             token: (1 + 37 * position + 101 * sequence as usize) as u32 % self.n_vocab as u32,
@@ -103,11 +104,11 @@ impl LlamaModel {
         };
         let batch: Vec<Entry> =
             (0..2).flat_map(|sequence| (0..each).map(move |at| entry(sequence, at))).collect();
-        self.tap.compare_attention();
+        self.tap.compare(products);
         let decoded = if batch.is_empty() { Ok(()) } else { self.decode(&batch) };
-        let used = self.tap.choose_attention();
+        let (attention, products) = self.tap.choose(attention);
         self.forget();
-        tracing::info!(used, "attention over each row's own cells only");
+        tracing::info!(attention, products, "our own kernels");
         decoded
     }
 

@@ -1,12 +1,16 @@
 //! An embedding model: a context of its own, so that a question's vector doesn't wait for those who write.
 
+use std::ffi::c_void;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
 use super::context::{Batch, Context};
+use super::pool::Pool;
+use super::products::{self, Products};
 use super::{Weights, take_complaints};
 use crate::model::Entry;
 use crate::{Embedder, EmbedderInfo, Error, gguf};
@@ -17,24 +21,29 @@ const MOST_TEXTS: usize = 64;
 /// How an embedding model uses the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmbeddingSettings {
-    /// Threads that compute. One doesn't get into the way of the language model; two index a corpus almost twice as fast.
+    /// Batches that are computed at the same time, each on a thread and in a context of its own. One doesn't get into the way
+    /// of the language model; two index a corpus almost twice as fast.
     pub threads: usize,
     /// Tokens in one batch. Of several short texts as many as fit are computed at once; a longer one gets a batch of its own.
     pub step_tokens: usize,
+    /// Multiply quantised weights by our own kernel where the processor can and it gives what ggml's gives.
+    pub own_products: bool,
 }
 
 impl Default for EmbeddingSettings {
     fn default() -> Self {
-        Self { threads: 1, step_tokens: 256 }
+        Self { threads: 1, step_tokens: 128, own_products: true }
     }
 }
 
 /// A GGUF embedding model in this process.
 pub struct LlamaEmbedder {
-    computing: Mutex<Computing>,
+    contexts: Pool<Computing>,
+    /// The contexts call them.
+    _products: Option<Box<SharedProducts>>,
     step_tokens: usize,
     info: EmbedderInfo,
-    /// Dropped last: the context uses them.
+    /// Dropped last: the contexts use them.
     weights: Weights,
 }
 
@@ -64,20 +73,43 @@ impl LlamaEmbedder {
             None => gguf::checksum(path)?.sha256,
         };
 
+        let own_products = settings.own_products && products::is_possible();
+        let products: Option<Box<SharedProducts>> = own_products.then(Box::default);
         let weights = Weights::open(path, |params| {
             params.n_gpu_layers = 0;
             params.load_mode = sys::LLAMA_LOAD_MODE_AUTO;
+            // ggml would put them in an order of its own.
+            params.use_extra_bufts &= products.is_none();
         })?;
         let longest = header.context_length;
         let step_tokens = settings.step_tokens.max(longest);
-        let context = new_context(&weights, step_tokens, settings.threads.max(1) as i32)?;
+        let computing = || {
+            let context = new_context(&weights, step_tokens, products.as_deref())?;
+            Ok(Computing { context, batch: Batch::new(step_tokens) })
+        };
+        let mut contexts =
+            (0..settings.threads.max(1)).map(|_| computing()).collect::<Result<Vec<_>, Error>>()?;
         let file_name = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         // SAFETY: a plain look-up in a model that is alive.
         let dimension = unsafe { sys::llama_model_n_embd(weights.as_ptr()) } as usize;
         let info =
             EmbedderInfo { name: header.name.unwrap_or_else(file_name), fingerprint, dimension, longest };
-        let computing = Mutex::new(Computing { context, batch: Batch::new(step_tokens) });
-        Ok(Self { computing, step_tokens: settings.step_tokens, info, weights })
+        if let (Some(products), Some(first)) = (&products, contexts.first_mut()) {
+            // Any text will do: two of different lengths.
+            let token = |number: usize| ((1 + 41 * number) % header.vocabulary) as u32;
+            let texts = [17, 5].map(|length| (0..length).map(token).collect::<Vec<u32>>());
+            products.lock().compare();
+            first.embed(&texts, dimension)?;
+            let used = products.lock().decide();
+            tracing::info!(used, "products of the embedding model with AVX-512 VNNI");
+        }
+        Ok(Self {
+            contexts: Pool::new(contexts),
+            _products: products,
+            step_tokens: settings.step_tokens,
+            info,
+            weights,
+        })
     }
 
     /// The text's tokens with those that begin and end one; special tokens in it are plain text.
@@ -117,16 +149,28 @@ impl LlamaEmbedder {
 impl Embedder for LlamaEmbedder {
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error> {
         let tokens: Vec<_> = texts.iter().map(|text| self.cut(self.tokenize(text))).collect();
-        let mut vectors = Vec::with_capacity(texts.len());
-        let mut rest = &tokens[..];
-        while !rest.is_empty() {
-            let count = fitting(rest, self.step_tokens);
-            let (batch, later) = rest.split_at(count);
-            let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
-            vectors.extend(computing.embed(batch, self.info.dimension)?);
-            rest = later;
-        }
-        Ok(vectors)
+        let batches = batches(&tokens, self.step_tokens);
+        let next = AtomicUsize::new(0);
+        // Batches, each with its number, as long as there are some left.
+        let compute = || {
+            let mut done = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(batch) = batches.get(number) else { return Ok(done) };
+                done.push((number, self.contexts.take().embed(batch, self.info.dimension)?));
+            }
+        };
+        let mut done = std::thread::scope(|scope| {
+            let others: Vec<_> =
+                (1..self.contexts.len().min(batches.len())).map(|_| scope.spawn(compute)).collect();
+            let mut done: Vec<_> = compute()?;
+            for other in others {
+                done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok::<_, Error>(done)
+        })?;
+        done.sort_unstable_by_key(|(number, _)| *number);
+        Ok(done.into_iter().flat_map(|(_, vectors)| vectors).collect())
     }
 
     fn count_tokens(&self, text: &str) -> usize {
@@ -138,14 +182,42 @@ impl Embedder for LlamaEmbedder {
     }
 }
 
-/// How many of these texts go into the next batch: at least one.
-fn fitting(texts: &[Vec<u32>], step_tokens: usize) -> usize {
-    let mut tokens = 0;
-    let fit = texts.iter().take(MOST_TEXTS).take_while(|text| {
-        tokens += text.len();
-        tokens <= step_tokens
-    });
-    fit.count().max(1)
+/// Texts that are computed together: as many as fit, at least one.
+fn batches(texts: &[Vec<u32>], step_tokens: usize) -> Vec<&[Vec<u32>]> {
+    let mut batches = Vec::new();
+    let mut rest = texts;
+    while !rest.is_empty() {
+        let mut tokens = 0;
+        let fit = rest.iter().take(MOST_TEXTS).take_while(|text| {
+            tokens += text.len();
+            tokens <= step_tokens
+        });
+        let (batch, later) = rest.split_at(fit.count().max(1));
+        batches.push(batch);
+        rest = later;
+    }
+    batches
+}
+
+/// One for all contexts. They keep its address, so it lives in a box.
+#[derive(Default)]
+struct SharedProducts(Mutex<Products>);
+
+impl SharedProducts {
+    fn lock(&self) -> MutexGuard<'_, Products> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called for every node of the graph: before it (`ask`: is it wanted?) and, if it is, behind it (go on?).
+    unsafe extern "C" fn tap(node: *mut sys::ggml_tensor, ask: bool, data: *mut c_void) -> bool {
+        // SAFETY: llama.cpp passes a node of its graph and the pointer that the context was made with.
+        let (node, products) = unsafe { (&mut *node, &*data.cast::<Self>()) };
+        if ask {
+            return products.lock().ask(node);
+        }
+        products.lock().see(node);
+        true
+    }
 }
 
 impl Computing {
@@ -196,7 +268,11 @@ fn normalized(vector: &[f32]) -> Option<Vec<f32>> {
     (length.is_finite() && length > 0.0).then(|| vector.iter().map(|x| x / length).collect())
 }
 
-fn new_context(weights: &Weights, tokens: usize, threads: i32) -> Result<Context, Error> {
+fn new_context(
+    weights: &Weights,
+    tokens: usize,
+    products: Option<&SharedProducts>,
+) -> Result<Context, Error> {
     take_complaints();
     // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
     let context = unsafe {
@@ -206,11 +282,15 @@ fn new_context(weights: &Weights, tokens: usize, threads: i32) -> Result<Context
         // What isn't causal is computed in one piece.
         params.n_ubatch = tokens as u32;
         params.n_seq_max = MOST_TEXTS as u32;
-        params.n_threads = threads;
-        params.n_threads_batch = threads;
+        params.n_threads = 1;
+        params.n_threads_batch = 1;
         params.embeddings = true;
         params.kv_unified = true;
         params.no_perf = true;
+        if let Some(products) = products {
+            params.cb_eval = Some(SharedProducts::tap);
+            params.cb_eval_user_data = std::ptr::from_ref(products).cast_mut().cast();
+        }
         sys::llama_init_from_model(weights.as_ptr(), params)
     };
     let context = NonNull::new(context);
@@ -232,15 +312,18 @@ fn check_pooling(kind: Option<u64>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_TEXTS, check_pooling, fitting, normalized};
+    use super::{MOST_TEXTS, batches, check_pooling, normalized};
 
     #[test]
     fn short_texts_share_a_batch_and_a_long_one_gets_its_own() {
-        let texts = |lengths: &[usize]| lengths.iter().map(|&length| vec![0; length]).collect::<Vec<_>>();
-        assert_eq!(fitting(&texts(&[100, 100, 100, 300]), 512), 3);
-        assert_eq!(fitting(&texts(&[600, 10]), 512), 1);
-        assert_eq!(fitting(&texts(&[512, 1]), 512), 1);
-        assert_eq!(fitting(&texts(&[1; 100]), 512), MOST_TEXTS);
+        let sizes = |lengths: &[usize]| {
+            let texts: Vec<Vec<u32>> = lengths.iter().map(|&length| vec![0; length]).collect();
+            batches(&texts, 512).iter().map(|batch| batch.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[100, 100, 100, 300, 212]), [3, 2]);
+        assert_eq!(sizes(&[600, 10, 512, 1]), [1, 1, 1, 1]);
+        assert_eq!(sizes(&[1; 100]), [MOST_TEXTS, 100 - MOST_TEXTS]);
+        assert!(sizes(&[]).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::ffi::{CStr, c_void};
 use llama_cpp_sys_2 as sys;
 
 use super::attention;
+use super::products::Products;
 use crate::model::Candidates;
 
 /// Rows that are compared with the model's own logits before the head is used.
@@ -34,6 +35,7 @@ pub(super) struct Tap {
     attention: bool,
     /// Layers in which our attention gave what ggml's gave, and those in which it didn't.
     compared: (usize, usize),
+    products: Products,
     before_comparing: Mode,
 }
 
@@ -46,7 +48,7 @@ enum Mode {
     Learn,
     /// The graph ends behind the last norm.
     Cut,
-    /// The graph runs to its end; our attention is compared with ggml's in each layer.
+    /// The graph runs to its end; our kernels are compared with ggml's in each layer.
     Compare,
 }
 
@@ -86,21 +88,24 @@ impl SharedTap {
         agrees
     }
 
-    /// In the next batch our attention is compared with ggml's.
-    pub(super) fn compare_attention(&mut self) {
+    /// In the next batch our kernels are compared with ggml's.
+    pub(super) fn compare(&mut self, products: bool) {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
         tap.compared = (0, 0);
+        if products {
+            tap.products.compare();
+        }
         tap.before_comparing = std::mem::replace(&mut tap.mode, Mode::Compare);
     }
 
-    /// Uses our attention from now on if it gave what ggml's gave in every layer. Says whether.
-    pub(super) fn choose_attention(&mut self) -> bool {
+    /// Uses those of our kernels from now on that gave what ggml's gave in every layer: attention, products.
+    pub(super) fn choose(&mut self, attention: bool) -> (bool, bool) {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
         tap.mode = tap.before_comparing;
-        tap.attention = matches!(tap.compared, (1.., 0));
-        tap.attention
+        tap.attention = attention && matches!(tap.compared, (1.., 0));
+        (tap.attention, tap.products.decide())
     }
 
     #[cfg(test)]
@@ -129,17 +134,22 @@ unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_
     // SAFETY: llama.cpp passes a node of its graph and the pointer that was installed; nobody else holds the tap while a
     // batch is computed.
     let (tensor, tap) = unsafe { (&mut *tensor, &mut *data.cast::<Tap>()) };
+    let mut wanted = false;
     if ask {
         attention::choose(tensor, tap.attention);
+        wanted = tap.products.ask(tensor);
     }
     match tap.mode {
         Mode::Idle => return !ask,
+        Mode::Compare if ask => return wanted || tensor.op == sys::GGML_OP_FLASH_ATTN_EXT,
         Mode::Compare => {
-            if !ask {
+            if tensor.op == sys::GGML_OP_FLASH_ATTN_EXT {
                 let (agree, differ) = &mut tap.compared;
                 *(if attention::agrees(tensor) { agree } else { differ }) += 1;
+            } else {
+                tap.products.see(tensor);
             }
-            return !ask || tensor.op == sys::GGML_OP_FLASH_ATTN_EXT;
+            return true;
         }
         Mode::Learn | Mode::Cut => {}
     }

@@ -7,9 +7,12 @@
 mod attention;
 mod context;
 mod cpu;
+mod custom;
 mod devices;
 mod embedding;
 mod head;
+mod pool;
+mod products;
 mod quantize;
 mod vocab;
 

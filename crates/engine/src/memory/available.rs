@@ -13,6 +13,10 @@ pub struct Available {
     pub gpus: Vec<Gpu>,
     /// Types of tensors that llama.cpp copies into another order on this processor.
     pub repacked: Vec<&'static str>,
+    /// Whether this processor can multiply with weights as bytes ([`LocalSettings::products_of_bytes`]).
+    ///
+    /// [`LocalSettings::products_of_bytes`]: crate::LocalSettings::products_of_bytes
+    pub byte_products: bool,
 }
 
 /// Free memory of the machine or of the control group that leaves less.

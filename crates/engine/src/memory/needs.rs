@@ -14,6 +14,9 @@ const VOCABULARY_BYTES: u64 = 512;
 /// The server before it holds a model, with the requests of a full queue.
 const PROCESS: u64 = 48 << 20;
 
+/// Weights as bytes at most; models with more go without.
+pub(crate) const MOST_AS_BYTES: u64 = 1 << 30;
+
 pub(super) struct Needs {
     /// From the first to the last, then the output layer.
     pub(super) layers: Vec<Layer>,
@@ -26,6 +29,8 @@ pub(super) struct Needs {
     pub(super) scratch: Scratch,
     pub(super) vocabulary: u64,
     pub(super) process: u64,
+    /// The weights of all blocks once more as bytes, for products on the processor.
+    pub(super) as_bytes: u64,
     /// Whether the weights in the machine's memory are the file's own pages.
     pub(super) mapped: bool,
 }
@@ -71,6 +76,13 @@ impl Needs {
             let table = header.tensors.iter().find(|tensor| tensor.name == "token_embd.weight");
             layers[output].tie(table, &available.repacked);
         }
+        let as_bytes = if settings.products_of_bytes && available.byte_products {
+            let blocks = header.tensors.iter().filter(|tensor| tensor.name.starts_with("blk."));
+            let matrices = blocks.filter(|tensor| !is_repacked(tensor, &available.repacked));
+            matrices.filter_map(bytes_of_weights).sum()
+        } else {
+            0
+        };
         let mut kv_per_token = 0;
         for (index, layer) in layers.iter_mut().take(header.block_count).enumerate() {
             let bytes = kv_bytes(header, index, settings.kv_type)?;
@@ -86,6 +98,7 @@ impl Needs {
             scratch: Scratch::new(header, settings, context),
             vocabulary: header.vocabulary as u64 * VOCABULARY_BYTES,
             process: PROCESS,
+            as_bytes: if as_bytes > MOST_AS_BYTES { 0 } else { as_bytes },
             mapped: settings.mmap,
         })
     }
@@ -123,6 +136,13 @@ fn layer_of(name: &str, blocks: usize) -> Option<usize> {
 fn is_repacked(tensor: &TensorInfo, types: &[&str]) -> bool {
     let rows = tensor.dims.get(1).copied().unwrap_or(1);
     tensor.dims.len() >= 2 && rows.is_multiple_of(8) && types.contains(&tensor.kind.name)
+}
+
+/// A byte for each of a matrix's weights, with two numbers for 32 of them. None: they aren't held as bytes.
+fn bytes_of_weights(tensor: &TensorInfo) -> Option<u64> {
+    let &[inputs, outputs] = &tensor.dims[..] else { return None };
+    let fits = tensor.kind.block > 1 && inputs.is_multiple_of(32) && outputs.is_multiple_of(16);
+    fits.then(|| inputs * outputs / 32 * (32 + 8))
 }
 
 /// What one token takes in one block's cache.

@@ -107,10 +107,12 @@ fn host(needs: &Needs, available: &Available, gpu_layers: usize) -> Host {
     let output = needs.layers.last().filter(|_| gpu_layers == 0 && available.gpus.is_empty());
     let copy_of_table =
         output.filter(|output| output.tied > 0).map_or(0, |output| output.repacked.min(output.tied));
+    let as_bytes = if gpu_layers == 0 { needs.as_bytes } else { 0 };
     let weights = needs.input + own + copy_of_table;
     Host {
         weights,
         copied_weights: if needs.mapped { repacked } else { weights },
+        weights_as_bytes: as_bytes,
         kv: layers.iter().map(|layer| layer.kv).sum(),
         output_rows: needs.output_rows,
         scratch: if layers.is_empty() { needs.scratch.inputs } else { needs.scratch.whole },

@@ -48,6 +48,10 @@ fn changes(plan: &Plan, header: &Header, settings: &LocalSettings, available: &A
     if settings.kv_type == KvType::F16 && fits(&LocalSettings { kv_type: KvType::Q8_0, ..settings.clone() }) {
         changes.push("engine.kv_type = \"q8_0\"".into());
     }
+    if plan.host.weights_as_bytes > 0 && fits(&LocalSettings { products_of_bytes: false, ..settings.clone() })
+    {
+        changes.push("engine.products_of_bytes = false".into());
+    }
     let running =
         (1..settings.running).rev().find(|&running| fits(&LocalSettings { running, ..settings.clone() }));
     changes.extend(running.map(|running| format!("engine.running at most {running}")));

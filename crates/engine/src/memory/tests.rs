@@ -65,6 +65,7 @@ fn available(memory: u64, gpus: &[u64]) -> Available {
         memory: Free { bytes: memory, limited_by: "a test".into() },
         gpus: gpus.iter().enumerate().map(gpu).collect(),
         repacked: vec!["Q4_0", "Q4_K"],
+        byte_products: false,
     }
 }
 
@@ -322,4 +323,34 @@ fn a_container_smaller_than_the_machine_refuses_what_the_machine_would_hold() {
     let reason = refused(&LocalSettings::default(), &here);
     assert!(reason.contains("control group") && reason.contains("limited to 4.0 GiB"), "{reason}");
     assert!(plan(&seven_billion(), &LocalSettings::default(), &available(8 * GIB, &[])).is_ok());
+}
+
+#[test]
+fn weights_are_counted_once_more_as_bytes_where_products_are_ours() {
+    let able = |repacked: &[&'static str]| Available {
+        byte_products: true,
+        repacked: repacked.to_vec(),
+        ..available(32 * GIB, &[])
+    };
+    let as_bytes = |header: &Header, settings: &LocalSettings, available: &Available| {
+        plan(header, settings, available).unwrap().host.weights_as_bytes
+    };
+    let settings = LocalSettings::default();
+    let mut header = seven_billion();
+    assert_eq!(as_bytes(&header, &settings, &able(&[])), 0, "more than is held twice");
+    let first = |tensor: &TensorInfo| !tensor.name.starts_with("blk.") || tensor.name.starts_with("blk.0.");
+    header.tensors.retain(first);
+    let matrices =
+        header.tensors.iter().filter(|tensor| tensor.name.starts_with("blk.") && tensor.dims.len() == 2);
+    let expected = matrices.map(|tensor| tensor.elements() / 32 * 40).sum::<u64>();
+    assert!(expected > 100 << 20);
+    assert_eq!(as_bytes(&header, &settings, &able(&[])), expected);
+    assert_eq!(
+        as_bytes(&header, &settings, &able(&["Q4_K"])),
+        0,
+        "llama.cpp has them in an order of its own"
+    );
+    assert_eq!(as_bytes(&header, &settings, &available(32 * GIB, &[])), 0, "not on this processor");
+    let without = LocalSettings { products_of_bytes: false, ..settings };
+    assert_eq!(as_bytes(&header, &without, &able(&[])), 0);
 }

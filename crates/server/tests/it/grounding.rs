@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::index_kill::embedding_model;
-use crate::program::model;
+use crate::program::{Program, model};
 use crate::support::program::{leafresh, text};
 use crate::support::server::catalog;
 use crate::support::{Connection, FREE_TEXT, SSE, Server, Setup, VALID, get, read, until_async};
@@ -73,12 +73,13 @@ async fn case_23_a_qdrant_server_that_is_down_or_says_nothing_keeps_nobody_waiti
     both_kinds_are_answered(&beside(url).await).await;
 }
 
-/// Gets nowhere as long as somebody else holds this.
-struct Stuck(FakeEmbedder, Arc<Mutex<()>>);
+/// Gets nowhere with what begins like this as long as somebody holds the lock.
+struct Stuck(FakeEmbedder, Arc<Mutex<()>>, &'static str);
 
 impl Embedder for Stuck {
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, leafresh_engine::Error> {
-        let _free = self.1.lock();
+        let waits = texts.iter().any(|text| text.starts_with(self.2));
+        let _free = waits.then(|| self.1.lock());
         self.0.embed(texts)
     }
 
@@ -105,24 +106,60 @@ fn case_23_a_search_that_takes_too_long_is_done_without() {
 
 async fn takes_too_long(place: Location) {
     let held = Arc::new(Mutex::new(()));
-    let stuck = Arc::new(Stuck(FakeEmbedder::new(32), held.clone()));
+    let stuck = Arc::new(Stuck(FakeEmbedder::new(32), held.clone(), ""));
     let index = Index::open(&place, stuck).await.unwrap();
     index.update(&Corpus::catalog(&catalog().documents()[..40])).await.unwrap();
     let setup = Setup { search: Some(index.search()), ..Setup::default() };
     let short = setup.with(|config| config.deadlines.retrieval_seconds = Seconds(Duration::from_millis(50)));
     let server = short.start().await;
-    let (hold, release) = std::sync::mpsc::channel::<()>();
-    let (holds, is_held) = std::sync::mpsc::channel();
-    let holder = std::thread::spawn(move || {
-        let _held = held.lock().unwrap();
-        holds.send(()).unwrap();
-        // Until the test lets go, or fails.
-        let _ = release.recv();
-    });
-    is_held.recv().unwrap();
+    let holder = Holder::of(held);
     both_kinds_are_answered(&server).await;
-    drop(hold);
-    holder.join().unwrap();
+    drop(holder);
+}
+
+#[test]
+fn the_first_start_does_not_wait_for_what_people_ask_to_be_embedded() {
+    in_a_folder(async |place| {
+        let held = Arc::new(Mutex::new(()));
+        let stuck = Arc::new(Stuck(FakeEmbedder::new(32), held.clone(), "query: "));
+        let holder = Holder::of(held);
+        let retrieval = Retrieval::new(place, Some(stuck)).await.unwrap();
+        let server = Setup { search: retrieval.search.clone(), ..Setup::default() }.start().await;
+        let state = server.state.clone();
+        tokio::spawn(async move { retrieval.keep(catalog(), state).await });
+        let ready = async || Connection::ask(server.address, &get("/health/ready", &[])).await.status();
+        until_async("it is ready", async || ready().await == 200).await;
+        assert_eq!(answered(&server, VALID).await["challenges"][0]["category"], "ZERO_WASTE");
+        drop(holder);
+    });
+}
+
+/// A thread that holds a lock until this is dropped.
+struct Holder {
+    hold: Option<std::sync::mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Holder {
+    fn of(held: Arc<Mutex<()>>) -> Self {
+        let (hold, release) = std::sync::mpsc::channel::<()>();
+        let (holds, is_held) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let _held = held.lock().unwrap();
+            holds.send(()).unwrap();
+            // Until the test lets go, or fails.
+            let _ = release.recv();
+        });
+        is_held.recv().unwrap();
+        Self { hold: Some(hold), thread: Some(thread) }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.hold.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
 }
 
 #[test]
@@ -212,4 +249,28 @@ async fn ask_answers_from_the_index_and_without_one_from_the_catalogue() {
     let (meanwhile, said) = titles();
     assert!(meanwhile.len() == 3 && meanwhile.iter().all(of_the_catalogue), "{meanwhile:?}");
     assert!(said.contains("another process uses this index"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_how_long_finding_documents_took() {
+    let Some(model) = model() else { return };
+    let data = tempfile::tempdir().unwrap();
+    // Found by their words: the program has no embedding model.
+    indexed(data.path(), fake()).await;
+    let log = data.path().join("log");
+    let mut program = Program::start_with("127.0.0.1:0", &model, |command| {
+        command.env("LEAFRESH_DATA__DIR", data.path()).stderr(std::fs::File::create(&log).unwrap());
+    })
+    .await;
+    let answer = Connection::ask(program.address, &get(VALID, &[SSE])).await;
+    assert_eq!(read(&answer.body()).last().unwrap().name, "close");
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    let log = std::fs::read_to_string(log).unwrap();
+    let line = log.lines().find(|line| line.contains("answer ended")).expect(&log);
+    let times = ["retrieval_ms=", "first_text_ms=", "total_ms="].map(|name| {
+        let (_, rest) = line.split_once(name).unwrap_or_else(|| panic!("no {name} in {line}"));
+        rest.split(' ').next().unwrap().parse::<u64>().unwrap()
+    });
+    assert!(times.is_sorted(), "{line}");
 }

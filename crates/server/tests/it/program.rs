@@ -22,9 +22,9 @@ pub(crate) fn model() -> Option<String> {
     Some(path.to_str().unwrap().to_owned())
 }
 
-struct Program {
+pub(crate) struct Program {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What it printed before it served.
     said: String,
     _data: tempfile::TempDir,
@@ -35,7 +35,7 @@ impl Program {
         Self::start_with(listen, model, |_| ()).await
     }
 
-    async fn start_with(listen: &str, model: &str, change: impl FnOnce(&mut Command)) -> Self {
+    pub(crate) async fn start_with(listen: &str, model: &str, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = leafresh(&["serve", "--listen", listen, "--model", model]);
         // One thread: on a machine that is busy with other tests, threads that spin for each other crawl.
         // Nor does it embed: other tests do, and it would take a minute of both cores.
@@ -67,12 +67,12 @@ impl Program {
         panic!("never ready");
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 }

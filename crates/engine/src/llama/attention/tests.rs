@@ -56,7 +56,7 @@ fn it_gives_what_ggmls_attention_gives() {
             logits(&mut model)
         });
         // The rounding of activations to eight bits multiplies the least difference between kernels.
-        let difference = difference(&ours, &ggml);
+        let difference = custom::difference(&ours, &ggml);
         assert!(difference < 0.2, "{name}: {difference}");
     }
 }
@@ -113,7 +113,7 @@ fn a_row_is_the_mean_of_the_values_it_sees_weighted_by_how_well_the_keys_fit() {
         }
         let before = node.op_params;
         choose(&mut node, true);
-        assert!(is_ours(&node));
+        assert!(custom::is_put(&node, compute));
         for thread in 0..threads {
             // SAFETY: the node is whole.
             unsafe { compute(&raw mut node, thread, threads, std::ptr::null_mut()) };

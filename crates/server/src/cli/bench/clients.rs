@@ -79,8 +79,9 @@ impl Asker {
             Api::Openai => "/v1/chat/completions",
             Api::LlamaServer => "/completion",
         });
-        // A proxy of the environment would be measured too.
-        let http = Client::builder().no_proxy().default_headers(headers).build()?;
+        // A proxy of the environment would be measured too. Whoever asks comes with a connection of their own: a server that
+        // closes idle ones, as llama-server does, would seem to break answers.
+        let http = Client::builder().no_proxy().pool_max_idle_per_host(0).default_headers(headers).build()?;
         Ok(Self {
             http,
             api: target.api,

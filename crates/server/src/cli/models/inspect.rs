@@ -194,6 +194,7 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
     let parts = [
         ("weights", host.weights),
         (" copied of them", host.copied_weights),
+        ("weights as bytes", host.weights_as_bytes),
         (kv.as_str(), host.kv),
         ("output rows", host.output_rows),
         ("scratch, about", host.scratch),

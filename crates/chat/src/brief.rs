@@ -1,0 +1,149 @@
+//! What an answer is to be about, and what the engine is given for it: the prompt and the program.
+
+use leafresh_engine::{Program, Prompt, Sampling};
+use serde::Serialize;
+
+use crate::answer::Shape;
+use crate::documents::Wanted;
+use crate::prompt::{self, Exchange, Layout};
+use crate::{BaseInfo, Category, Document, Error, Grounding, Kind, Recommender};
+
+/// Everything that the engine would be given for a request.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    pub prompt: Prompt,
+    pub program: Program,
+    /// The program as a JSON schema.
+    pub schema: serde_json::Value,
+    pub sampling: Sampling,
+    pub grounding: Grounding,
+}
+
+/// Characters of a place or kind of work that the catalogue doesn't know: the contract's bound.
+const LONGEST_VALUE: usize = 50;
+
+/// Where the operator can change what the engine can't run.
+fn in_answer_form(error: leafresh_engine::Error) -> Error {
+    match error {
+        leafresh_engine::Error::Program(reason) => {
+            Error::Settings(format!("the catalogue's answer.toml: {reason}"))
+        }
+        other => other.into(),
+    }
+}
+
+/// What an answer is to be about, before the engine sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Brief<'a> {
+    /// None: three choices.
+    pub(crate) message: Option<&'a str>,
+    pub(crate) location: Option<&'a str>,
+    pub(crate) work_type: Option<&'a str>,
+    pub(crate) category: &'a Category,
+    /// Best first.
+    pub(crate) documents: &'a [&'a Document],
+    pub(crate) history: &'a [Exchange],
+}
+
+impl Recommender {
+    /// Whatever is asked for and drawn, the answer fits.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        // Text that the catalogue doesn't know is longer than any label of it.
+        let unknown = "\u{AC00}".repeat(LONGEST_VALUE);
+        for category in self.catalog.categories() {
+            let documents = self.catalog.fitting(&category.code, None, None);
+            for message in [None, Some(unknown.as_str())] {
+                let brief = Brief {
+                    message,
+                    location: Some(&unknown),
+                    work_type: Some(&unknown),
+                    category,
+                    documents: &documents[..documents.len().min(self.catalog.form().grounding.documents)],
+                    history: &[],
+                };
+                let prompt = self.prompt(&brief)?;
+                let program = self.catalog.form().program(self.shape(&brief), category, &documents)?;
+                self.backend.check(&prompt, &program).map_err(in_answer_form)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the engine would be given for these choices.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when the catalogue has no such category.
+    pub fn preview(&self, request: &BaseInfo) -> Result<Preview, Error> {
+        let Some(category) = self.catalog.category(&request.category) else {
+            return Err(Error::Settings(format!("there is no category {:?}", request.category)));
+        };
+        let (location, work_type) = (Some(&*request.location), Some(&*request.work_type));
+        let wanted = self.wanted(None, location, work_type, category);
+        let found =
+            if self.grounding == Grounding::None { Vec::new() } else { self.library.ranked(&wanted, &[]) };
+        let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
+        let brief =
+            Brief { message: None, location, work_type, category, documents: &documents, history: &[] };
+        let shape = self.shape(&brief);
+        Ok(Preview {
+            schema: self.catalog.form().schema(shape, category, &documents),
+            prompt: self.prompt(&brief)?,
+            program: self.catalog.form().program(shape, category, &documents)?,
+            sampling: self.settings.sampling.clone(),
+            grounding: self.grounding,
+        })
+    }
+
+    /// The documents to look for; whoever knows more changes it.
+    pub(crate) fn wanted<'a>(
+        &'a self,
+        message: Option<&'a str>,
+        location: Option<&str>,
+        work_type: Option<&str>,
+        category: &'a Category,
+    ) -> Wanted<'a> {
+        let form = &self.catalog.form().grounding;
+        let (count, pool) =
+            if message.is_some() { (form.for_message, 0) } else { (form.documents, form.pool) };
+        Wanted {
+            text: message.unwrap_or(&category.description),
+            vector: None,
+            category: &category.code,
+            place: location.and_then(|text| self.catalog.place(text)).map(|place| &*place.code),
+            work_type: work_type.and_then(|text| self.catalog.work_type(text)).map(|work| &*work.code),
+            offered: &[],
+            count,
+            pool,
+            challenges: self.grounding == Grounding::Select,
+            seed: self.settings.sampling.seed,
+        }
+    }
+
+    pub(crate) fn shape(&self, brief: &Brief) -> Shape {
+        let kind = if brief.message.is_some() { Kind::FreeText } else { Kind::BaseInfo };
+        Shape { kind, grounding: self.grounding }
+    }
+
+    pub(crate) fn prompt(&self, brief: &Brief) -> Result<Prompt, Error> {
+        let shown = if self.grounding == Grounding::Context { brief.documents } else { &[] };
+        let place = brief.location.and_then(|text| self.catalog.place(text));
+        let work_type = brief.work_type.and_then(|text| self.catalog.work_type(text));
+        let request = prompt::Request {
+            message: brief.message,
+            location: place.map_or(brief.location.unwrap_or_default(), |place| &place.label),
+            place_phrase: place.map(|place| &*place.phrase),
+            work_type: work_type.map_or(brief.work_type.unwrap_or_default(), |work_type| &work_type.label),
+            work_phrase: work_type.map(|work_type| &*work_type.phrase),
+            category: brief.category,
+            documents: shown,
+            history: brief.history,
+        };
+        let layout = Layout {
+            chat: self.settings.chat_template,
+            model: self.backend.model(),
+            tokens: self.settings.prompt_tokens,
+            count: &|text| self.backend.count_tokens(text),
+        };
+        self.catalog.prompts().prompt(&request, &layout)
+    }
+}
