@@ -131,4 +131,4 @@ fn visible(mask: &[u16], cells: &mut Vec<Range<usize>>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -113,8 +113,8 @@ impl LlamaModel {
     }
 
     #[cfg(test)]
-    pub(super) fn has_own_attention(&mut self) -> bool {
-        self.tap.has_own_attention()
+    pub(super) fn own_kernels(&mut self) -> (bool, bool) {
+        self.tap.own_kernels()
     }
 
     /// As before the first batch: cells are given out from the first one on. Their order is the order of additions, in whose

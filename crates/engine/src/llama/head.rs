@@ -108,10 +108,12 @@ impl SharedTap {
         (tap.attention, tap.products.decide())
     }
 
+    /// Attention, products.
     #[cfg(test)]
-    pub(super) fn has_own_attention(&mut self) -> bool {
+    pub(super) fn own_kernels(&mut self) -> (bool, bool) {
         // SAFETY: as above.
-        unsafe { self.get() }.attention
+        let tap = unsafe { self.get() };
+        (tap.attention, tap.products.are_ours())
     }
 
     /// Fills in the logits that are wanted behind the last batch. `output(entry)` is the row among the batch's outputs.

@@ -86,6 +86,11 @@ impl Products {
         ours
     }
 
+    #[cfg(test)]
+    pub(super) fn are_ours(&self) -> bool {
+        self.mode == Mode::Ours
+    }
+
     /// Before a node is computed: whether [`Products::compute`] wants to see it afterwards.
     pub(super) fn ask(&mut self, node: &mut sys::ggml_tensor) -> bool {
         if self.mode == Mode::Ggmls || node.op != sys::GGML_OP_MUL_MAT || !fits(node) {

@@ -20,8 +20,8 @@ use crate::support::program::{leafresh, text};
 const KILLS: usize = 20;
 
 /// Documents at first, and more whenever all are indexed.
-const FIRST: usize = 300;
-const MORE: usize = 260;
+const FIRST: usize = 400;
+const MORE: usize = 500;
 
 /// The embedding model that `make run` takes.
 pub(crate) fn embedding_model() -> Option<PathBuf> {
@@ -65,7 +65,8 @@ fn document(number: usize) -> String {
         "재기",
     ];
     let (place, rest) = (WHERE[number % 10], number / 10);
-    format!("{place}에서 {} {}", WHAT[rest % 11], HOW[rest / 11])
+    let (what, rest) = (WHAT[rest % 11], rest / 11);
+    format!("{}월에 {place}에서 {what} {}", 1 + rest / 16, HOW[rest % 16])
 }
 
 impl Setting {
@@ -160,15 +161,15 @@ fn killed_twenty_times_at_random_moments_an_index_goes_on_and_ends_like_one_that
         let latest = match killed % 5 {
             1 | 3 => {
                 out.read_line(&mut said).unwrap();
-                2000
+                900
             }
             4 => {
                 while child.try_wait().unwrap().is_none() && setting.acknowledged() == acknowledged {
                     std::thread::sleep(Duration::from_millis(2));
                 }
-                400
+                250
             }
-            _ => 1500,
+            _ => 900,
         };
         std::thread::sleep(Duration::from_millis(random.random_range(0..latest)));
         child.kill().unwrap();

@@ -7,7 +7,7 @@ use crate::model::{Candidates, Entry, Model};
 
 /// Logits of some tokens behind each batch: rows of different lengths, one that shares another's beginning, one
 /// token alone, and a batch of more tokens than ggml's tiles hold.
-fn logits(model: &mut LlamaModel) -> Vec<f32> {
+pub(in crate::llama) fn logits(model: &mut LlamaModel) -> Vec<f32> {
     let run = |sequence, cells: Range<usize>| {
         let last = cells.end - 1;
         cells.map(move |position| Entry {
@@ -52,7 +52,7 @@ fn it_gives_what_ggmls_attention_gives() {
                 ..LocalSettings::default()
             };
             let mut model = LlamaModel::load(&folder.join(name), &settings, 0).unwrap();
-            assert_eq!(model.has_own_attention(), attention_over_own_cells && is_possible(), "{name}");
+            assert_eq!(model.own_kernels().0, attention_over_own_cells && is_possible(), "{name}");
             logits(&mut model)
         });
         // The rounding of activations to eight bits multiplies the least difference between kernels.
