@@ -197,7 +197,10 @@ impl Local {
     pub fn load(path: &Path, settings: &LocalSettings) -> Result<Self, Error> {
         settings.check()?;
         let plan = memory::announce(&gguf::check(path)?, settings)?;
-        Self::start(Box::new(llama::LlamaModel::load(path, settings, plan.gpu_layers)?), settings)
+        // What the plan has no room for isn't begun.
+        let products_of_bytes = plan.host.weights_as_bytes > 0;
+        let loading = LocalSettings { products_of_bytes, ..settings.clone() };
+        Self::start(Box::new(llama::LlamaModel::load(path, &loading, plan.gpu_layers)?), settings)
     }
 
     /// Starts the thread of a model that is loaded.

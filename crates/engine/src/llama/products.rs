@@ -91,7 +91,7 @@ impl Products {
         self.mode == Mode::Ours
     }
 
-    /// Before a node is computed: whether [`Products::compute`] wants to see it afterwards.
+    /// Before a node is computed: whether [`Products::see`] wants it afterwards.
     pub(super) fn ask(&mut self, node: &mut sys::ggml_tensor) -> bool {
         if self.mode == Mode::Ggmls || node.op != sys::GGML_OP_MUL_MAT || !fits(node) {
             return false;
