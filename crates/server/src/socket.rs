@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,12 +12,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// Silence after which the peer's machine is asked whether it is still there, how often, and how many questions it may
-/// leave unanswered.
-const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(30))
-    .with_interval(Duration::from_secs(10))
-    .with_retries(3);
+/// Silence after which the peer's machine is asked whether it is still there, and time between two questions. With
+/// `TCP_USER_TIMEOUT` it is that time, not their number, after which the kernel gives up: of 30 s, two or three questions fit in,
+/// so that one that got lost ends no connection.
+const SILENCE: RangeInclusive<u64> = 15..=20;
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// At a time of its own for each connection: questions to thousands of readers at once would be more than queues hold, and be lost
+/// together.
+fn keep_alive() -> TcpKeepalive {
+    let silence = Duration::from_secs(rand::random_range(SILENCE));
+    TcpKeepalive::new().with_time(silence).with_interval(INTERVAL).with_retries(3)
+}
 
 /// A connection whose peer has to take what is written to it in a given time.
 ///
@@ -66,7 +73,7 @@ fn tune(stream: &TcpStream, limit: Duration) -> io::Result<()> {
     // Each token is its own small packet; waiting for more would hold it back.
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&KEEP_ALIVE)?;
+    socket.set_tcp_keepalive(&keep_alive())?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(limit))?;
     #[cfg(not(target_os = "linux"))]
@@ -140,7 +147,9 @@ mod tests {
         let options = SockRef::from(&socket.stream);
         assert_eq!(options.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
         assert!(options.keepalive().unwrap() && options.tcp_nodelay().unwrap());
-        assert_eq!(options.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
+        let asked = options.tcp_keepalive_time().unwrap();
+        assert!(SILENCE.contains(&asked.as_secs()));
+        assert!(asked + 2 * INTERVAL <= Duration::from_secs(30), "a question may get lost");
     }
 
     #[tokio::test]
