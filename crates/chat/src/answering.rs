@@ -115,8 +115,7 @@ impl Answering {
         let until = Instant::now() + self.recommender.deadlines.retrieval;
         let vector = if degraded { None } else { self.embed(&message, until).await };
         let judge = self.recommender.judge();
-        let slice = vector.as_ref().map(QueryVector::as_slice);
-        if !degraded && judge.is_off_topic(&message, &reading, slice, begun_before) {
+        if !degraded && judge.is_off_topic(&message, &reading, vector.as_ref(), begun_before) {
             return self.refuse(Refusal::OffTopic, turn).await;
         }
         let mut nearest = None;

@@ -2,7 +2,6 @@
 
 mod classifier;
 mod insults;
-mod kept;
 mod kernel;
 mod measure;
 mod nonsense;
@@ -11,11 +10,13 @@ mod topic;
 use std::path::Path;
 use std::sync::Arc;
 
+use leafresh_retrieval::QueryVector;
+
 pub use measure::{GateReport, measure_gate};
 pub use topic::{Example, Split, Topic};
 
 pub(crate) use self::classifier::Classifier;
-pub(crate) use self::{kept::key as key_of_kept, kept::read as read_kept, kept::write as write_kept};
+use self::classifier::vectors_of;
 use crate::session::Reading;
 use crate::{Catalog, Document, Error, Replies};
 use insults::Insults;
@@ -106,7 +107,7 @@ impl Judge {
         &self,
         message: &str,
         reading: &Reading,
-        vector: Option<&[f32]>,
+        vector: Option<&QueryVector>,
         begun: bool,
     ) -> bool {
         // A wish is about the conversation; "원래대로" alone says nothing of the topic.
@@ -125,7 +126,7 @@ impl Judge {
             (true, false) => ON_TOPIC_IN_CONVERSATION,
             (false, _) => ON_TOPIC,
         };
-        classifier.probability(message, vector) < needed
+        classifier.probability(message, vectors_of(vector)) < needed
     }
 
     fn has_keyword(&self, message: &str, reading: &Reading) -> bool {

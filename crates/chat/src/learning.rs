@@ -1,12 +1,16 @@
-//! What is made ready before the first request: the prompt's beginning in the engine's cache, and a gate that has learned.
+//! What is made ready before the first request: the prompt's beginning in the engine's cache, and what is learned from the
+//! catalogue.
 
 use std::sync::Arc;
 
 use leafresh_engine::{Delta, Grammar, Program, Progress, Prompt, Request, Segment, Slot};
-use leafresh_retrieval::{QueryVector, Search};
+use leafresh_retrieval::Metric;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::brief::Brief;
-use crate::guard::{self, Classifier, Judge, Refusal};
+use crate::guard::{Classifier, Judge, Refusal};
+use crate::kept::{self, Key};
 use crate::session::Reading;
 use crate::{Error, Recommender};
 
@@ -64,8 +68,7 @@ impl Recommender {
             None => None,
         };
         let reading = Reading::of(message, &self.catalog);
-        let vector = vector.as_ref().map(QueryVector::as_slice);
-        let off_topic = self.judge().is_off_topic(message, &reading, vector, false);
+        let off_topic = self.judge().is_off_topic(message, &reading, vector.as_ref(), false);
         Ok(off_topic.then_some(Refusal::OffTopic))
     }
 
@@ -74,35 +77,60 @@ impl Recommender {
         Judge { catalog: self.catalog.clone(), classifier: self.classifier.get().cloned() }
     }
 
-    /// Has the gate learn from the catalogue's examples what is about the topic, or read what it learned before. Until then,
-    /// and without an embedding model, keywords tell. The first time takes up to half a minute.
+    /// Learns what takes time, or reads what was learned before: from the catalogue's questions how to put documents into
+    /// order, and from its examples what is about the topic. Until then, and without an embedding model, documents are in
+    /// the order of plain cosines, and keywords tell. The first time takes up to a minute.
     ///
     /// # Errors
     /// [`Error::Retrieval`] when the embedding model can't compute.
     pub async fn learn(&self) -> Result<(), Error> {
         let Some(search) = self.library.search.as_ref() else { return Ok(()) };
         let Some(model) = search.model() else { return Ok(()) };
+        if !search.has_metric() {
+            let documents = self.catalog.documents();
+            let questions = documents.iter().flat_map(|document| &document.questions);
+            let key =
+                kept::key([model.fingerprint.as_str()].into_iter().chain(questions.map(String::as_str)));
+            let fits = |metric: &Metric| metric.fits(model.dimension);
+            let anew = async || Ok(search.learn_metric(documents).await?);
+            if let Some(metric) = self.recall("metric.bin", &key, fits, anew).await? {
+                search.use_metric(metric);
+            }
+        }
         if self.classifier.get().is_none() {
-            let key = guard::key_of_kept(&model.fingerprint, self.catalog.examples());
-            let kept = self.kept.as_ref().and_then(|file| guard::read_kept(file, &key, model.dimension));
-            let classifier = match kept {
-                Some(classifier) => classifier,
-                None => self.learn_anew(search, &key).await?,
+            let examples = Classifier::learned_from(self.catalog.examples());
+            let key = kept::key([model.fingerprint.as_str()].into_iter().chain(examples));
+            let fits = |classifier: &Classifier| classifier.fits(model.dimension);
+            let anew = async || {
+                tracing::info!("the gate learns from the catalogue's examples");
+                Classifier::train(self.catalog.examples(), search).await.map(Some)
             };
-            // Of two that learn at once one is enough.
-            let _ = self.classifier.set(Arc::new(classifier));
+            if let Some(classifier) = self.recall("gate.bin", &key, fits, anew).await? {
+                // Of two that learn at once one is enough.
+                let _ = self.classifier.set(Arc::new(classifier));
+            }
         }
         Ok(())
     }
 
-    async fn learn_anew(&self, search: &Search, key: &[u8; 32]) -> Result<Classifier, Error> {
-        tracing::info!("the gate learns from the catalogue's examples");
-        let classifier = Classifier::train(self.catalog.examples(), search).await?;
-        if let Some(file) = &self.kept
-            && let Err(error) = guard::write_kept(file, key, &classifier)
-        {
-            tracing::warn!(%error, file = %file.display(), "what the gate learned can't be kept; the next start learns again");
+    /// What is kept under this name, if it is for this key; else what `anew` learns, which is kept then.
+    async fn recall<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        key: &Key,
+        fits: impl Fn(&T) -> bool,
+        anew: impl AsyncFnOnce() -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let file = self.kept.as_ref().map(|folder| folder.join(name));
+        if let Some(kept) = file.as_ref().and_then(|file| kept::read(file, key)).filter(|kept| fits(kept)) {
+            return Ok(Some(kept));
         }
-        Ok(classifier)
+        let learned = anew().await?;
+        if let (Some(file), Some(learned)) = (file, &learned)
+            && let Err(error) = kept::write(&file, key, learned)
+        {
+            tracing::warn!(%error, file = %file.display(), "what was learned can't be kept; the next start learns again");
+        }
+        Ok(learned)
     }
 }

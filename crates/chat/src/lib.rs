@@ -12,6 +12,7 @@ mod event;
 mod fallback;
 mod figures;
 mod guard;
+mod kept;
 mod learning;
 mod prompt;
 mod recommend;

@@ -75,7 +75,7 @@ pub struct Recommender {
     pub(crate) sessions: Option<Sessions>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) classifier: Arc<OnceLock<Arc<Classifier>>>,
-    /// Where what the gate has learned is kept.
+    /// The folder in which what is learned is kept.
     pub(crate) kept: Option<PathBuf>,
     fallback: Arc<FallbackSettings>,
     fallbacks: Arc<Semaphore>,
@@ -132,10 +132,10 @@ impl Recommender {
         self
     }
 
-    /// Keeps there what the gate has learned.
+    /// Keeps what is learned in this folder.
     #[must_use]
-    pub fn with_kept_gate(mut self, file: PathBuf) -> Self {
-        self.kept = Some(file);
+    pub fn with_kept(mut self, folder: PathBuf) -> Self {
+        self.kept = Some(folder);
         self
     }
 

@@ -45,8 +45,8 @@ async fn the_gate_tells_messages_it_has_not_seen() {
     let search = Search::later(Some(Arc::new(embedder))).0;
     let report = measure_gate(&catalog(), Some(&search)).await.unwrap();
     print(&report);
-    // The goals are 0.97 and 0.98. Of the first one these examples and this embedding model fall short; this is what they reach.
-    assert!(report.caught_share() >= 0.78 && report.let_through_share() >= 0.97, "worse than it was");
+    // Processors round differently, which may turn a message or two.
+    assert!(report.caught_share() >= 0.96 && report.let_through_share() >= 0.98, "worse than it was");
 }
 
 #[tokio::test]

@@ -4,17 +4,27 @@ use crate::Error;
 
 /// An embedding model. Calls compute and block; one at a time is computed, others wait.
 pub trait Embedder: Send + Sync {
-    /// One vector of [`EmbedderInfo::dimension`] numbers and length 1 for each text, in their order. What is longer than
-    /// [`EmbedderInfo::longest`] tokens is cut there. A text counts as plain text, special tokens in it too.
+    /// What it makes of each text, in their order. What is longer than [`EmbedderInfo::longest`] tokens is cut there. A text
+    /// counts as plain text, special tokens in it too.
     ///
     /// # Errors
     /// [`Error::Native`] when the model can't compute, [`Error::NonFinite`] when a vector has no direction.
-    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error>;
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Embedding>, Error>;
 
     /// How many tokens the model makes of `text`.
     fn count_tokens(&self, text: &str) -> usize;
 
     fn info(&self) -> &EmbedderInfo;
+}
+
+/// What a model makes of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// For comparing: the nearer two texts' vectors, the nearer what they mean. [`EmbedderInfo::dimension`] numbers of length 1.
+    pub meaning: Vec<f32>,
+    /// For learning from examples: what the model knows of the text in the middle of its layers, of which the last ones let
+    /// go what comparing doesn't need. As long, and of length 1; empty where the model doesn't show it.
+    pub inner: Vec<f32>,
 }
 
 /// What an embedding model says of itself.

@@ -27,7 +27,7 @@ mod worker;
 
 pub use admission::{Arrival, Place};
 pub use backend::{Backend, Delta, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
-pub use embedder::{Embedder, EmbedderInfo};
+pub use embedder::{Embedder, EmbedderInfo, Embedding};
 pub use error::Error;
 pub use generation::Generation;
 pub use llama::{

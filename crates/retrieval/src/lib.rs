@@ -11,6 +11,7 @@ mod index;
 mod lexical;
 mod location;
 mod meaning;
+mod metric;
 mod search;
 mod store;
 
@@ -19,4 +20,5 @@ pub use document::Document;
 pub use error::Error;
 pub use index::{Index, Plan, Progress, Report};
 pub use location::{Location, Opener, ServerSettings};
+pub use metric::{Metric, dot};
 pub use search::{Hit, Query, QueryVector, Search};

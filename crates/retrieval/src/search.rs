@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use leafresh_engine::{Embedder, EmbedderInfo};
+use leafresh_engine::{Embedder, EmbedderInfo, Embedding};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::lexical::{self, Sparse};
+use crate::metric::{self, Metric, dot};
 use crate::store::{Candidate, Candidates, Filter, PointId, Request, Store};
 use crate::{Document, Error};
 
@@ -25,11 +26,15 @@ const LEAST_SPAN: f32 = 1e-3;
 const CANDIDATES_PER_RESULT: usize = 4;
 const FEWEST_CANDIDATES: usize = 80;
 
+/// Questions embedded at once where there are many: people's get in between.
+const AT_ONCE: usize = 16;
+
 /// Finds documents. Cheap to clone: clones share the model and the index.
 #[derive(Clone)]
 pub struct Search {
     embedder: Option<Arc<dyn Embedder>>,
     store: Arc<dyn Store>,
+    metric: Arc<OnceLock<Metric>>,
 }
 
 impl fmt::Debug for Search {
@@ -38,27 +43,34 @@ impl fmt::Debug for Search {
     }
 }
 
-/// What a text means, as a vector of length 1.
+/// What a text means.
 #[derive(Debug, Clone, PartialEq)]
-pub struct QueryVector(Vec<f32>);
+pub struct QueryVector(Embedding);
 
 impl QueryVector {
+    /// Of length 1.
     pub fn as_slice(&self) -> &[f32] {
-        &self.0
+        &self.0.meaning
+    }
+
+    /// What to learn from, as [`Embedding::inner`]: of length 1, or empty.
+    pub fn inner(&self) -> &[f32] {
+        &self.0.inner
     }
 
     /// -1 to 1; for texts, in practice 0.7 to 1.
     pub fn cosine(&self, other: &Self) -> f32 {
-        dot(&self.0, &other.0)
+        dot(&self.0.meaning, &other.0.meaning)
     }
 
     fn near(&self, candidate: &Candidate) -> f32 {
-        dot(&self.0, &candidate.dense)
+        dot(&self.0.meaning, &candidate.dense)
     }
-}
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    #[cfg(test)]
+    pub(crate) fn of(meaning: &[f32]) -> Self {
+        Self(Embedding { meaning: meaning.to_vec(), inner: Vec::new() })
+    }
 }
 
 /// What is asked for. `Query { text, ..Query::default() }` asks for five documents, two of a category at most.
@@ -109,7 +121,7 @@ pub struct Hit {
 
 impl Search {
     pub(crate) fn new(embedder: Option<Arc<dyn Embedder>>, store: Arc<dyn Store>) -> Self {
-        Self { embedder, store }
+        Self { embedder, store, metric: Arc::default() }
     }
 
     /// Whether texts can be embedded. Without a model documents are found by their words.
@@ -152,6 +164,36 @@ impl Search {
         Ok(vectors.into_iter().map(QueryVector).collect())
     }
 
+    /// Learns from what people ask, as documents tell it ([`Document::questions`]), what of a question's vector tells
+    /// documents apart. None when they tell too little. Takes seconds.
+    ///
+    /// # Errors
+    /// As [`Search::embed`].
+    pub async fn learn_metric(&self, documents: &[Document]) -> Result<Option<Metric>, Error> {
+        let groups: Vec<&[String]> = documents.iter().filter_map(metric::questions).collect();
+        let mut vectors = Vec::new();
+        for some in groups.concat().chunks(AT_ONCE) {
+            vectors.extend(self.embed_all(some.to_vec()).await?);
+        }
+        let mut rest = vectors.as_slice();
+        let groups = groups.iter().map(|group| {
+            let vectors;
+            (vectors, rest) = rest.split_at(group.len());
+            vectors
+        });
+        Ok(Metric::learn(&groups.collect::<Vec<_>>()))
+    }
+
+    /// Puts documents into order by it from now on; all clones do. Only the first one counts.
+    pub fn use_metric(&self, metric: Metric) {
+        let _ = self.metric.set(metric);
+    }
+
+    /// Whether one is in use.
+    pub fn has_metric(&self) -> bool {
+        self.metric.get().is_some()
+    }
+
     /// The documents that fit best, best first; fewer than [`Query::limit`] when no more fit.
     ///
     /// # Errors
@@ -164,7 +206,7 @@ impl Search {
         };
         let Query { category, place, work_type, leave_out, .. } = query;
         let candidates = self.store.candidates(Request {
-            dense: vector.as_ref().map(|vector| vector.0.clone()),
+            dense: vector.as_ref().map(|vector| vector.as_slice().to_vec()),
             sparse: Sparse::of_query(&query.text),
             filter: Filter {
                 category: category.clone(),
@@ -175,7 +217,8 @@ impl Search {
             limit: (query.limit * CANDIDATES_PER_RESULT).max(FEWEST_CANDIDATES),
         });
         let per_category = if category.is_some() { usize::MAX } else { query.per_category };
-        let chosen = choose(fuse(candidates.await?, vector.as_ref()), query.limit, per_category);
+        let chosen =
+            choose(fuse(candidates.await?, vector.as_ref(), self.metric.get()), query.limit, per_category);
         let score = |candidate: &Candidate| match &vector {
             Some(vector) => vector.near(candidate).clamp(0.0, 1.0),
             None => lexical::cosine(&query.text, &indexed_text(&candidate.document)),
@@ -185,12 +228,12 @@ impl Search {
     }
 }
 
-/// Vectors of texts, each behind this prefix and in NFC, which is what models learned from.
+/// What the model makes of texts, each behind this prefix and in NFC, which is what models learned from.
 pub(crate) fn embed_as<'a>(
     embedder: &dyn Embedder,
     prefix: &str,
     texts: impl Iterator<Item = &'a str>,
-) -> Result<Vec<Vec<f32>>, Error> {
+) -> Result<Vec<Embedding>, Error> {
     let texts: Vec<String> = texts.map(|text| prefix.chars().chain(text.nfc()).collect()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     Ok(embedder.embed(&texts)?)
@@ -214,24 +257,29 @@ fn joined(parts: [&String; 3]) -> String {
 
 /// One list of both, best first: a convex combination of the scores, each stretched to 0 to 1 over its list (Bruch et al.,
 /// TOIS 2023, "An Analysis of Fusion Functions for Hybrid Retrieval"). How far ahead a document is tells more than its rank.
-fn fuse(candidates: Candidates, vector: Option<&QueryVector>) -> Vec<Candidate> {
+fn fuse(candidates: Candidates, vector: Option<&QueryVector>, metric: Option<&Metric>) -> Vec<Candidate> {
     let Candidates { by_meaning, by_words } = candidates;
-    let near = |candidate: &Candidate| vector.map_or(0.0, |vector| vector.near(candidate));
-    let last = by_meaning.last().map_or(0.0, near);
-    let span = (by_meaning.first().map_or(0.0, near) - last).max(LEAST_SPAN);
+    let asked = vector.zip(metric).map(|(vector, metric)| (metric, metric.view(vector.as_slice())));
+    let near = |candidate: &Candidate| match (&asked, vector) {
+        (Some((metric, asked)), _) => dot(asked, &metric.view(&candidate.dense)),
+        (None, Some(vector)) => vector.near(candidate),
+        (None, None) => 0.0,
+    };
     let most = by_words.first().map_or(0.0, |candidate| candidate.score).max(f32::MIN_POSITIVE);
     let words: HashMap<PointId, f32> =
         by_words.iter().map(|candidate| (candidate.id, candidate.score / most)).collect();
-    let mut seen = HashSet::new();
-    let mut fused: Vec<(f32, Candidate)> = by_meaning
-        .into_iter()
-        .chain(by_words)
-        .filter(|candidate| seen.insert(candidate.id))
-        .map(|candidate| {
-            let words = words.get(&candidate.id).copied().unwrap_or(0.0);
-            ((near(&candidate) - last) / span + WORDS_WEIGHT * words, candidate)
-        })
-        .collect();
+    let nearest: Vec<f32> = by_meaning.iter().map(near).collect();
+    let last = nearest.iter().copied().reduce(f32::min).unwrap_or_default();
+    let span = (nearest.iter().copied().fold(last, f32::max) - last).max(LEAST_SPAN);
+    let mut seen: HashSet<PointId> = by_meaning.iter().map(|candidate| candidate.id).collect();
+    let only_words = by_words.into_iter().filter(|candidate| seen.insert(candidate.id));
+    let only_words: Vec<(f32, Candidate)> =
+        only_words.map(|candidate| (near(&candidate), candidate)).collect();
+    let mut fused: Vec<(f32, Candidate)> = nearest.into_iter().zip(by_meaning).chain(only_words).collect();
+    for (score, candidate) in &mut fused {
+        let words = words.get(&candidate.id).copied().unwrap_or(0.0);
+        *score = (*score - last) / span + WORDS_WEIGHT * words;
+    }
     // Stable: equal scores stay in the order of meaning.
     fused.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     fused.into_iter().map(|(_, candidate)| candidate).collect()

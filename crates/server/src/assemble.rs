@@ -19,8 +19,7 @@ pub fn recommender(
     backend: Arc<dyn Backend>,
 ) -> Result<Recommender, leafresh_chat::Error> {
     let recommender = Recommender::new(catalog, backend, config.chat.clone())?;
-    let kept = config.data.path().join("gate.bin");
-    let recommender = recommender.with_kept_gate(kept);
+    let recommender = recommender.with_kept(config.data.path().clone());
     Ok(recommender.with_deadlines((&config.deadlines).into()).with_fallback(config.fallback.clone()))
 }
 

@@ -70,7 +70,6 @@ fn refusal(judge: &Judge, message: &str, vector: Option<&QueryVector>) -> Option
     let at_sight = judge.catalog.guard().refuses_at_sight(message);
     at_sight.or_else(|| {
         let reading = Reading::of(message, &judge.catalog);
-        let vector = vector.map(QueryVector::as_slice);
         judge.is_off_topic(message, &reading, vector, false).then_some(Refusal::OffTopic)
     })
 }

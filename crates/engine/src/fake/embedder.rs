@@ -1,7 +1,7 @@
 //! Vectors for tests: texts that share characters are near each other.
 
 use super::mix;
-use crate::{Embedder, EmbedderInfo, Error};
+use crate::{Embedder, EmbedderInfo, Embedding, Error};
 
 /// Counts of hashed pairs of characters, as a vector of length 1. Deterministic.
 #[derive(Debug)]
@@ -32,8 +32,9 @@ impl FakeEmbedder {
 }
 
 impl Embedder for FakeEmbedder {
-    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error> {
-        Ok(texts.iter().map(|text| self.vector(text)).collect())
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Embedding>, Error> {
+        let embedding = |text: &&str| Embedding { meaning: self.vector(text), inner: Vec::new() };
+        Ok(texts.iter().map(embedding).collect())
     }
 
     /// A token is two characters.

@@ -1,19 +1,19 @@
 //! An embedding model: a context of its own, so that a question's vector doesn't wait for those who write.
 
-use std::ffi::c_void;
+mod tap;
+
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
+use self::tap::{SharedProducts, Tap};
 use super::context::{Batch, Context};
 use super::pool::Pool;
-use super::products::{self, Products};
-use super::{Weights, take_complaints};
+use super::{Weights, products, take_complaints};
 use crate::model::Entry;
-use crate::{Embedder, EmbedderInfo, Error, gguf};
+use crate::{Embedder, EmbedderInfo, Embedding, Error, gguf};
 
 /// Texts in one batch at most: llama.cpp makes room for as many vectors.
 const MOST_TEXTS: usize = 64;
@@ -50,6 +50,8 @@ pub struct LlamaEmbedder {
 struct Computing {
     context: Context,
     batch: Batch,
+    /// Dropped behind the context, which calls it.
+    tap: Tap,
 }
 
 impl std::fmt::Debug for LlamaEmbedder {
@@ -84,8 +86,9 @@ impl LlamaEmbedder {
         let longest = header.context_length;
         let step_tokens = settings.step_tokens.max(longest);
         let computing = || {
-            let context = new_context(&weights, step_tokens, products.as_deref())?;
-            Ok(Computing { context, batch: Batch::new(step_tokens) })
+            let tap = Tap::new(header.block_count, products.as_deref());
+            let context = new_context(&weights, step_tokens, &tap)?;
+            Ok(Computing { context, batch: Batch::new(step_tokens), tap })
         };
         let mut contexts =
             (0..settings.threads.max(1)).map(|_| computing()).collect::<Result<Vec<_>, Error>>()?;
@@ -147,7 +150,7 @@ impl LlamaEmbedder {
 }
 
 impl Embedder for LlamaEmbedder {
-    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error> {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Embedding>, Error> {
         let tokens: Vec<_> = texts.iter().map(|text| self.cut(self.tokenize(text))).collect();
         let batches = batches(&tokens, self.step_tokens);
         let next = AtomicUsize::new(0);
@@ -170,7 +173,7 @@ impl Embedder for LlamaEmbedder {
             Ok::<_, Error>(done)
         })?;
         done.sort_unstable_by_key(|(number, _)| *number);
-        Ok(done.into_iter().flat_map(|(_, vectors)| vectors).collect())
+        Ok(done.into_iter().flat_map(|(_, embeddings)| embeddings).collect())
     }
 
     fn count_tokens(&self, text: &str) -> usize {
@@ -199,29 +202,8 @@ fn batches(texts: &[Vec<u32>], step_tokens: usize) -> Vec<&[Vec<u32>]> {
     batches
 }
 
-/// One for all contexts. They keep its address, so it lives in a box.
-#[derive(Default)]
-struct SharedProducts(Mutex<Products>);
-
-impl SharedProducts {
-    fn lock(&self) -> MutexGuard<'_, Products> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Called for every node of the graph: before it (`ask`: is it wanted?) and, if it is, behind it (go on?).
-    unsafe extern "C" fn tap(node: *mut sys::ggml_tensor, ask: bool, data: *mut c_void) -> bool {
-        // SAFETY: llama.cpp passes a node of its graph and the pointer that the context was made with.
-        let (node, products) = unsafe { (&mut *node, &*data.cast::<Self>()) };
-        if ask {
-            return products.lock().ask(node);
-        }
-        products.lock().see(node);
-        true
-    }
-}
-
 impl Computing {
-    fn embed(&mut self, texts: &[Vec<u32>], dimension: usize) -> Result<Vec<Vec<f32>>, Error> {
+    fn embed(&mut self, texts: &[Vec<u32>], dimension: usize) -> Result<Vec<Embedding>, Error> {
         let entries: Vec<Entry> = texts
             .iter()
             .enumerate()
@@ -235,6 +217,7 @@ impl Computing {
             })
             .collect();
         self.batch.fill(&entries);
+        self.tap.clear();
         take_complaints();
         let context = self.context.as_ptr();
         // SAFETY: the batch's arrays hold as many entries as it says. Models without a KV cache have no memory, which is
@@ -249,14 +232,24 @@ impl Computing {
         if code != 0 {
             return Err(Error::Native(format!("embedding failed ({code}): {}", take_complaints())));
         }
-        (0..texts.len())
-            .map(|sequence| {
+        let mut rows = self.tap.rows().chunks_exact(dimension);
+        texts
+            .iter()
+            .enumerate()
+            .map(|(sequence, tokens)| {
                 // SAFETY: llama.cpp returns null or the pooled vector of this sequence; it stays until the next decode.
                 let vector = unsafe {
                     let vector = sys::llama_get_embeddings_seq(context, sequence as i32);
                     if vector.is_null() { &[] } else { std::slice::from_raw_parts(vector, dimension) }
                 };
-                normalized(vector).ok_or(Error::NonFinite)
+                let mut sum = vec![0.0; dimension];
+                for row in rows.by_ref().take(tokens.len()) {
+                    for (sum, value) in sum.iter_mut().zip(row) {
+                        *sum += value;
+                    }
+                }
+                let meaning = normalized(vector).ok_or(Error::NonFinite)?;
+                Ok(Embedding { meaning, inner: normalized(&sum).unwrap_or_default() })
             })
             .collect()
     }
@@ -268,11 +261,7 @@ fn normalized(vector: &[f32]) -> Option<Vec<f32>> {
     (length.is_finite() && length > 0.0).then(|| vector.iter().map(|x| x / length).collect())
 }
 
-fn new_context(
-    weights: &Weights,
-    tokens: usize,
-    products: Option<&SharedProducts>,
-) -> Result<Context, Error> {
+fn new_context(weights: &Weights, tokens: usize, tap: &Tap) -> Result<Context, Error> {
     take_complaints();
     // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
     let context = unsafe {
@@ -287,10 +276,7 @@ fn new_context(
         params.embeddings = true;
         params.kv_unified = true;
         params.no_perf = true;
-        if let Some(products) = products {
-            params.cb_eval = Some(SharedProducts::tap);
-            params.cb_eval_user_data = std::ptr::from_ref(products).cast_mut().cast();
-        }
+        tap.install(&mut params);
         sys::llama_init_from_model(weights.as_ptr(), params)
     };
     let context = NonNull::new(context);

@@ -38,7 +38,7 @@ fn the_converted_model_makes_the_vectors_of_the_one_it_was_converted_from() {
     let questions: Vec<String> = texts.iter().map(|text| format!("query: {text}")).collect();
     let vectors = embedder.embed(&questions.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     for ((text, expected), vector) in texts.iter().zip(&expected).zip(&vectors) {
-        let found = cosine(vector, expected);
+        let found = cosine(&vector.meaning, expected);
         assert!(found >= 0.99, "{text:?}: {found}");
     }
 }
@@ -51,9 +51,12 @@ fn a_text_has_the_same_vector_alone_and_among_others() {
     let together = embedder.embed(&texts).unwrap();
     for (text, vector) in texts.iter().zip(&together) {
         let alone = embedder.embed(&[text]).unwrap();
-        assert!(cosine(&alone[0], vector) > 0.9999, "{text:?}");
-        let length: f32 = vector.iter().map(|x| x * x).sum();
-        assert!((length - 1.0).abs() < 1e-4);
+        for (alone, vector) in [(&alone[0].meaning, &vector.meaning), (&alone[0].inner, &vector.inner)] {
+            assert!(cosine(alone, vector) > 0.9999, "{text:?}");
+            let length: f32 = vector.iter().map(|x| x * x).sum();
+            assert!((length - 1.0).abs() < 1e-4);
+        }
+        assert!(cosine(&vector.inner, &vector.meaning) < 0.9, "of another layer");
     }
 }
 
@@ -64,7 +67,9 @@ fn a_text_of_any_length_has_a_vector() {
     assert!(embedder.count_tokens(&long) > embedder.info().longest);
     for text in ["", " ", "query: ", "</s><mask>", &long] {
         let vectors = embedder.embed(&[text]).unwrap();
-        assert_eq!(vectors[0].len(), embedder.info().dimension, "{:?}", text.get(..10));
+        for vector in [&vectors[0].meaning, &vectors[0].inner] {
+            assert_eq!(vector.len(), embedder.info().dimension, "{:?}", text.get(..10));
+        }
     }
     assert!(embedder.embed(&[]).unwrap().is_empty());
     assert!(embedder.count_tokens("</s>") > 3, "special tokens that people type are text");
@@ -90,10 +95,10 @@ fn the_fake_model_puts_texts_near_that_share_characters() {
     let embedder = FakeEmbedder::new(64);
     let texts = ["passage: 텀블러를 들고 다녀요", "passage: 전등을 꺼요", "query: 텀블러 들고 가기"];
     let vectors = embedder.embed(&texts).unwrap();
-    let [near, far] = [0, 1].map(|index| cosine(&vectors[2], &vectors[index]));
+    let [near, far] = [0, 1].map(|index| cosine(&vectors[2].meaning, &vectors[index].meaning));
     assert!(near > far && near > 0.0, "{near} {far}");
     let distinct: HashSet<Vec<u32>> =
-        vectors.iter().map(|vector| vector.iter().map(|x| x.to_bits()).collect()).collect();
+        vectors.iter().map(|vector| vector.meaning.iter().map(|x| x.to_bits()).collect()).collect();
     assert_eq!(distinct.len(), 3);
 }
 

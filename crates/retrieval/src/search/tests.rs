@@ -25,18 +25,37 @@ fn what_is_near_in_meaning_and_in_words_comes_before_what_is_near_in_one() {
     };
     let [first, both, last, words] =
         [near(1, 0.9, 0.0), near(2, 0.89, 8.0), near(3, 0.8, 1.0), near(4, 0.7, 10.0)];
-    let vector = QueryVector(vec![1.0]);
+    let vector = QueryVector::of(&[1.0]);
     let lists = Candidates {
         by_meaning: vec![first.clone(), both.clone(), last.clone()],
         by_words: vec![words.clone(), both.clone(), last.clone()],
     };
-    assert_eq!(ids(&fuse(lists, Some(&vector))), ["d2", "d1", "d3", "d4"]);
+    assert_eq!(ids(&fuse(lists, Some(&vector), None)), ["d2", "d1", "d3", "d4"]);
 
     let alone = |by_meaning, by_words| Candidates { by_meaning, by_words };
-    let meaning = fuse(alone(vec![first.clone(), both.clone()], Vec::new()), Some(&vector));
+    let meaning = fuse(alone(vec![first.clone(), both.clone()], Vec::new()), Some(&vector), None);
     assert_eq!(ids(&meaning), ["d1", "d2"]);
-    assert_eq!(ids(&fuse(alone(Vec::new(), vec![words, both]), None)), ["d4", "d2"], "without a model");
-    assert_eq!(ids(&fuse(alone(vec![first], Vec::new()), Some(&vector))), ["d1"], "nothing to compare with");
+    assert_eq!(ids(&fuse(alone(Vec::new(), vec![words, both]), None, None)), ["d4", "d2"], "without a model");
+    assert_eq!(
+        ids(&fuse(alone(vec![first], Vec::new()), Some(&vector), None)),
+        ["d1"],
+        "nothing to compare with"
+    );
+}
+
+#[test]
+fn with_a_metric_what_is_only_put_in_another_way_is_nearer() {
+    let found = |number, dense: [f32; 3]| Candidate {
+        dense: dense.to_vec(),
+        ..candidate(number, "A", &format!("제목 {number}"))
+    };
+    let lists = || Candidates {
+        by_meaning: vec![found(1, [0.74, 0.0, 0.67]), found(2, [0.71, 0.71, 0.0])],
+        by_words: Vec::new(),
+    };
+    let asked = QueryVector::of(&[1.0, 0.0, 0.0]);
+    assert_eq!(ids(&fuse(lists(), Some(&asked), None)), ["d1", "d2"]);
+    assert_eq!(ids(&fuse(lists(), Some(&asked), Some(&metric::tests::metric()))), ["d2", "d1"]);
 }
 
 #[test]

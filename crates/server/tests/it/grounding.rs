@@ -9,7 +9,7 @@ use leafresh::Retrieval;
 use leafresh::config::Seconds;
 use leafresh_chat::Document;
 use leafresh_engine::fake::FakeEmbedder;
-use leafresh_engine::{Embedder, EmbedderInfo, EmbeddingSettings, LlamaEmbedder};
+use leafresh_engine::{Embedder, EmbedderInfo, Embedding, EmbeddingSettings, LlamaEmbedder};
 use leafresh_retrieval::{Corpus, Index, Location, Search, ServerSettings};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ async fn case_23_a_qdrant_server_that_is_down_or_says_nothing_keeps_nobody_waiti
 struct Stuck(FakeEmbedder, Arc<Mutex<()>>, &'static str);
 
 impl Embedder for Stuck {
-    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, leafresh_engine::Error> {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Embedding>, leafresh_engine::Error> {
         let waits = texts.iter().any(|text| text.starts_with(self.2));
         let _free = waits.then(|| self.1.lock());
         self.0.embed(texts)

@@ -44,7 +44,7 @@ fn point(number: usize, title: &str) -> Point {
     let dense = embed_as(&embedder(), PASSAGE, [text.as_str()].into_iter()).unwrap().remove(0);
     Point {
         id: PointId::of(&document),
-        dense,
+        dense: dense.meaning,
         sparse: Sparse::of_document(&text, &[]),
         payload: Payload::new(document, ["here".to_owned()].into()),
     }
@@ -56,7 +56,7 @@ async fn open(folder: &Path) -> Edge {
 
 fn question(text: &str, filter: Filter) -> Request {
     let dense = embed_as(&embedder(), "query: ", [text].into_iter()).unwrap().remove(0);
-    Request { dense: Some(dense), sparse: Sparse::of_query(text), filter, limit: 10 }
+    Request { dense: Some(dense.meaning), sparse: Sparse::of_query(text), filter, limit: 10 }
 }
 
 async fn found(store: &Edge, request: Request) -> (Vec<String>, Vec<String>) {

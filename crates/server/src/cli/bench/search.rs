@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use leafresh_chat::Catalog;
-use leafresh_engine::{Embedder, EmbedderInfo, EmbeddingSettings, LlamaEmbedder};
+use leafresh_engine::{Embedder, EmbedderInfo, Embedding, EmbeddingSettings, LlamaEmbedder};
 use leafresh_retrieval::{Corpus, Document, Index, Location, Query, Search};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -150,7 +150,7 @@ async fn quality(
     let folder = Scratch::new()?;
     let index = open(&folder.0, embedder).await?;
     index.update(&Corpus::catalog(catalog.documents())).await?;
-    let search = index.search();
+    let search = ready(&index, catalog).await?;
     let mut all = Ranks::default();
     for (name, labelled) in sets {
         let ranks = ranks(options, &search, labelled).await?;
@@ -182,6 +182,15 @@ impl Ranks {
             goals.add(&format!("{name}{set}"), mean, Target::AtLeast(target));
         }
     }
+}
+
+/// A search as a server's: it has learned what the catalogue teaches.
+async fn ready(index: &Index, catalog: &Catalog) -> anyhow::Result<Search> {
+    let search = index.search();
+    if let Some(metric) = search.learn_metric(catalog.documents()).await? {
+        search.use_metric(metric);
+    }
+    Ok(search)
 }
 
 async fn ranks(options: &Options, search: &Search, labelled: &[Labelled]) -> anyhow::Result<Ranks> {
@@ -231,7 +240,7 @@ async fn speed(
     let started = Instant::now();
     index.update(&Corpus::catalog(&made_up(catalog.documents(), count))).await?;
     println!("{count} made-up documents stored in {:.1} s", started.elapsed().as_secs_f64());
-    let search = index.search();
+    let search = ready(&index, catalog).await?;
     time(&search, &labelled[..labelled.len().min(20)]).await?;
     let mut times = time(&search, labelled).await?;
     times.sort_unstable();
@@ -281,6 +290,7 @@ impl StandIn {
         let texts: Vec<String> =
             documents.iter().map(|document| format!("passage: {}", document.text)).collect();
         let vectors = questions.embed(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let vectors = vectors.into_iter().map(|embedding| embedding.meaning).collect();
         Ok(Self { questions, vectors })
     }
 
@@ -295,11 +305,12 @@ impl StandIn {
 }
 
 impl Embedder for StandIn {
-    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, leafresh_engine::Error> {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Embedding>, leafresh_engine::Error> {
         if texts.iter().all(|text| text.starts_with("query: ")) {
             return self.questions.embed(texts);
         }
-        Ok(texts.iter().map(|text| self.moved(text)).collect())
+        let embedding = |text: &&str| Embedding { meaning: self.moved(text), inner: Vec::new() };
+        Ok(texts.iter().map(embedding).collect())
     }
 
     fn count_tokens(&self, text: &str) -> usize {

@@ -172,8 +172,8 @@ impl Eval<'_> {
         let settings = leafresh_chat::Settings { grounding, ..self.config.chat.clone() };
         let recommender = Recommender::new(self.catalog.clone(), backend.clone(), settings)?;
         // What the gate learned is kept by what it learned from: this run may use what another one left.
-        let kept = self.config.data.path().join("gate.bin");
-        let recommender = recommender.with_deadlines(PATIENT).with_kept_gate(kept);
+        let kept = self.config.data.path().clone();
+        let recommender = recommender.with_deadlines(PATIENT).with_kept(kept);
         let recommender = recommender.with_sessions(surroundings.new_sessions()?);
         Ok(match &surroundings.search {
             Some(search) => recommender.with_search(search.clone()),
