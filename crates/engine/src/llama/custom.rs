@@ -1,6 +1,6 @@
 //! Our kernels in ggml's graph: a node's operation becomes one of the user's (`GGML_OP_CUSTOM`).
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 
 use llama_cpp_sys_2 as sys;
 
@@ -37,6 +37,18 @@ pub(super) fn is_put(node: &sys::ggml_tensor, compute: Compute) -> bool {
     // SAFETY: such a node's parameters begin with this struct.
     let custom: Custom = unsafe { std::ptr::read_unaligned(node.op_params.as_ptr().cast()) };
     std::ptr::fn_addr_eq(custom.compute, compute)
+}
+
+/// Whether a tensor lies in plain memory, in ggml's own order: some of its backends put weights into another.
+pub(super) fn is_plain(tensor: &sys::ggml_tensor) -> bool {
+    // SAFETY: a tensor's buffer is null or alive; buffers have names that end in NUL.
+    unsafe {
+        !tensor.buffer.is_null()
+            && sys::ggml_backend_buffer_is_host(tensor.buffer)
+            && !CStr::from_ptr(sys::ggml_backend_buffer_name(tensor.buffer))
+                .to_string_lossy()
+                .contains("REPACK")
+    }
 }
 
 /// The root mean square of the difference, as a share of that of what is right.

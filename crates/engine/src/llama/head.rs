@@ -10,8 +10,8 @@ use std::ffi::{CStr, c_void};
 
 use llama_cpp_sys_2 as sys;
 
-use super::attention;
 use super::products::Products;
+use super::{attention, custom};
 use crate::model::Candidates;
 
 /// Rows that are compared with the model's own logits before the head is used.
@@ -209,12 +209,7 @@ impl Head {
         // SAFETY: a product's sources are tensors of the same graph, a type's traits are static, and names end in NUL.
         unsafe {
             let (weight, hidden) = (output.src[0].as_ref()?, output.src[1].as_ref()?);
-            let buffer = weight.buffer;
-            let plain = !buffer.is_null()
-                && sys::ggml_backend_buffer_is_host(buffer)
-                && !CStr::from_ptr(sys::ggml_backend_buffer_name(buffer))
-                    .to_string_lossy()
-                    .contains("REPACK");
+            let plain = custom::is_plain(weight);
             if !plain || weight.data.is_null() || CStr::from_ptr(hidden.name.as_ptr()) != c"result_norm" {
                 return None;
             }

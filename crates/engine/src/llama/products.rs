@@ -132,18 +132,13 @@ impl Products {
 
 /// A matrix of quantised weights in plain memory, and activations in full precision.
 fn fits(node: &sys::ggml_tensor) -> bool {
-    // SAFETY: a node's sources are tensors of the same graph, or null; buffers have names that end in NUL.
+    // SAFETY: a node's sources are tensors of the same graph, or null; names end in NUL.
     unsafe {
         let (Some(weights), Some(inputs)) = (node.src[0].as_ref(), node.src[1].as_ref()) else {
             return false;
         };
-        let plain = !weights.buffer.is_null()
-            && sys::ggml_backend_buffer_is_host(weights.buffer)
-            && !CStr::from_ptr(sys::ggml_backend_buffer_name(weights.buffer))
-                .to_string_lossy()
-                .contains("REPACK");
         // The head is computed for the tokens that may come next, or not by us.
-        plain
+        custom::is_plain(weights)
             && CStr::from_ptr(node.name.as_ptr()) != c"result_output"
             && sys::ggml_is_quantized(weights.type_)
             && weights.ne[0] % BLOCK as i64 == 0

@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::program::{leafresh, text};
+use crate::support::program::{leafresh, model_file, text};
 
 const KILLS: usize = 20;
 
@@ -25,13 +25,7 @@ const MORE: usize = 500;
 
 /// The embedding model that `make run` takes.
 pub(crate) fn embedding_model() -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS") else {
-        eprintln!("skipped: LEAFRESH_TEST_MODELS names no folder with models (`make test` sets it)");
-        return None;
-    };
-    let path = PathBuf::from(folder).join("multilingual-e5-small-Q4_0.gguf");
-    assert!(path.exists(), "{} is missing: run `make model`", path.display());
-    Some(path)
+    model_file("multilingual-e5-small-Q4_0.gguf")
 }
 
 struct Setting {

@@ -2,24 +2,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::program::leafresh;
+use crate::support::program::{leafresh, model_file};
 use crate::support::{Connection, SSE, VALID, get, read, read_some};
 
 /// The model that `make run` takes.
 pub(crate) fn model() -> Option<String> {
-    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS") else {
-        eprintln!("skipped: LEAFRESH_TEST_MODELS names no folder with models (`make test` sets it)");
-        return None;
-    };
-    let path = PathBuf::from(folder).join("gemma-3-270m-Q4_K_M.gguf");
-    assert!(path.exists(), "{} is missing: run `make model`", path.display());
-    Some(path.to_str().unwrap().to_owned())
+    Some(model_file("gemma-3-270m-Q4_K_M.gguf")?.to_str().unwrap().to_owned())
 }
 
 pub(crate) struct Program {

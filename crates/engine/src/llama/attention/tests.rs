@@ -7,7 +7,7 @@ use crate::model::{Candidates, Entry, Model};
 
 /// Logits of some tokens behind each batch: rows of different lengths, one that shares another's beginning, one
 /// token alone, and a batch of more tokens than ggml's tiles hold.
-pub(in crate::llama) fn logits(model: &mut LlamaModel) -> Vec<f32> {
+fn logits(model: &mut LlamaModel) -> Vec<f32> {
     let run = |sequence, cells: Range<usize>| {
         let last = cells.end - 1;
         cells.map(move |position| Entry {
@@ -39,24 +39,34 @@ pub(in crate::llama) fn logits(model: &mut LlamaModel) -> Vec<f32> {
     all
 }
 
-#[test]
-fn it_gives_what_ggmls_attention_gives() {
-    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS").map(PathBuf::from) else { return };
-    for name in ["gemma-3-270m-Q4_K_M.gguf", "smollm2-135m-instruct-Q4_1.gguf"] {
-        let [ours, ggml] = [true, false].map(|attention_over_own_cells| {
-            let settings = LocalSettings {
-                threads: Some(2),
-                context: 512,
-                running: 3,
-                attention_over_own_cells,
-                ..LocalSettings::default()
-            };
+/// How far real models are from themselves with one of our kernels and with ggml's. `choose` switches it, `used` says
+/// whether it is in use. Nothing without `LEAFRESH_TEST_MODELS`.
+pub(in crate::llama) fn differences(
+    choose: fn(&mut LocalSettings, bool),
+    used: fn(&mut LlamaModel) -> bool,
+    possible: bool,
+) -> Vec<(&'static str, f32)> {
+    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS").map(PathBuf::from) else { return Vec::new() };
+    let names = ["gemma-3-270m-Q4_K_M.gguf", "smollm2-135m-instruct-Q4_1.gguf"];
+    let difference = |name| {
+        let [ours, ggmls] = [true, false].map(|own| {
+            let mut settings =
+                LocalSettings { threads: Some(2), context: 512, running: 3, ..LocalSettings::default() };
+            choose(&mut settings, own);
             let mut model = LlamaModel::load(&folder.join(name), &settings, 0).unwrap();
-            assert_eq!(model.own_kernels().0, attention_over_own_cells && is_possible(), "{name}");
+            assert_eq!(used(&mut model), own && possible, "{name}");
             logits(&mut model)
         });
-        // The rounding of activations to eight bits multiplies the least difference between kernels.
-        let difference = custom::difference(&ours, &ggml);
+        (name, custom::difference(&ours, &ggmls))
+    };
+    names.map(difference).into()
+}
+
+#[test]
+fn it_gives_what_ggmls_attention_gives() {
+    let choose = |settings: &mut LocalSettings, own| settings.attention_over_own_cells = own;
+    // The rounding of activations to eight bits multiplies the least difference between kernels.
+    for (name, difference) in differences(choose, |model| model.own_kernels().0, is_possible()) {
         assert!(difference < 0.2, "{name}: {difference}");
     }
 }

@@ -1,28 +1,12 @@
-use std::path::PathBuf;
-
 use super::*;
-use crate::llama::LlamaModel;
-use crate::llama::attention::tests::logits;
+use crate::llama::attention::tests::differences;
 use crate::local::LocalSettings;
 
 #[test]
 fn models_say_with_them_what_they_say_with_ggmls() {
-    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS").map(PathBuf::from) else { return };
-    for name in ["gemma-3-270m-Q4_K_M.gguf", "smollm2-135m-instruct-Q4_1.gguf"] {
-        let [ours, ggml] = [true, false].map(|products_of_bytes| {
-            let settings = LocalSettings {
-                threads: Some(2),
-                context: 512,
-                running: 3,
-                products_of_bytes,
-                ..LocalSettings::default()
-            };
-            let mut model = LlamaModel::load(&folder.join(name), &settings, 0).unwrap();
-            assert_eq!(model.own_kernels().1, products_of_bytes && is_possible(), "{name}");
-            logits(&mut model)
-        });
-        // Weights of eight bits, activations in other blocks: each layer multiplies such differences.
-        let difference = custom::difference(&ours, &ggml);
+    let choose = |settings: &mut LocalSettings, own| settings.products_of_bytes = own;
+    // Weights of eight bits, activations in other blocks: each layer multiplies such differences.
+    for (name, difference) in differences(choose, |model| model.own_kernels().1, is_possible()) {
         assert!(difference < 0.3, "{name}: {difference}");
     }
 }

@@ -17,6 +17,9 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
 
+/// Documents looked at for the reciprocal rank.
+const DEPTH: usize = 20;
+
 /// Documents among which a right one has to be for recall.
 const AT: usize = 5;
 
@@ -197,7 +200,7 @@ async fn ranks(options: &Options, search: &Search, labelled: &[Labelled]) -> any
     let Ranks { mut reciprocal, mut recalled } = Ranks::default();
     for Labelled { query, relevant } in labelled {
         // Every place counts for the rank, the categories' share doesn't.
-        let asked = Query { text: query.clone(), limit: 50, per_category: 50, ..Query::default() };
+        let asked = Query { text: query.clone(), limit: DEPTH, per_category: DEPTH, ..Query::default() };
         let hits = search.search(&asked).await?;
         let rank = hits.iter().position(|hit| relevant.contains(&hit.document.id));
         reciprocal.push(rank.map_or(0.0, |rank| 1.0 / (rank as f64 + 1.0)));

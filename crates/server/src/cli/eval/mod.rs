@@ -208,6 +208,17 @@ impl Eval<'_> {
         interrupt: &Interrupt,
         report: &mut Report,
     ) -> anyhow::Result<()> {
+        if ![Part::Retrieval, Part::Gate].into_iter().any(|part| self.options.measures(part)) {
+            return Ok(());
+        }
+        // Neither needs a language model; this one costs nothing.
+        let nothing: Arc<dyn Backend> =
+            Arc::new(Local::start(Box::new(FakeModel::new(1)), &self.config.engine)?);
+        let recommender = self.recommender(&nothing, None, surroundings)?;
+        {
+            let _progress = Progress::new("learning from the catalogue", 1);
+            recommender.learn().await?;
+        }
         if let Some(search) = surroundings.search.as_ref().filter(|_| self.options.measures(Part::Retrieval))
         {
             let queries = data::queries(&self.config.catalog.dir, &self.catalog)?;
@@ -222,10 +233,6 @@ impl Eval<'_> {
                 .note("Questions without a fitting document among the first five", retrieval::missed(&found));
         }
         if self.options.measures(Part::Gate) {
-            // The gate needs no language model; this one costs nothing.
-            let nothing: Arc<dyn Backend> =
-                Arc::new(Local::start(Box::new(FakeModel::new(1)), &self.config.engine)?);
-            let recommender = self.recommender(&nothing, None, surroundings)?;
             let examples = gate::examples(&recommender);
             let progress = Progress::new("messages judged", examples.len());
             let mut judged = Vec::new();
