@@ -58,8 +58,10 @@ EVAL ?= $(CARGO_TARGET_DIR)/eval
 eval: build model ## how good the default model's answers are, with reports in EVAL
 	$(call say,evaluation; reports in $(EVAL))
 	@mkdir -p "$(EVAL)"
+	@$(BINARY) bench search --embedding-model "$(MODELS)/$(EMBEDDING_MODEL)" | tee "$(EVAL)/search.txt"
 	@$(BINARY) eval --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" \
 		--json "$(EVAL)/eval.json" --markdown "$(EVAL)/eval.md" --html "$(EVAL)/eval.html"
+	@grep -E "^goal (indexing|search)_" "$(EVAL)/search.txt"
 
 setup: ## install the build tools that are missing
 	$(call say,build tools)

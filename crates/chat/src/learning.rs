@@ -79,7 +79,7 @@ impl Recommender {
 
     /// Learns what takes time, or reads what was learned before: from the catalogue's questions how to put documents into
     /// order, and from its examples what is about the topic. Until then, and without an embedding model, documents are in
-    /// the order of plain cosines, and keywords tell. The first time takes up to a minute.
+    /// the order of plain cosines, and keywords tell. The first time takes a minute or two.
     ///
     /// # Errors
     /// [`Error::Retrieval`] when the embedding model can't compute.
@@ -88,12 +88,14 @@ impl Recommender {
         let Some(model) = search.model() else { return Ok(()) };
         if !search.has_metric() {
             let documents = self.catalog.documents();
-            let questions = documents.iter().flat_map(|document| &document.questions);
+            let questions = documents
+                .iter()
+                .flat_map(|document| std::iter::once(&document.id).chain(&document.questions));
             let key =
                 kept::key([model.fingerprint.as_str()].into_iter().chain(questions.map(String::as_str)));
             let fits = |metric: &Metric| metric.fits(model.dimension);
             let anew = async || Ok(search.learn_metric(documents).await?);
-            if let Some(metric) = self.recall("metric.bin", &key, fits, anew).await? {
+            if let Some(metric) = self.recall("metric.bin", key, fits, anew).await? {
                 search.use_metric(metric);
             }
         }
@@ -105,7 +107,7 @@ impl Recommender {
                 tracing::info!("the gate learns from the catalogue's examples");
                 Classifier::train(self.catalog.examples(), search).await.map(Some)
             };
-            if let Some(classifier) = self.recall("gate.bin", &key, fits, anew).await? {
+            if let Some(classifier) = self.recall("gate.bin", key, fits, anew).await? {
                 // Of two that learn at once one is enough.
                 let _ = self.classifier.set(Arc::new(classifier));
             }
@@ -114,23 +116,32 @@ impl Recommender {
     }
 
     /// What is kept under this name, if it is for this key; else what `anew` learns, which is kept then.
-    async fn recall<T: Serialize + DeserializeOwned>(
+    async fn recall<T: Serialize + DeserializeOwned + Send + 'static>(
         &self,
         name: &str,
-        key: &Key,
+        key: Key,
         fits: impl Fn(&T) -> bool,
         anew: impl AsyncFnOnce() -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Error> {
-        let file = self.kept.as_ref().map(|folder| folder.join(name));
-        if let Some(kept) = file.as_ref().and_then(|file| kept::read(file, key)).filter(|kept| fits(kept)) {
+        let Some(file) = self.kept.as_ref().map(|folder| folder.join(name)) else { return anew().await };
+        let read = file.clone();
+        let kept = beside(move || kept::read(&read, &key)).await?;
+        if let Some(kept) = kept.filter(|kept| fits(kept)) {
             return Ok(Some(kept));
         }
-        let learned = anew().await?;
-        if let (Some(file), Some(learned)) = (file, &learned)
-            && let Err(error) = kept::write(&file, key, learned)
-        {
-            tracing::warn!(%error, file = %file.display(), "what was learned can't be kept; the next start learns again");
-        }
-        Ok(learned)
+        let Some(learned) = anew().await? else { return Ok(None) };
+        let write = move || {
+            if let Err(error) = kept::write(&file, &key, &learned) {
+                tracing::warn!(%error, file = %file.display(), "what was learned can't be kept; the next start learns again");
+            }
+            learned
+        };
+        Ok(Some(beside(write).await?))
     }
+}
+
+/// Files of many megabytes are read and written on a thread for that.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Error::Settings(format!("what was learned could not be read or kept: {panic}")))
 }

@@ -145,7 +145,7 @@ impl Classifier {
         })
     }
 
-    /// Embeds the examples for tuning and learns from them. Takes up to a minute.
+    /// Embeds the examples for tuning and learns from them. Takes a minute or two.
     ///
     /// # Errors
     /// [`Error::Retrieval`] when they can't be embedded.
