@@ -19,22 +19,25 @@ use crate::config::{Config, Flags, Sources};
 const EXAMPLES: &str = "\
 Files:
   .jsonl  One JSON object a line. Only \"text\" has to be there:
-          {\"title\": \"…\", \"text\": \"…\", \"category\": \"ZERO_WASTE\", \"places\": [\"city\"], \"work_types\": [\"office\"],
-           \"short\": \"…\", \"id\": \"…\", \"source\": \"…\"}
-          Without places or work types it fits all of them. With \"short\", a sentence in other words, it is a challenge that
-          small models choose from as it is; without, it is something to read for models that write.
+          {\"title\": \"…\", \"text\": \"…\", \"category\": \"ZERO_WASTE\", \"places\": [\"city\"],
+           \"work_types\": [\"office\"], \"short\": \"…\", \"id\": \"…\", \"source\": \"…\"}
+          Without places or work types it fits all of them. With \"short\", a sentence in other
+          words, it is a challenge that small models choose from as it is; without, it is something
+          to read for models that write.
   .md     A document for each heading. `category: CODE` between two lines of --- at the top puts all of them there.
   .txt    One document.
-Long texts are cut into passages where sentences end. Folders are searched for such files; hidden ones are left out.
+Long texts are cut into passages where sentences end. Folders are searched for such files; hidden ones are \
+left out.
 
-The same command again embeds only what has changed, and takes out what is no longer in those files and folders. Ctrl-C and
-even a crash lose nothing that was counted: the same command goes on from there. The catalogue's own documents are kept up to
-date too. An index in a folder belongs to one process: stop the server first, or let both use a Qdrant server (retrieval.url).
+The same command again embeds only what has changed, and takes out what is no longer in those files and folders. Ctrl-C and \
+even a crash lose nothing that was counted: the same command goes on from there. The catalogue's own documents are kept up to \
+date too. An index in a folder belongs to one process: stop the server first, or let both use a Qdrant server \
+(retrieval.url).
 
 Examples:
   leafresh index notes/ challenges.jsonl
   leafresh index --dry-run notes/       What would be embedded and taken out
-  leafresh index --remove notes/        Take out what came from there, whether or not it still exists
+  leafresh index --remove notes/        Take out what came from there, still existing or not
   leafresh index --rebuild notes/       Begin anew, after a change of the embedding model";
 
 /// Put documents into the index that answers are made from, or take them out.

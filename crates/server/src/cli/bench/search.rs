@@ -24,9 +24,9 @@ const DEPTH: usize = 20;
 const AT: usize = 5;
 
 const EXAMPLES: &str = "\
-Prints, on the catalogue's documents, the mean reciprocal rank (MRR) and the recall of the labelled questions with 95 %
-confidence intervals, documents indexed per second, and the time from a question's text to its documents, embedded and
-searched on one thread; that last one among more documents too, which are made of the catalogue's sentences. Each goal gets
+Prints, on the catalogue's documents, the mean reciprocal rank (MRR) and the recall of the labelled questions with 95 % \
+confidence intervals, documents indexed per second, and the time from a question's text to its documents, embedded and \
+searched on one thread; that last one among more documents too, which are made of the catalogue's sentences. Each goal gets \
 a line: goal NAME VALUE TARGET ok|short";
 
 #[derive(Debug, Args)]

@@ -21,7 +21,7 @@ Examples:
   leafresh eval --models small-Q4_K_M.gguf,small-Q8_0.gguf --grounding select,context
       Two quantisations, each in two ways, in one table.
   leafresh eval --parts retrieval,gate
-      Search and refusals only: half a minute, and no language model is loaded.
+      Search and refusals only: half a minute when the gate has learned, and no language model.
 
 Ctrl-C ends the run and prints what there is so far; a second one ends the process.";
 
