@@ -232,7 +232,10 @@ impl Computing {
         if code != 0 {
             return Err(Error::Native(format!("embedding failed ({code}): {}", take_complaints())));
         }
-        let mut rows = self.tap.rows().chunks_exact(dimension);
+        let rows = self.tap.rows();
+        // Of another width, or not all of them: nothing to learn from.
+        let rows = if rows.len() == entries.len() * dimension { rows } else { &[] };
+        let mut rows = rows.chunks_exact(dimension);
         texts
             .iter()
             .enumerate()
