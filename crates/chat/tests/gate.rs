@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
-use std::path::{Path, PathBuf};
+#[path = "../../engine/tests/it/model_files.rs"]
+mod model_files;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use leafresh_chat::{Catalog, GateReport, measure_gate};
@@ -35,12 +38,7 @@ fn print(report: &GateReport) {
 
 #[tokio::test]
 async fn the_gate_tells_messages_it_has_not_seen() {
-    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS") else {
-        eprintln!("skipped: LEAFRESH_TEST_MODELS names no folder with models (`make test` sets it)");
-        return;
-    };
-    let path = PathBuf::from(folder).join(E5);
-    assert!(path.exists(), "{} is missing: run `make model`", path.display());
+    let Some(path) = model_files::model(E5) else { return };
     let embedder = LlamaEmbedder::load(&path, &EmbeddingSettings::default()).unwrap();
     let search = Search::later(Some(Arc::new(embedder))).0;
     let report = measure_gate(&catalog(), Some(&search)).await.unwrap();

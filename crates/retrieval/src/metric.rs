@@ -1,7 +1,7 @@
 //! What of a question's vector tells documents apart.
 //!
 //! People ask for the same thing in many ways, and the vectors of their questions differ in some directions whatever they ask
-//! for: those of a question and of a tired one, of a long and of a short one. A difference in such a direction says little.
+//! for: a wish's and a complaint's, a long one's and a short one's. A difference in such a direction says little.
 //! Within-class covariance normalisation (Hatch, Kajarekar & Stolcke, Interspeech 2006) divides it by how usual it is, as it
 //! was learned from questions that ask for the same.
 

@@ -310,6 +310,21 @@ mod tests {
     }
 
     #[test]
+    fn where_one_vector_says_nothing_the_other_does() {
+        let (texts, mut vectors, on) = ring(120);
+        for (vector, _) in vectors.iter_mut().zip(&on).filter(|(_, on)| **on) {
+            vector[2] += 0.2;
+        }
+        let same = [1.0f32, 0.0];
+        for second in [false, true] {
+            let of = |n: usize| if second { [&same[..], &vectors[n]] } else { [&vectors[n][..], &same] };
+            let classifier = Classifier::fit(&texts[..90], &(0..90).map(of).collect::<Vec<_>>(), &on[..90]);
+            let right = (90..120).filter(|&n| (classifier.probability("", of(n)) > 0.5) == on[n]).count();
+            assert!(right >= 28, "{right} of 30, the second one: {second}");
+        }
+    }
+
+    #[test]
     fn most_examples_on_the_topic_pass_though_others_are_many() {
         let (texts, vectors, on) = ring(150);
         let classifier = fit(&texts, &vectors, &on);

@@ -232,30 +232,41 @@ impl Computing {
         if code != 0 {
             return Err(Error::Native(format!("embedding failed ({code}): {}", take_complaints())));
         }
-        let rows = self.tap.rows();
-        // Of another width, or not all of them: nothing to learn from.
-        let rows = if rows.len() == entries.len() * dimension { rows } else { &[] };
-        let mut rows = rows.chunks_exact(dimension);
-        texts
-            .iter()
+        let lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
+        let inner = means(self.tap.rows(), &lengths, dimension);
+        inner
+            .into_iter()
             .enumerate()
-            .map(|(sequence, tokens)| {
+            .map(|(sequence, inner)| {
                 // SAFETY: llama.cpp returns null or the pooled vector of this sequence; it stays until the next decode.
                 let vector = unsafe {
                     let vector = sys::llama_get_embeddings_seq(context, sequence as i32);
                     if vector.is_null() { &[] } else { std::slice::from_raw_parts(vector, dimension) }
                 };
-                let mut sum = vec![0.0; dimension];
-                for row in rows.by_ref().take(tokens.len()) {
-                    for (sum, value) in sum.iter_mut().zip(row) {
-                        *sum += value;
-                    }
-                }
                 let meaning = normalized(vector).ok_or(Error::NonFinite)?;
-                Ok(Embedding { meaning, inner: normalized(&sum).unwrap_or_default() })
+                Ok(Embedding { meaning, inner })
             })
             .collect()
     }
+}
+
+/// The mean direction of each text's tokens, whose rows stand one behind the other. Empty for all of them where there aren't as
+/// many rows of this width: the model doesn't show them, or shows something else.
+fn means(rows: &[f32], lengths: &[usize], dimension: usize) -> Vec<Vec<f32>> {
+    if rows.len() != lengths.iter().sum::<usize>() * dimension {
+        return vec![Vec::new(); lengths.len()];
+    }
+    let mut rows = rows.chunks_exact(dimension);
+    let mean = |&length: &usize| {
+        let mut sum = vec![0.0; dimension];
+        for row in rows.by_ref().take(length) {
+            for (sum, value) in sum.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+        normalized(&sum).unwrap_or_default()
+    };
+    lengths.iter().map(mean).collect()
 }
 
 /// The vector of length 1 in the same direction. None when it has none.
@@ -301,7 +312,7 @@ fn check_pooling(kind: Option<u64>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_TEXTS, batches, check_pooling, normalized};
+    use super::{MOST_TEXTS, batches, check_pooling, means, normalized};
 
     #[test]
     fn short_texts_share_a_batch_and_a_long_one_gets_its_own() {
@@ -321,6 +332,19 @@ mod tests {
         for bad in [&[0.0, 0.0][..], &[f32::NAN, 1.0], &[f32::INFINITY, 1.0], &[]] {
             assert_eq!(normalized(bad), None);
         }
+    }
+
+    #[test]
+    fn each_text_gets_the_mean_of_its_own_tokens_and_none_where_rows_are_missing() {
+        let rows = [2.0, 0.0, 0.0, 2.0, 0.0, -3.0];
+        let half = 0.5f32.sqrt();
+        assert_eq!(means(&rows, &[2, 1], 2), [vec![half, half], vec![0.0, -1.0]]);
+        for (rows, lengths, dimension) in
+            [(&rows[..], &[2, 2][..], 2), (&rows, &[2, 1], 3), (&[], &[2, 1], 2)]
+        {
+            assert_eq!(means(rows, lengths, dimension), [[0.0f32; 0]; 2]);
+        }
+        assert_eq!(means(&[1.0, 0.0, -1.0, 0.0], &[2], 2), [[0.0f32; 0]], "no direction");
     }
 
     #[test]

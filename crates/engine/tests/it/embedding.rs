@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use leafresh_engine::fake::FakeEmbedder;
 use leafresh_engine::{Embedder, EmbeddingSettings, LlamaEmbedder};
 
-use crate::support::model;
+use crate::model_files::model;
 
 const E5: &str = "multilingual-e5-small-Q4_0.gguf";
 const GEMMA: &str = "gemma-3-270m-Q4_K_M.gguf";

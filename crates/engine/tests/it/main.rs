@@ -7,6 +7,7 @@ mod embedding;
 mod fake;
 mod faults;
 mod memory;
+mod model_files;
 mod parking;
 mod real;
 mod support;

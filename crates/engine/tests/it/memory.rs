@@ -9,7 +9,7 @@ use leafresh_engine::memory::{self, Available, Free};
 use leafresh_engine::{Error, KvType, Local, LocalSettings, gguf};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::support::model;
+use crate::model_files::model;
 
 const GEMMA: &str = "gemma-3-270m-Q4_K_M.gguf";
 const SMOLLM: &str = "smollm2-135m-instruct-Q4_1.gguf";

@@ -2,7 +2,8 @@ use leafresh_engine::{
     Backend, Delta, Local, LocalSettings, Progress, Request, Sampling, load_tokenizer, quantize,
 };
 
-use crate::support::{assert_valid, cuts, finish, free, idle, join_all, model, request, select};
+use crate::model_files::model;
+use crate::support::{assert_valid, cuts, finish, free, idle, join_all, request, select};
 
 const GEMMA: &str = "gemma-3-270m-Q4_K_M.gguf";
 const SMOLLM: &str = "smollm2-135m-instruct-Q4_1.gguf";

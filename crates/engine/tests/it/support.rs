@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use leafresh_engine::{
@@ -141,17 +140,6 @@ pub(crate) fn cuts(slots: &[String]) -> Vec<Progress> {
         cuts.extend(ends.map(|at| Progress { done: done.clone(), partial: slot[..at].into() }));
     }
     cuts
-}
-
-/// The folder with the real models. Only `make test` sets it: then a missing model is a failure.
-pub(crate) fn model(name: &str) -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS") else {
-        eprintln!("skipped: LEAFRESH_TEST_MODELS names no folder with models (`make test` sets it)");
-        return None;
-    };
-    let path = PathBuf::from(folder).join(name);
-    assert!(path.exists(), "{} is missing: run `make model`", path.display());
-    Some(path)
 }
 
 /// Waits until the engine has let go of everything, and says how many steps it took meanwhile.

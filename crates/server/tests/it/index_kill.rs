@@ -15,7 +15,8 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::program::{leafresh, model_file, text};
+use crate::model_files;
+use crate::support::program::{leafresh, text};
 
 const KILLS: usize = 20;
 
@@ -25,7 +26,7 @@ const MORE: usize = 500;
 
 /// The embedding model that `make run` takes.
 pub(crate) fn embedding_model() -> Option<PathBuf> {
-    model_file("multilingual-e5-small-Q4_0.gguf")
+    model_files::model("multilingual-e5-small-Q4_0.gguf")
 }
 
 struct Setting {

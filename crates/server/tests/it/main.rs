@@ -16,6 +16,8 @@ mod index_kill;
 mod joining;
 mod leaving;
 mod many;
+#[path = "../../../engine/tests/it/model_files.rs"]
+mod model_files;
 mod models;
 mod page;
 mod process;

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::program::{leafresh, model_file};
+use crate::model_files;
+use crate::support::program::leafresh;
 use crate::support::{Connection, SSE, VALID, get, read, read_some};
 
 /// The model that `make run` takes.
 pub(crate) fn model() -> Option<String> {
-    Some(model_file("gemma-3-270m-Q4_K_M.gguf")?.to_str().unwrap().to_owned())
+    Some(model_files::model("gemma-3-270m-Q4_K_M.gguf")?.to_str().unwrap().to_owned())
 }
 
 pub(crate) struct Program {

@@ -6,6 +6,8 @@
 #[path = "../it/support/events.rs"]
 #[allow(dead_code)] // The other test binary uses more of it.
 mod events;
+#[path = "../../../engine/tests/it/model_files.rs"]
+mod model_files;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,15 +27,8 @@ const GEMMA: &str = "gemma-3-270m-Q4_K_M.gguf";
 const PLACES: [&str; 4] = ["city", "beach", "mountain", "rural"];
 const WORK_TYPES: [&str; 4] = ["office", "field", "sales", "remote"];
 
-/// Only `make test` names the folder: then a missing model is a failure.
 fn model() -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS") else {
-        eprintln!("skipped: LEAFRESH_TEST_MODELS names no folder with models (`make test` sets it)");
-        return None;
-    };
-    let path = PathBuf::from(folder).join(GEMMA);
-    assert!(path.exists(), "{} is missing: run `make model`", path.display());
-    Some(path)
+    model_files::model(GEMMA)
 }
 
 /// A server on a port of its own, with one thread for the model: on a busy machine threads that spin for each other

@@ -1,6 +1,6 @@
 //! The program itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Runs `leafresh` in the repository's root, where the catalogue and the configuration are.
@@ -17,15 +17,4 @@ pub(crate) fn leafresh(arguments: &[&str]) -> Command {
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A model of those that `make model` fetches.
-pub(crate) fn model_file(name: &str) -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("LEAFRESH_TEST_MODELS") else {
-        eprintln!("skipped: LEAFRESH_TEST_MODELS names no folder with models (`make test` sets it)");
-        return None;
-    };
-    let path = PathBuf::from(folder).join(name);
-    assert!(path.exists(), "{} is missing: run `make model`", path.display());
-    Some(path)
 }
