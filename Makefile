@@ -12,7 +12,7 @@ PEERS ?= $(HOME)/.cache/leafresh/peers
 PYTHON ?= python3
 
 # One profile for everything: another one would build llama.cpp again.
-BINARY := $(CARGO_TARGET_DIR)/debug/leafresh
+BINARY := $(CARGO_TARGET_DIR)/release/leafresh
 DEFAULT_MODEL := gemma-3-270m-Q4_K_M.gguf
 EMBEDDING_MODEL := multilingual-e5-small-Q4_0.gguf
 
@@ -73,7 +73,7 @@ setup-test:
 
 build: ## build the server and print where it is
 	$(call say,building the server (llama.cpp takes minutes the first time))
-	@cargo build --locked --bin leafresh
+	@cargo build --locked --release --bin leafresh
 	@echo "$(BINARY)"
 
 model: ## fetch the small models, for running and for tests
@@ -97,15 +97,15 @@ bench: setup build default-model ## measure beside llama.cpp's server; QUICK=1 i
 # refusals,leaving,kills,crowd,chaos,browser,fuzz.
 soak: setup-test model ## half an hour of readers, faults and killed engines; ends with one line per goal
 	$(call say,soak (SOAK_SECONDS and SOAK_ONLY shorten it))
-	@cargo test --locked --workspace --no-run
+	@cargo test --locked --release --workspace --no-run
 	@chosen() { [[ -z "$(SOAK_ONLY)" || ",$(SOAK_ONLY)," == *",$$1,"* ]]; }; suites=; \
 	if chosen browser; then failed=0; \
-	  LEAFRESH_TEST_CUTS=5,12 cargo test --locked --workspace --test browser network:: || failed=1; \
+	  LEAFRESH_TEST_CUTS=5,12 cargo test --locked --release --workspace --test browser network:: || failed=1; \
 	  suites="$$suites browser=$$failed"; fi; \
 	if chosen fuzz; then failed=0; \
-	  PROPTEST_CASES=20000 cargo test --locked --workspace fuzz_ || failed=1; \
+	  PROPTEST_CASES=20000 cargo test --locked --release --workspace fuzz_ || failed=1; \
 	  suites="$$suites fuzz=$$failed"; fi; \
-	SOAK=full SOAK_ONLY="$(SOAK_ONLY)" SOAK_SUITES="$$suites" cargo test --locked --workspace --test soak
+	SOAK=full SOAK_ONLY="$(SOAK_ONLY)" SOAK_SUITES="$$suites" cargo test --locked --release --workspace --test soak
 
 fmt: ## format the Rust code
 	$(call say,formatting)
@@ -115,7 +115,7 @@ lint: ## check format and lints
 	$(call say,format)
 	@cargo fmt --all --check
 	$(call say,lints)
-	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy --locked --release --workspace --all-targets -- -D warnings
 
 deny:
 	$(call say,licences and sources of the dependencies)
@@ -127,4 +127,4 @@ test-scripts:
 
 test-rust:
 	$(call say,tests)
-	@cargo test --locked --workspace
+	@cargo test --locked --release --workspace

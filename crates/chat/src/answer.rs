@@ -1,7 +1,6 @@
 //! An answer as a program, and the program's deltas as the reader's events.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use leafresh_engine::{Delta, Grammar, Program, Progress, Segment, Slot};
 use serde::Deserialize;
@@ -10,7 +9,9 @@ use serde_json::{Value, json};
 use crate::catalog::source;
 use crate::documents::Found;
 use crate::fallback::Endings;
-use crate::{Answer, Category, Challenge, DegradedReason, Document, Error, Event, Grounding, Kind, Source};
+use crate::{
+    Answer, Category, Challenge, DegradedReason, Document, Error, Event, Files, Grounding, Kind, Source,
+};
 
 /// Challenges in an answer: the contract's number.
 pub(crate) const CHALLENGES: usize = 3;
@@ -63,8 +64,8 @@ pub(crate) struct SamplingForm {
 }
 
 impl Form {
-    pub(crate) fn load(dir: &Path) -> Result<Self, Error> {
-        let (text, path) = source::read(dir, "answer.toml")?;
+    pub(crate) fn load(files: &Files) -> Result<Self, Error> {
+        let (text, path) = source::read(files, "answer.toml")?;
         let mut form: Self = source::from_toml(&text, &path)?;
         let line = |key: &str| source::line_of(&text, text.find(key).unwrap_or(0));
         let counts = [("documents", form.grounding.documents), ("for_message", form.grounding.for_message)];
@@ -382,7 +383,7 @@ mod tests {
     const SELECT: Shape = Shape { kind: Kind::BaseInfo, grounding: Grounding::Select };
 
     fn catalog() -> crate::Catalog {
-        crate::Catalog::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap()
+        crate::Catalog::of(&Files::built_in()).unwrap()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod choices;
 mod documents;
+mod files;
 mod keywords;
 mod replies;
 pub(crate) mod source;
@@ -11,6 +12,7 @@ mod tests;
 use std::path::Path;
 
 pub use choices::{Category, Term};
+pub use files::Files;
 pub(crate) use keywords::Keywords;
 pub use leafresh_retrieval::Document;
 pub use replies::Replies;
@@ -44,14 +46,22 @@ impl Catalog {
     /// # Errors
     /// [`Error::Io`] when a file can't be read, [`Error::Catalog`] with file, line and key for the first fault in one.
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let lists = Lists::load(dir)?;
-        let replies = Replies::load(dir)?;
-        let documents = documents::load(dir, &lists)?;
-        let keywords = Keywords::load(dir, &lists)?;
-        let guard = Guard::load(dir, &keywords, &documents)?;
-        let (form, prompts) = (Form::load(dir)?, Prompts::load(dir)?);
+        Self::of(&Files::in_folder(dir))
+    }
+
+    /// [`Catalog::load`], wherever the files lie.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(files: &Files) -> Result<Self, Error> {
+        let lists = Lists::load(files)?;
+        let replies = Replies::load(files)?;
+        let documents = documents::load(files, &lists)?;
+        let keywords = Keywords::load(files, &lists)?;
+        let guard = Guard::load(files, &keywords, &documents)?;
+        let (form, prompts) = (Form::load(files)?, Prompts::load(files)?);
         let catalog = Self { lists, documents, replies, form, prompts, keywords, guard };
-        catalog.check_coverage(dir)?;
+        catalog.check_coverage(files)?;
         Ok(catalog)
     }
 
@@ -135,7 +145,7 @@ impl Catalog {
     }
 
     /// Whoever asks gets an answer: every combination of choices has the documents that one needs.
-    fn check_coverage(&self, dir: &Path) -> Result<(), Error> {
+    fn check_coverage(&self, files: &Files) -> Result<(), Error> {
         let Lists { categories, places, work_types } = &self.lists;
         for (category, line) in categories.with_lines() {
             let mut short = Vec::new();
@@ -158,7 +168,7 @@ impl Catalog {
                      add documents with these codes to documents/*.jsonl",
                     category.code
                 );
-                return Err(error_on_line(&dir.join(CATEGORIES), line, reason));
+                return Err(error_on_line(&files.path(CATEGORIES), line, reason));
             }
         }
         Ok(())

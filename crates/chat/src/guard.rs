@@ -7,7 +7,6 @@ mod measure;
 mod nonsense;
 mod topic;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use leafresh_retrieval::QueryVector;
@@ -18,7 +17,7 @@ pub use topic::{Example, Split, Topic};
 pub(crate) use self::classifier::Classifier;
 use self::classifier::vectors_of;
 use crate::session::Reading;
-use crate::{Catalog, Document, Error, Replies};
+use crate::{Catalog, Document, Error, Files, Replies};
 use insults::Insults;
 use nonsense::Noise;
 
@@ -68,8 +67,8 @@ const ON_TOPIC_IN_CONVERSATION: f32 = 0.35;
 const ON_TOPIC_AS_FOLLOW_UP: f32 = 0.1;
 
 impl Guard {
-    pub(crate) fn load(dir: &Path, keywords: &Keywords, documents: &[Document]) -> Result<Self, Error> {
-        let examples = topic::load(dir)?;
+    pub(crate) fn load(files: &Files, keywords: &Keywords, documents: &[Document]) -> Result<Self, Error> {
+        let examples = topic::load(files)?;
         let tuning =
             examples.iter().filter(|example| example.split == Split::Tune && example.topic == Topic::On);
         let texts = documents
@@ -77,7 +76,7 @@ impl Guard {
             .flat_map(|document| [&*document.title, &*document.text])
             .chain(tuning.map(|example| &*example.text));
         let noise = Noise::new(&keywords.keyboard_runs, texts);
-        Ok(Self { insults: Insults::load(dir)?, noise, examples })
+        Ok(Self { insults: Insults::load(files)?, noise, examples })
     }
 
     pub(crate) fn examples(&self) -> &[Example] {

@@ -20,7 +20,7 @@ mod session;
 mod words;
 
 pub use brief::Preview;
-pub use catalog::{Catalog, Category, Document, Replies, Term};
+pub use catalog::{Catalog, Category, Document, Files, Replies, Term};
 pub use command::{BaseInfo, Command, FreeText, Kind};
 pub use conversations::Sessions;
 pub use error::Error;

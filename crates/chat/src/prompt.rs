@@ -1,12 +1,10 @@
 //! Prompts from the catalogue's templates, with the model's own chat template around them where it has one.
 
-use std::path::{Path, PathBuf};
-
 use leafresh_engine::{ModelInfo, Piece, Prompt};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use crate::catalog::source;
-use crate::{Category, Document, Error};
+use crate::{Category, Document, Error, Files};
 
 const BASE_INFO: &str = "prompts/base-info.j2";
 const BASE_INFO_CHAT: &str = "prompts/base-info.chat.j2";
@@ -21,7 +19,7 @@ const CONTENT: &str = "\u{E000}content\u{E000}";
 #[derive(Debug, Clone)]
 pub(crate) struct Prompts {
     templates: Environment<'static>,
-    dir: PathBuf,
+    files: Files,
 }
 
 /// What a prompt is made of.
@@ -59,16 +57,16 @@ pub(crate) struct Layout<'a> {
 }
 
 impl Prompts {
-    pub(crate) fn load(dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn load(files: &Files) -> Result<Self, Error> {
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         for name in ALL {
-            let (text, path) = source::read(dir, name)?;
+            let (text, path) = source::read(files, name)?;
             templates
                 .add_template_owned(name, text)
                 .map_err(|error| source::error_on_line(&path, error.line().unwrap_or(1), describe(&error)))?;
         }
-        let prompts = Self { templates, dir: dir.to_owned() };
+        let prompts = Self { templates, files: files.clone() };
         prompts.check()?;
         Ok(prompts)
     }
@@ -127,7 +125,7 @@ impl Prompts {
             documents,
         };
         self.templates.get_template(name).and_then(|template| template.render(values)).map_err(|error| {
-            source::error_on_line(&self.dir.join(name), error.line().unwrap_or(1), describe(&error))
+            source::error_on_line(&self.files.path(name), error.line().unwrap_or(1), describe(&error))
         })
     }
 
@@ -232,7 +230,7 @@ mod tests {
     use super::*;
 
     fn catalog() -> crate::Catalog {
-        crate::Catalog::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap()
+        crate::Catalog::of(&Files::built_in()).unwrap()
     }
 
     fn request<'a>(catalog: &'a crate::Catalog, location: &'a str) -> Request<'a> {

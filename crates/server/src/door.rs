@@ -6,7 +6,8 @@ mod keys;
 mod limiter;
 
 pub(crate) use address::Peer;
-pub(crate) use keys::{Key, KeyRing, fresh_key, is_name};
+pub(crate) use keys::{Key, KeyRing};
+pub use keys::{fresh_key, is_name};
 pub(crate) use limiter::Place;
 
 use std::net::IpAddr;

@@ -1,11 +1,21 @@
-//! The server: HTTP, server-sent events, configuration and command line around the chat.
+//! The server: HTTP, server-sent events and configuration around the chat.
 //!
-//! [`run`] is the whole server on a listener.
+//! [`run`] is the whole server on a listener, until `shutdown`: tests bind port 0 and call it. What it answers with is
+//! installed while it runs ([`AppState::install`]); until then it says 503.
+//!
+//! | module | what |
+//! |---|---|
+//! | `http` | paths, parameters, envelope, server-sent events |
+//! | `streams` | live streams: event log, readers, joining, parking, retention, memory |
+//! | `door` | who asks: keys, cookies, addresses behind proxies, allowances |
+//! | `serve`, `socket` | connections: accepting, counting, giving up on peers that don't read, ending in order |
+//! | [`config`] | one configuration from file, environment and flags |
+//! | [`assemble`], [`setup`] | from the configuration to what answers are made with |
+//! | `retrieval` | the index beside the server |
 
 #![forbid(unsafe_code)]
 
 pub mod assemble;
-pub mod cli;
 pub mod config;
 mod door;
 mod http;
@@ -13,10 +23,13 @@ mod installed;
 mod metrics;
 mod retrieval;
 mod serve;
+pub mod setup;
 mod socket;
 mod state;
 mod streams;
 
+pub use door::{fresh_key, is_name};
+pub use http::{Refused, base_info, sentence};
 pub use retrieval::Retrieval;
-pub use serve::{Listeners, run};
+pub use serve::{Listeners, allow_many_descriptors, run};
 pub use state::AppState;

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-pub(crate) use self::connections::allow_many_descriptors;
+pub use self::connections::allow_many_descriptors;
 use self::connections::{Connections, Ticket, turn_away};
 use crate::door::Peer;
 use crate::http::app;

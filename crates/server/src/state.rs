@@ -119,7 +119,8 @@ impl AppState {
         self.0.sessions.get()
     }
 
-    pub(crate) fn recommender(&self) -> Option<Arc<Recommender>> {
+    /// What answers new requests; none before the first [`AppState::install`].
+    pub fn recommender(&self) -> Option<Arc<Recommender>> {
         self.0.installed.get()
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use unicode_normalization::UnicodeNormalization;
 
+use super::Files;
 use super::source::{self, check_line, error_at, line_of};
 use crate::Error;
 
@@ -152,8 +153,8 @@ impl TermTable {
 }
 
 impl Lists {
-    pub(super) fn load(dir: &Path) -> Result<Self, Error> {
-        let (text, path) = source::read(dir, CATEGORIES)?;
+    pub(super) fn load(files: &Files) -> Result<Self, Error> {
+        let (text, path) = source::read(files, CATEGORIES)?;
         let file: File = source::from_toml(&text, &path)?;
         let reader = Reader { text: &text, path: &path };
         Ok(Self {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use leafresh_retrieval::Document;
 use serde_json::Value;
 
+use super::Files;
 use super::choices::{Lists, Term, comparable};
 use super::source::{self, check_line, error_on_line, explain, suggest};
 use crate::Error;
@@ -17,11 +18,11 @@ const TITLE: RangeInclusive<usize> = 4..=24;
 /// Sentences of a description.
 const SENTENCES: RangeInclusive<usize> = 1..=2;
 
-pub(super) fn load(dir: &Path, lists: &Lists) -> Result<Vec<Document>, Error> {
+pub(super) fn load(files: &Files, lists: &Lists) -> Result<Vec<Document>, Error> {
     let mut documents = Vec::new();
     let mut seen = Seen::default();
-    for name in source::list(dir, "documents", "jsonl")? {
-        let (text, path) = source::read(dir, &name)?;
+    for name in source::list(files, "documents", "jsonl")? {
+        let (text, path) = source::read(files, &name)?;
         for (index, line) in text.lines().enumerate() {
             if line.trim().is_empty() {
                 continue;

@@ -1,11 +1,11 @@
 //! `keywords.toml`: what is understood without a model.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use regex::Regex;
 use serde::Deserialize;
 
+use super::Files;
 use super::choices::Lists;
 use super::source::{self, error_on_line, line_of, suggest};
 use crate::Error;
@@ -89,8 +89,8 @@ struct TopicTable {
 }
 
 impl Keywords {
-    pub(super) fn load(dir: &Path, lists: &Lists) -> Result<Self, Error> {
-        let (text, path) = source::read(dir, KEYWORDS)?;
+    pub(super) fn load(files: &Files, lists: &Lists) -> Result<Self, Error> {
+        let (text, path) = source::read(files, KEYWORDS)?;
         let file: File = source::from_toml(&text, &path)?;
         let fail = |key: &str, reason: String| {
             error_on_line(&path, line_of(&text, text.find(key).unwrap_or(0)), reason)

@@ -1,11 +1,11 @@
 //! `replies.toml`: every sentence that the server itself says.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Files;
 use super::source::{self, check_line, error_at};
 use crate::{Error, Kind};
 
@@ -139,8 +139,8 @@ pub struct OkReplies {
 }
 
 impl Replies {
-    pub(super) fn load(dir: &Path) -> Result<Self, Error> {
-        let (text, path) = source::read(dir, "replies.toml")?;
+    pub(super) fn load(files: &Files) -> Result<Self, Error> {
+        let (text, path) = source::read(files, "replies.toml")?;
         let replies = source::from_toml(&text, &path)?;
 
         // Once more without names, for what holds for every sentence and needs its line.

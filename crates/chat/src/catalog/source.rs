@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use unicode_normalization::UnicodeNormalization;
 
+use super::Files;
 use crate::Error;
 
 /// Reads a file of the catalogue: its text in NFC, without a byte order mark, and its path for messages.
-pub(crate) fn read(dir: &Path, name: &str) -> Result<(String, PathBuf), Error> {
-    let path = dir.join(name);
-    let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+pub(crate) fn read(files: &Files, name: &str) -> Result<(String, PathBuf), Error> {
+    let (path, bytes) = (files.path(name), files.read(name)?);
     match String::from_utf8(bytes) {
         // An editor on macOS may have written decomposed Hangul: the model and every comparison expect NFC.
         Ok(text) => Ok((text.trim_start_matches('\u{feff}').nfc().collect(), path)),
@@ -24,20 +24,16 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<(String, PathBuf), Error> {
 }
 
 /// The names of the files in `folder` with this extension, as `folder/name`, sorted.
-pub(crate) fn list(dir: &Path, folder: &str, extension: &str) -> Result<Vec<String>, Error> {
-    let path = dir.join(folder);
-    let fail = |source| Error::Io { path: path.clone(), source };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(&path).map_err(fail)? {
-        let name = entry.map_err(fail)?.file_name().to_string_lossy().into_owned();
-        let hidden = name.starts_with('.');
-        if !hidden && Path::new(&name).extension().is_some_and(|found| found == extension) {
-            names.push(format!("{folder}/{name}"));
-        }
-    }
+pub(crate) fn list(files: &Files, folder: &str, extension: &str) -> Result<Vec<String>, Error> {
+    let counts = |name: &String| {
+        !name.starts_with('.') && Path::new(name).extension().is_some_and(|found| found == extension)
+    };
+    let names = files.names_in(folder)?.into_iter().filter(counts);
+    let mut names: Vec<String> = names.map(|name| format!("{folder}/{name}")).collect();
     if names.is_empty() {
         let reason = format!("no *.{extension} file here; the catalogue needs at least one");
-        return Err(fail(io::Error::new(io::ErrorKind::NotFound, reason)));
+        let source = io::Error::new(io::ErrorKind::NotFound, reason);
+        return Err(Error::Io { path: files.path(folder), source });
     }
     names.sort();
     Ok(names)

@@ -1,12 +1,10 @@
 //! Insults by list, with the usual ways of hiding them. `gate/insults.toml` says how a message is compared.
 
-use std::path::Path;
-
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::Error;
 use crate::catalog::source;
+use crate::{Error, Files};
 
 const INSULTS: &str = "gate/insults.toml";
 
@@ -74,8 +72,8 @@ impl Pattern {
 impl Insults {
     /// # Errors
     /// [`Error::Catalog`] when the file can't be used, or when one of its own cases comes out wrong.
-    pub(crate) fn load(dir: &Path) -> Result<Self, Error> {
-        let (text, path) = source::read(dir, INSULTS)?;
+    pub(crate) fn load(files: &Files) -> Result<Self, Error> {
+        let (text, path) = source::read(files, INSULTS)?;
         let file: File = source::from_toml(&text, &path)?;
         let patterns = |list: &[String]| list.iter().map(|entry| Pattern::new(entry)).collect();
         let insults = Self {
@@ -292,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_catalogues_own_cases_come_out_right() {
-        Insults::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap();
+        Insults::load(&Files::built_in()).unwrap();
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! Labelled examples, and whether a message is about the topic.
 
-use std::path::Path;
-
 use serde::Deserialize;
 
-use crate::Error;
 use crate::catalog::source;
+use crate::{Error, Files};
 
 /// A message and whether it is about the topic.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -31,10 +29,10 @@ pub enum Split {
     Test,
 }
 
-pub(crate) fn load(dir: &Path) -> Result<Vec<Example>, Error> {
+pub(crate) fn load(files: &Files) -> Result<Vec<Example>, Error> {
     let mut examples = Vec::new();
-    for name in source::list(dir, "gate", "jsonl")? {
-        let (text, path) = source::read(dir, &name)?;
+    for name in source::list(files, "gate", "jsonl")? {
+        let (text, path) = source::read(files, &name)?;
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let example = serde_json::from_str(line).map_err(|error| {
                 let message = error.to_string();

@@ -8,7 +8,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::head::SharedTap;
 use super::vocab::LlamaTokenizer;
-use super::{Weights, attention, products, take_complaints};
+use super::{Weights, take_complaints};
 use crate::local::{KvType, LocalSettings};
 use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::vocab::{Tokenizer, Vocab};
@@ -73,10 +73,10 @@ impl LlamaModel {
         if gpu_layers == 0 && settings.head_for_candidates {
             model.learn_head()?;
         }
-        let attention = settings.attention_over_own_cells && attention::is_possible();
-        let products = settings.products_of_bytes && products::is_possible();
-        if gpu_layers == 0 && (attention || products) {
-            model.learn_kernels(settings.step_tokens, attention, products)?;
+        let attention = settings.attention_over_own_cells && leafresh_kernels::attention::is_possible();
+        let matmul = settings.products_of_bytes && leafresh_kernels::matmul::is_possible();
+        if gpu_layers == 0 && (attention || matmul) {
+            model.learn_kernels(settings.step_tokens, attention, matmul)?;
         }
         Ok(model)
     }
@@ -94,7 +94,7 @@ impl LlamaModel {
     }
 
     /// Computes two short rows, and uses those of our kernels from then on that give what ggml's give in every layer.
-    fn learn_kernels(&mut self, step_tokens: usize, attention: bool, products: bool) -> Result<(), Error> {
+    fn learn_kernels(&mut self, step_tokens: usize, attention: bool, matmul: bool) -> Result<(), Error> {
         let each = step_tokens.min(32) / 2;
         let entry = |sequence, position| Entry {
             token: (1 + 37 * position + 101 * sequence as usize) as u32 % self.n_vocab as u32,
@@ -104,11 +104,11 @@ impl LlamaModel {
         };
         let batch: Vec<Entry> =
             (0..2).flat_map(|sequence| (0..each).map(move |at| entry(sequence, at))).collect();
-        self.tap.compare(products);
+        self.tap.compare(matmul);
         let decoded = if batch.is_empty() { Ok(()) } else { self.decode(&batch) };
-        let (attention, products) = self.tap.choose(attention);
+        let (attention, matmul) = self.tap.choose(attention);
         self.forget();
-        tracing::info!(attention, products, "our own kernels");
+        tracing::info!(attention, matmul, "our own kernels");
         decoded
     }
 

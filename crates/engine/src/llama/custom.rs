@@ -21,7 +21,7 @@ pub(super) const PARAMETERS: usize = 6;
 const _: () = assert!(size_of::<Custom>() == 4 * PARAMETERS);
 
 /// Has ggml compute a node by this function, on all threads. Its parameters from `PARAMETERS` on stay.
-pub(super) fn put(node: &mut sys::ggml_tensor, compute: Compute, data: *mut c_void) {
+pub(super) fn install(node: &mut sys::ggml_tensor, compute: Compute, data: *mut c_void) {
     node.op = sys::GGML_OP_CUSTOM;
     // SAFETY: 64 bytes of parameters, of which ggml reads this many.
     unsafe {
@@ -30,7 +30,7 @@ pub(super) fn put(node: &mut sys::ggml_tensor, compute: Compute, data: *mut c_vo
 }
 
 /// Whether ggml computes a node by this function.
-pub(super) fn is_put(node: &sys::ggml_tensor, compute: Compute) -> bool {
+pub(super) fn is_installed(node: &sys::ggml_tensor, compute: Compute) -> bool {
     if node.op != sys::GGML_OP_CUSTOM {
         return false;
     }
@@ -49,11 +49,4 @@ pub(super) fn is_plain(tensor: &sys::ggml_tensor) -> bool {
                 .to_string_lossy()
                 .contains("REPACK")
     }
-}
-
-/// The root mean square of the difference, as a share of that of what is right.
-pub(super) fn difference(ours: &[f32], right: &[f32]) -> f32 {
-    let squares = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| f64::from(x * x)).sum::<f64>();
-    let apart = squares(&mut ours.iter().zip(right).map(|(a, b)| a - b));
-    (apart / squares(&mut right.iter().copied())).sqrt() as f32
 }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use llama_cpp_sys_2 as sys;
 
-use super::{cpu, products, start};
+use super::{cpu, start};
 use crate::Error;
 use crate::memory::{Available, Free, Gpu};
 
@@ -27,7 +27,7 @@ impl Available {
             memory: Free::here().unwrap_or_else(|| Free::unlimited(host)),
             gpus: gpus.into_iter().map(|device| device.gpu.clone()).collect(),
             repacked: cpu::repacked_types().to_vec(),
-            byte_products: products::is_possible(),
+            byte_products: leafresh_kernels::matmul::is_possible(),
         })
     }
 }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
-use self::tap::{SharedProducts, Tap};
+use self::tap::{SharedMatmuls, Tap};
 use super::context::{Batch, Context};
 use super::pool::Pool;
-use super::{Weights, products, take_complaints};
+use super::{Weights, take_complaints};
 use crate::model::Entry;
 use crate::{Embedder, EmbedderInfo, Embedding, Error, gguf};
 
@@ -27,12 +27,12 @@ pub struct EmbeddingSettings {
     /// Tokens in one batch. Of several short texts as many as fit are computed at once; a longer one gets a batch of its own.
     pub step_tokens: usize,
     /// Multiply quantised weights by our own kernel where the processor can and it gives what ggml's gives.
-    pub own_products: bool,
+    pub own_matmul: bool,
 }
 
 impl Default for EmbeddingSettings {
     fn default() -> Self {
-        Self { threads: 1, step_tokens: 128, own_products: true }
+        Self { threads: 1, step_tokens: 128, own_matmul: true }
     }
 }
 
@@ -40,7 +40,7 @@ impl Default for EmbeddingSettings {
 pub struct LlamaEmbedder {
     contexts: Pool<Computing>,
     /// The contexts call them.
-    _products: Option<Box<SharedProducts>>,
+    _matmuls: Option<Box<SharedMatmuls>>,
     step_tokens: usize,
     info: EmbedderInfo,
     /// Dropped last: the contexts use them.
@@ -75,18 +75,18 @@ impl LlamaEmbedder {
             None => gguf::checksum(path)?.sha256,
         };
 
-        let own_products = settings.own_products && products::is_possible();
-        let products: Option<Box<SharedProducts>> = own_products.then(Box::default);
+        let own_matmul = settings.own_matmul && leafresh_kernels::matmul::is_possible();
+        let matmuls: Option<Box<SharedMatmuls>> = own_matmul.then(Box::default);
         let weights = Weights::open(path, |params| {
             params.n_gpu_layers = 0;
             params.load_mode = sys::LLAMA_LOAD_MODE_AUTO;
             // ggml would put them in an order of its own.
-            params.use_extra_bufts &= products.is_none();
+            params.use_extra_bufts &= matmuls.is_none();
         })?;
         let longest = header.context_length;
         let step_tokens = settings.step_tokens.max(longest);
         let computing = || {
-            let tap = Tap::new(header.block_count, products.as_deref());
+            let tap = Tap::new(header.block_count, matmuls.as_deref());
             let context = new_context(&weights, step_tokens, &tap)?;
             Ok(Computing { context, batch: Batch::new(step_tokens), tap })
         };
@@ -97,18 +97,18 @@ impl LlamaEmbedder {
         let dimension = unsafe { sys::llama_model_n_embd(weights.as_ptr()) } as usize;
         let info =
             EmbedderInfo { name: header.name.unwrap_or_else(file_name), fingerprint, dimension, longest };
-        if let (Some(products), Some(first)) = (&products, contexts.first_mut()) {
+        if let (Some(matmuls), Some(first)) = (&matmuls, contexts.first_mut()) {
             // Any text will do: two of different lengths.
             let token = |number: usize| ((1 + 41 * number) % header.vocabulary) as u32;
             let texts = [17, 5].map(|length| (0..length).map(token).collect::<Vec<u32>>());
-            products.lock().compare();
+            matmuls.lock().compare();
             first.embed(&texts, dimension)?;
-            let used = products.lock().decide();
-            tracing::info!(used, "products of the embedding model with AVX-512 VNNI");
+            let used = matmuls.lock().decide();
+            tracing::info!(used, "matmuls of the embedding model with AVX-512 VNNI");
         }
         Ok(Self {
             contexts: Pool::new(contexts),
-            _products: products,
+            _matmuls: matmuls,
             step_tokens: settings.step_tokens,
             info,
             weights,

@@ -1,16 +1,16 @@
-//! The output head for the tokens that may come next, instead of for the whole vocabulary.
+//! The output head for the tokens that may come next, taken out of llama.cpp's graph.
 //!
-//! A slot allows a handful to some thousands of tokens, the vocabulary holds up to hundreds of thousands, and its matrix
-//! is most of a small model's bytes. So the graph is ended behind the last norm, and the logits that are asked for are
-//! dot products of its rows with the head's, by ggml's own kernels. What the graph does between the two differs from
-//! model to model; [`Head::learn`] looks at it and compares, and a model that isn't as expected keeps its whole head.
+//! The graph is ended behind the last norm, and the logits that are asked for are dot products of its rows with the head's,
+//! by ggml's own dot products. What the graph does between the two differs from model to model; a model whose graph isn't as
+//! expected, or whose logits are others, keeps its whole head. The same callback puts our kernels into the graph.
 
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_void};
 
+use leafresh_kernels::head::{Head, Wanted};
 use llama_cpp_sys_2 as sys;
 
-use super::products::Products;
+use super::matmul::Matmuls;
 use super::{attention, custom};
 use crate::model::Candidates;
 
@@ -20,9 +20,6 @@ const COMPARED: usize = 1024;
 /// How far a logit may be from the model's own, as a share of the range of all logits: kernels sum in different orders,
 /// some of half-precision products.
 const TOLERANCE: f32 = 0.01;
-
-/// Multiplications from which on a second thread pays.
-const WORTH_A_THREAD: usize = 1 << 20;
 
 /// What is taken out of the graph while it is computed. llama.cpp keeps its address, so it lives in a box.
 #[derive(Default)]
@@ -35,7 +32,7 @@ pub(super) struct Tap {
     attention: bool,
     /// Layers in which our attention gave what ggml's gave, and those in which it didn't.
     compared: (usize, usize),
-    products: Products,
+    matmuls: Matmuls,
     before_comparing: Mode,
 }
 
@@ -83,37 +80,37 @@ impl SharedTap {
     pub(super) fn cut(&mut self, logits: &[f32]) -> bool {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
-        let agrees = tap.head.as_ref().is_some_and(|head| head.agrees(&tap.hidden, logits));
+        let agrees = tap.head.as_ref().is_some_and(|head| agrees(head, &tap.hidden, logits));
         tap.mode = if agrees { Mode::Cut } else { Mode::Idle };
         agrees
     }
 
     /// In the next batch our kernels are compared with ggml's.
-    pub(super) fn compare(&mut self, products: bool) {
+    pub(super) fn compare(&mut self, matmul: bool) {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
         tap.compared = (0, 0);
-        if products {
-            tap.products.compare();
+        if matmul {
+            tap.matmuls.compare();
         }
         tap.before_comparing = std::mem::replace(&mut tap.mode, Mode::Compare);
     }
 
-    /// Uses those of our kernels from now on that gave what ggml's gave in every layer: attention, products.
+    /// Uses those of our kernels from now on that gave what ggml's gave in every layer: attention, matmul.
     pub(super) fn choose(&mut self, attention: bool) -> (bool, bool) {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
         tap.mode = tap.before_comparing;
         tap.attention = attention && matches!(tap.compared, (1.., 0));
-        (tap.attention, tap.products.decide())
+        (tap.attention, tap.matmuls.decide())
     }
 
-    /// Attention, products.
+    /// Attention, matmul.
     #[cfg(test)]
     pub(super) fn own_kernels(&mut self) -> (bool, bool) {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
-        (tap.attention, tap.products.are_ours())
+        (tap.attention, tap.matmuls.are_ours())
     }
 
     /// Fills in the logits that are wanted behind the last batch. `output(entry)` is the row among the batch's outputs.
@@ -126,7 +123,7 @@ impl SharedTap {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
         if let Some(head) = &tap.head {
-            head.score(&tap.hidden, wanted, threads, output);
+            score(head, &tap.hidden, wanted, threads, output);
         }
     }
 }
@@ -139,7 +136,7 @@ unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_
     let mut wanted = false;
     if ask {
         attention::choose(tensor, tap.attention);
-        wanted = tap.products.ask(tensor);
+        wanted = tap.matmuls.ask(tensor);
     }
     match tap.mode {
         Mode::Idle => return !ask,
@@ -149,7 +146,7 @@ unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_
                 let (agree, differ) = &mut tap.compared;
                 *(if attention::agrees(tensor) { agree } else { differ }) += 1;
             } else {
-                tap.products.see(tensor);
+                tap.matmuls.see(tensor);
             }
             return true;
         }
@@ -164,7 +161,7 @@ unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_
         return ask || tap.mode == Mode::Learn;
     }
     if ask && tap.mode == Mode::Learn && name == c"result_output" {
-        tap.head = Head::of(tensor);
+        tap.head = head_of(tensor);
     }
     !ask
 }
@@ -183,161 +180,63 @@ impl Tap {
     }
 }
 
-/// The head's matrix where llama.cpp has it, and the kernels for its type.
-struct Head {
-    rows: *const u8,
-    row_bytes: usize,
-    n_vocab: usize,
-    n_embd: usize,
-    /// Turns a row of floats into what `dot` multiplies with the matrix's type.
-    convert: unsafe extern "C" fn(*const f32, *mut c_void, i64),
-    converted_bytes: usize,
-    dot: unsafe extern "C" fn(i32, *mut f32, usize, *const c_void, usize, *const c_void, usize, i32),
-}
-
-// SAFETY: weights are read only once they are loaded, and the functions are plain ones.
-unsafe impl Sync for Head {}
-// SAFETY: as above.
-unsafe impl Send for Head {}
-
-impl Head {
-    /// The head of a graph whose last node is nothing but a product of a matrix in plain memory and the last norm.
-    fn of(output: &sys::ggml_tensor) -> Option<Self> {
-        if output.op != sys::GGML_OP_MUL_MAT {
+/// The head of a graph whose last node is nothing but a product of a matrix in plain memory and the last norm.
+fn head_of(output: &sys::ggml_tensor) -> Option<Head> {
+    if output.op != sys::GGML_OP_MUL_MAT {
+        return None;
+    }
+    // SAFETY: a product's sources are tensors of the same graph, a type's traits are static, and names end in NUL.
+    unsafe {
+        let (weight, hidden) = (output.src[0].as_ref()?, output.src[1].as_ref()?);
+        let plain = custom::is_plain(weight);
+        if !plain || weight.data.is_null() || CStr::from_ptr(hidden.name.as_ptr()) != c"result_norm" {
             return None;
         }
-        // SAFETY: a product's sources are tensors of the same graph, a type's traits are static, and names end in NUL.
-        unsafe {
-            let (weight, hidden) = (output.src[0].as_ref()?, output.src[1].as_ref()?);
-            let plain = custom::is_plain(weight);
-            if !plain || weight.data.is_null() || CStr::from_ptr(hidden.name.as_ptr()) != c"result_norm" {
-                return None;
-            }
-            let traits = sys::ggml_get_type_traits_cpu(weight.type_).as_ref()?;
-            let partner = sys::ggml_get_type_traits_cpu(traits.vec_dot_type).as_ref()?;
-            Some(Self {
-                rows: weight.data.cast(),
-                row_bytes: weight.nb[1],
-                n_vocab: weight.ne[1] as usize,
-                n_embd: weight.ne[0] as usize,
-                convert: partner.from_float?,
-                converted_bytes: sys::ggml_row_size(traits.vec_dot_type, weight.ne[0]),
-                dot: traits.vec_dot?,
-            })
-        }
-    }
-
-    /// Whether it gives what the model gave for one output.
-    fn agrees(&self, hidden: &[f32], logits: &[f32]) -> bool {
-        if hidden.len() != self.n_embd
-            || logits.len() != self.n_vocab
-            || logits.iter().any(|x| !x.is_finite())
-        {
-            return false;
-        }
-        let step = (self.n_vocab / COMPARED).max(1);
-        let tokens = (0..self.n_vocab as u32).step_by(step).collect();
-        let mut wanted = [Candidates { tokens, ..Candidates::default() }];
-        self.score(hidden, &mut wanted, 1, Some);
-        let range = logits.iter().fold(f32::MIN, |most, x| most.max(*x))
-            - logits.iter().fold(f32::MAX, |least, x| least.min(*x));
-        let [Candidates { tokens, logits: ours, .. }] = &wanted;
-        range > 0.0
-            && tokens
-                .iter()
-                .zip(ours)
-                .all(|(&token, x)| (x - logits[token as usize]).abs() <= TOLERANCE * range)
-    }
-
-    fn score(
-        &self,
-        hidden: &[f32],
-        wanted: &mut [Candidates],
-        threads: usize,
-        output: impl Fn(usize) -> Option<usize>,
-    ) {
-        let mut parts: Vec<Part> = Vec::with_capacity(wanted.len());
-        for candidates in wanted.iter_mut() {
-            let Candidates { entry, tokens, ends, logits } = candidates;
-            logits.clear();
-            logits.resize(tokens.len() + ends.len(), f32::NEG_INFINITY);
-            let row = output(*entry).and_then(|row| hidden.get(row * self.n_embd..)?.get(..self.n_embd));
-            let Some(row) = row else { continue };
-            let row = self.converted(row);
-            let (of_tokens, of_ends) = logits.split_at_mut(tokens.len());
-            self.dots(ends, &mut [(&row, of_ends)]);
-            parts.push(Part { tokens, row, logits: of_tokens });
-        }
-        // Slots in the same state share their list: a row of the matrix is then read once for all of them.
-        parts.sort_by_key(|part| part.tokens.as_ptr());
-        for group in parts.chunk_by_mut(|a, b| std::ptr::eq(a.tokens, b.tokens)) {
-            self.score_group(group, threads);
-        }
-    }
-
-    fn score_group(&self, group: &mut [Part], threads: usize) {
-        let Some(tokens) = group.first().map(|part| part.tokens) else { return };
-        let work = tokens.len() * group.len() * self.n_embd;
-        let threads = threads.min(work / WORTH_A_THREAD + 1);
-        let share = tokens.len().div_ceil(threads).max(1);
-        let mut rests: Vec<(&[u8], &mut [f32])> =
-            group.iter_mut().map(|part| (&*part.row, &mut *part.logits)).collect();
-        std::thread::scope(|scope| {
-            let mut shares = tokens.chunks(share).peekable();
-            while let Some(tokens) = shares.next() {
-                let mut mine: Vec<(&[u8], &mut [f32])> = Vec::with_capacity(rests.len());
-                for (row, rest) in &mut rests {
-                    let (head, tail) = std::mem::take(rest).split_at_mut(tokens.len());
-                    *rest = tail;
-                    mine.push((row, head));
-                }
-                if shares.peek().is_some() {
-                    scope.spawn(move || self.dots(tokens, &mut mine));
-                } else {
-                    self.dots(tokens, &mut mine); // The last share is this thread's own.
-                }
-            }
-        });
-    }
-
-    fn converted(&self, row: &[f32]) -> Vec<u8> {
-        let mut converted = vec![0; self.converted_bytes];
-        // SAFETY: the row holds n_embd floats, and the vector as many bytes as ggml needs for that many numbers.
-        unsafe { (self.convert)(row.as_ptr(), converted.as_mut_ptr().cast(), self.n_embd as i64) };
-        converted
-    }
-
-    /// The products of each token's row with each converted one. An id outside the matrix keeps what stands there.
-    fn dots(&self, tokens: &[u32], into: &mut [(&[u8], &mut [f32])]) {
-        for (index, &token) in
-            tokens.iter().enumerate().filter(|(_, token)| (**token as usize) < self.n_vocab)
-        {
-            for (row, logits) in &mut *into {
-                // SAFETY: the token's row lies within the matrix, which lives as long as the model; both rows are of
-                // n_embd numbers in the types that `dot` takes; it writes one float.
-                unsafe {
-                    let weights = self.rows.add(token as usize * self.row_bytes);
-                    (self.dot)(
-                        self.n_embd as i32,
-                        &raw mut logits[index],
-                        0,
-                        weights.cast(),
-                        0,
-                        row.as_ptr().cast(),
-                        0,
-                        1,
-                    );
-                }
-            }
-        }
+        let traits = sys::ggml_get_type_traits_cpu(weight.type_).as_ref()?;
+        let partner = sys::ggml_get_type_traits_cpu(traits.vec_dot_type).as_ref()?;
+        Some(Head {
+            rows: weight.data.cast(),
+            row_bytes: weight.nb[1],
+            n_vocab: weight.ne[1] as usize,
+            n_embd: weight.ne[0] as usize,
+            convert: partner.from_float?,
+            converted_bytes: sys::ggml_row_size(traits.vec_dot_type, weight.ne[0]),
+            dot: traits.vec_dot?,
+        })
     }
 }
 
-/// One output's share of the work.
-struct Part<'a> {
-    tokens: &'a [u32],
-    row: Vec<u8>,
-    logits: &'a mut [f32],
+/// Whether the head gives what the model gave for one output.
+fn agrees(head: &Head, hidden: &[f32], logits: &[f32]) -> bool {
+    if hidden.len() != head.n_embd || logits.len() != head.n_vocab || logits.iter().any(|x| !x.is_finite()) {
+        return false;
+    }
+    let step = (head.n_vocab / COMPARED).max(1);
+    let tokens = (0..head.n_vocab as u32).step_by(step).collect();
+    let mut wanted = [Candidates { tokens, ..Candidates::default() }];
+    score(head, hidden, &mut wanted, 1, Some);
+    let range = logits.iter().fold(f32::MIN, |most, x| most.max(*x))
+        - logits.iter().fold(f32::MAX, |least, x| least.min(*x));
+    let [Candidates { tokens, logits: ours, .. }] = &wanted;
+    range > 0.0
+        && tokens.iter().zip(ours).all(|(&token, x)| (x - logits[token as usize]).abs() <= TOLERANCE * range)
+}
+
+fn score(
+    head: &Head,
+    hidden: &[f32],
+    wanted: &mut [Candidates],
+    threads: usize,
+    output: impl Fn(usize) -> Option<usize>,
+) {
+    let wanted = wanted.iter_mut().map(|Candidates { entry, tokens, ends, logits }| {
+        logits.clear();
+        logits.resize(tokens.len() + ends.len(), f32::NEG_INFINITY);
+        let hidden = output(*entry).and_then(|row| hidden.get(row * head.n_embd..)?.get(..head.n_embd));
+        Wanted { hidden, tokens, ends, logits }
+    });
+    // SAFETY: the matrix lives as long as the model, `head_of` took its shape from it and the functions from its type.
+    unsafe { head.score(wanted, threads) };
 }
 
 #[cfg(test)]

@@ -188,12 +188,12 @@ fn from_hex(text: &str) -> Option<Sha256Digest> {
 }
 
 /// Whether a key can be called that.
-pub(crate) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A new key of 256 random bits, and its digest as the file has it.
-pub(crate) fn fresh_key() -> (String, String) {
+pub fn fresh_key() -> (String, String) {
     let hex = |bytes: &[u8]| {
         bytes.iter().fold(String::new(), |mut hex, byte| {
             // Writing to a string can't fail.

@@ -90,7 +90,7 @@ impl Drop for Ticket {
 
 /// Lets the process open as many files as its hard limit allows. Many systems start programs with 1,024, for the sake of
 /// old ones that can't have more.
-pub(crate) fn allow_many_descriptors() {
+pub fn allow_many_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leafresh::config::Config;
 use leafresh_chat::Sessions;
+use leafresh_server::config::Config;
 use leafresh_store::{Faults, Options, Sqlite};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};

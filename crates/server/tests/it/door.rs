@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leafresh::Listeners;
-use leafresh::config::Config;
+use leafresh_server::Listeners;
+use leafresh_server::config::Config;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;

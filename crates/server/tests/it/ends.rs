@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leafresh::config::{Config, Seconds};
+use leafresh_server::config::{Config, Seconds};
 use serde_json::json;
 
 use crate::support::{BASE_INFO, Connection, SSE, Server, Setup, VALID, VALID_BODY, get, post, read, until};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use leafresh::config::{Config, Seconds};
 use leafresh_chat::DegradedReason;
 use leafresh_engine::fake::FakeModel;
+use leafresh_server::config::{Config, Seconds};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 

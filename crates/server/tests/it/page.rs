@@ -1,6 +1,6 @@
 //! The chat page, health, figures, and pages from elsewhere.
 
-use leafresh::config::Config;
+use leafresh_server::config::Config;
 use serde_json::{Value, json};
 
 use crate::support::client::request;

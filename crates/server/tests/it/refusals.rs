@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leafresh::config::{Config, Seconds};
+use leafresh_server::config::{Config, Seconds};
 use serde_json::{Value, json};
 
 use crate::support::client::request;

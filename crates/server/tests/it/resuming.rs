@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leafresh::config::Config;
+use leafresh_server::config::Config;
 use serde_json::{Value, json};
 
 use crate::support::client::Response;

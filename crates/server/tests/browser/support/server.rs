@@ -3,11 +3,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use leafresh::AppState;
-use leafresh::config::Config;
 use leafresh_chat::{Catalog, Recommender};
 use leafresh_engine::fake::FakeModel;
 use leafresh_engine::{Health, Local};
+use leafresh_server::AppState;
+use leafresh_server::config::Config;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -67,7 +67,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = AppState::new(&config, catalog());
-        tokio::spawn(leafresh::run(listener, state.clone(), std::future::pending()));
+        tokio::spawn(leafresh_server::run(listener, state.clone(), std::future::pending()));
         Self { gate: None, url, state, config, recommender: None }
     }
 

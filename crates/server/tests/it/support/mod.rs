@@ -2,7 +2,6 @@
 
 pub(crate) mod client;
 pub(crate) mod events;
-pub(crate) mod program;
 pub(crate) mod server;
 
 use std::net::SocketAddr;

@@ -4,11 +4,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use leafresh::config::{Config, Seconds};
-use leafresh::{AppState, Listeners};
 use leafresh_chat::{Catalog, Recommender, Sessions};
 use leafresh_engine::{Backend, Health, Local, fake::FakeModel};
 use leafresh_retrieval::Search;
+use leafresh_server::config::{Config, Seconds};
+use leafresh_server::{AppState, Listeners};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -87,7 +87,8 @@ impl Setup {
         let Self { config, model, sessions, search, gate } = self;
         let server = Server::listening(listeners.into(), &config);
         let backend = Local::start(Box::new(model), &config.engine).unwrap();
-        let recommender = leafresh::assemble::recommender(&config, catalog(), Arc::new(backend)).unwrap();
+        let recommender =
+            leafresh_server::assemble::recommender(&config, catalog(), Arc::new(backend)).unwrap();
         let recommender = match sessions {
             Some(sessions) => {
                 server.state.open_sessions(sessions.clone());
@@ -138,7 +139,7 @@ impl Server {
                 std::future::pending::<()>().await;
             }
         };
-        let ended = tokio::spawn(leafresh::run(listener, state.clone(), signal));
+        let ended = tokio::spawn(leafresh_server::run(listener, state.clone(), signal));
         Self { gate: None, address, state, recommender: None, shutdown: Some(shutdown), ended }
     }
 
@@ -152,6 +153,7 @@ impl Server {
         self.gate = None;
     }
 
+    #[allow(dead_code, reason = "the tests of the program use it")]
     pub(crate) async fn install(
         mut self,
         backend: Arc<dyn Backend>,
@@ -159,7 +161,7 @@ impl Server {
         sessions: Option<Sessions>,
     ) -> Self {
         // An engine in another process answers when it can: nothing to wait for where others are served.
-        let make = move || leafresh::assemble::recommender(&config, catalog(), backend);
+        let make = move || leafresh_server::assemble::recommender(&config, catalog(), backend);
         let mut recommender = tokio::task::spawn_blocking(make).await.unwrap().unwrap();
         if let Some(sessions) = sessions {
             self.state.open_sessions(sessions.clone());

@@ -1,0 +1,88 @@
+//! What SIGHUP does: the API keys are read again, and when the configuration names another model, or the model's file is
+//! another one, that is loaded beside the one that answers and takes its place.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::{Context, anyhow};
+use leafresh_chat::Catalog;
+use leafresh_server::config::{Config, Sources};
+use leafresh_server::{AppState, setup};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) struct Reload {
+    sources: Sources,
+    catalog: Arc<Catalog>,
+    state: AppState,
+    /// What the server runs with.
+    config: Config,
+    /// The model's file as it was when it was loaded.
+    file: Option<Identity>,
+}
+
+/// Tells a file from the one that was there before.
+type Identity = (SystemTime, u64);
+
+impl Reload {
+    pub(super) fn new(sources: Sources, config: &Config, catalog: Arc<Catalog>, state: AppState) -> Self {
+        let file = identity(&config.model.file());
+        Self { sources, catalog, state, config: config.clone(), file }
+    }
+
+    pub(super) fn on_hangup(mut self) -> anyhow::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                if let Err(error) = self.state.load_keys() {
+                    tracing::error!(%error, "the API keys stay as they were");
+                }
+                if let Err(error) = self.model().await {
+                    tracing::error!("the model stays as it was: {error:#}");
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Loads the model again if it is another one. New requests go to it as soon as it can compute; answers that are being
+    /// written go on where they began.
+    async fn model(&mut self) -> anyhow::Result<()> {
+        let read = Config::load(&self.sources)?;
+        let next = Config {
+            model: read.model.clone(),
+            engine: read.engine.clone(),
+            chat: read.chat.clone(),
+            ..self.config.clone()
+        };
+        if read != next {
+            tracing::warn!("other settings than [model], [engine] and [chat] take effect at the next start");
+        }
+        let file = identity(&next.model.file());
+        if next == self.config && file == self.file {
+            return Ok(());
+        }
+        let before =
+            self.state.recommender().ok_or_else(|| anyhow!("the first one is still being loaded"))?;
+        tracing::info!(file = %next.model.file().display(), "loading a model beside the one that answers");
+        let (config, catalog) = (next.clone(), self.catalog.clone());
+        let loaded = tokio::task::spawn_blocking(move || setup::load_recommender(&config, catalog)).await;
+        let recommender = loaded.map_err(|_| anyhow!("loading it failed"))??.in_place_of(&before);
+        recommender.warm().await.context("it was loaded, but can't compute")?;
+        let model = recommender.backend().model().name.clone();
+        self.state.install(Arc::new(recommender));
+        let writing = before.backend().health().running;
+        tracing::info!(
+            model,
+            writing,
+            "new requests go to the new model; the old one finishes what it writes"
+        );
+        (self.config, self.file) = (next, file);
+        Ok(())
+    }
+}
+
+fn identity(file: &Path) -> Option<Identity> {
+    let about = std::fs::metadata(file).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}

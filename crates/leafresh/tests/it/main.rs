@@ -1,0 +1,19 @@
+//! The program itself: its commands, its engine's process, and the server that it starts.
+
+#![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
+
+mod bench;
+mod engine;
+mod eval;
+mod grounding;
+mod index_kill;
+#[path = "../../../engine/tests/it/model_files.rs"]
+mod model_files;
+mod models;
+mod process;
+mod program;
+mod run;
+#[path = "../../../server/tests/it/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the server's tests use more of it")]
+mod support;
+mod swap;

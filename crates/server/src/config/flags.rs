@@ -1,0 +1,54 @@
+//! The flags that every command has.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Config, Error, Flags, Sources};
+
+/// Flags that set a key of the configuration, and the file that they override.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Read settings from FILE [default: config/leafresh.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Load the model from this GGUF file [setting: model.path]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Find documents with this GGUF embedding model; "" is none [setting: retrieval.model]
+    #[arg(long, value_name = "FILE")]
+    embedding_model: Option<PathBuf>,
+    /// Read categories, sentences, prompts and documents from DIR instead of those in the program [setting: catalog.dir]
+    #[arg(long, value_name = "DIR")]
+    catalog: Option<PathBuf>,
+}
+
+impl Common {
+    /// The configuration under these flags and `more` of them: the flag's name, the key, the value.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(
+        &self,
+        more: impl IntoIterator<Item = (&'static str, &'static str, String)>,
+    ) -> Result<Config, Error> {
+        Config::load(&self.sources(more)?)
+    }
+
+    /// Where the configuration comes from: it can be read again.
+    ///
+    /// # Errors
+    /// As [`Sources::read`].
+    pub fn sources(
+        &self,
+        more: impl IntoIterator<Item = (&'static str, &'static str, String)>,
+    ) -> Result<Sources, Error> {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let mut flags: Vec<_> = more.into_iter().collect();
+        flags.extend(self.model.as_ref().map(|file| ("--model", "model.path", path(file))));
+        let embedding = self.embedding_model.as_ref();
+        flags.extend(embedding.map(|file| ("--embedding-model", "retrieval.model", path(file))));
+        flags.extend(self.catalog.as_ref().map(|dir| ("--catalog", "catalog.dir", path(dir))));
+        Sources::read(self.config.clone(), Flags(flags))
+    }
+}
