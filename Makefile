@@ -111,9 +111,12 @@ fmt: ## format the Rust code
 	$(call say,formatting)
 	@cargo fmt --all
 
-lint: ## check format and lints
+lint: ## check format, directions between crates and modules, and lints
 	$(call say,format)
 	@cargo fmt --all --check
+	$(call say,directions and circles)
+	@$(PYTHON) scripts/check_directions.py
+	@$(PYTHON) scripts/check_circles.py
 	$(call say,lints)
 	@cargo clippy --locked --release --workspace --all-targets -- -D warnings
 

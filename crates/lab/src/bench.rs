@@ -7,15 +7,16 @@ mod figures;
 mod html;
 mod load;
 pub(crate) mod machine;
-pub(crate) mod options;
+mod options;
+mod outcome;
 mod overhead;
 mod questions;
 pub(crate) mod reading;
 mod report;
 mod requests;
 mod search;
+pub(crate) mod target;
 
-use leafresh_server::setup;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use leafresh_server::setup;
 
 use crate::{INTERRUPTED, interrupt};
 use clients::Asker;
@@ -86,7 +88,7 @@ fn measure(options: &Options) -> anyhow::Result<ExitCode> {
         write(file, &(report.json().to_string() + "\n"))?;
     }
     if let Some(file) = &output.html {
-        write(file, &html::page(&report))?;
+        write(file, &html::page(&report)?)?;
     }
     if interrupted {
         return Ok(ExitCode::from(INTERRUPTED as u8));

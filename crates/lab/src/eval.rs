@@ -20,7 +20,6 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 
-use leafresh_server::setup;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +29,7 @@ use anyhow::Context;
 use leafresh_chat::{Catalog, Deadlines, Grounding, Recommender};
 use leafresh_engine::fake::FakeModel;
 use leafresh_engine::{Backend, Local};
+use leafresh_server::setup;
 
 use self::alphabet::Alphabet;
 use self::answers::{Record, Subject, ask_all};
@@ -74,7 +74,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     for (file, text) in [
         (&options.json, report.json().to_string() + "\n"),
         (&options.markdown, report.markdown()),
-        (&options.html, report.html()),
+        (&options.html, report.html()?),
     ] {
         if let Some(file) = file {
             std::fs::write(file, text).with_context(|| format!("{} can't be written", file.display()))?;

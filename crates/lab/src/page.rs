@@ -1,29 +1,55 @@
-//! Reports as one page: no network, no scripts, plots as SVG.
+//! Reports as one page: no network, no scripts, plots as SVG. Plots are drawn here, for in those that libraries draw, texts
+//! don't follow the reader's light or dark colours.
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
+use crate::table::Table;
+
 const COLOURS: [&str; 6] = ["#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2"];
 
-const STYLE: &str = "\
-:root{color-scheme:light dark}\
-body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}\
-table{border-collapse:collapse;width:100%}\
-th,td{padding:.2rem .6rem;border-bottom:1px solid #8884;text-align:right;vertical-align:top}\
-th:first-child,td:first-child,td:last-child{text-align:left}td:last-child{opacity:.75}\
-code{overflow-wrap:anywhere}svg{width:100%;height:auto;margin:.5rem 0 1.5rem}\
-svg text{font:12px system-ui,sans-serif;fill:currentColor}.warning{color:#dc2626}";
+const TEMPLATE: &str = include_str!("report.html");
 
-/// A whole page around its body.
-pub(crate) fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n{body}</html>\n",
-        escape(title)
-    )
+/// What a page says, in the order in which it is shown.
+#[derive(Default, Serialize)]
+pub(crate) struct Page<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) heading: &'a str,
+    pub(crate) about: String,
+    pub(crate) command: &'a str,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) plots: Vec<Plot>,
+    pub(crate) notes: Vec<Note>,
 }
 
-pub(crate) fn escape(text: &str) -> String {
+#[derive(Serialize)]
+pub(crate) struct Plot {
+    pub(crate) title: String,
+    pub(crate) about: String,
+    /// SVG, as it stands.
+    pub(crate) svg: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Note {
+    pub(crate) title: String,
+    pub(crate) lines: Vec<String>,
+}
+
+impl Page<'_> {
+    /// # Errors
+    /// None that data could cause: the template is the program's own.
+    pub(crate) fn render(&self) -> anyhow::Result<String> {
+        // The name's ending has it escape what isn't safe.
+        let mut environment = minijinja::Environment::new();
+        environment.add_template("report.html", TEMPLATE)?;
+        Ok(environment.get_template("report.html")?.render(self)?)
+    }
+}
+
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

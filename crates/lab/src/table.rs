@@ -1,17 +1,17 @@
-//! Rows of figures in columns: as text, as Markdown, as HTML.
+//! Rows of figures in columns: as text and as Markdown; pages show them too.
 
-use std::fmt::Write;
-
-use super::page::escape;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
+use serde::Serialize;
 
 /// Rows of figures in columns, each row with its definition.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Table {
+    pub(crate) title: &'static str,
     pub(crate) heads: Vec<String>,
     pub(crate) rows: Vec<Row>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) cells: Vec<String>,
@@ -19,35 +19,39 @@ pub(crate) struct Row {
 }
 
 impl Table {
-    pub(crate) fn print(&self) -> String {
-        let width =
-            |cells: &mut dyn Iterator<Item = &str>| cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-        let names = width(&mut self.rows.iter().map(|row| row.name.as_str()));
-        let widths: Vec<usize> = (0..self.heads.len())
-            .map(|column| {
-                let cells = self.rows.iter().filter_map(|row| row.cells.get(column)).map(String::as_str);
-                width(&mut cells.chain([self.heads[column].as_str()]))
-            })
-            .collect();
-        let line = |name: &str, cells: &[String], definition: &str| {
-            let mut line = format!("{name:names$}");
-            for (cell, width) in cells.iter().zip(&widths) {
-                line.extend([format!("  {cell:>width$}")]);
+    /// The quantiles of a series have one definition: it stands at the first of them.
+    pub(crate) fn new(heads: Vec<String>, mut rows: Vec<Row>) -> Self {
+        let mut before = String::new();
+        for row in &mut rows {
+            let definition = row.definition.clone();
+            if definition == before {
+                row.definition.clear();
             }
-            format!("{line}  {definition}").trim_end().to_owned() + "\n"
-        };
-        let mut text = line("", &self.heads, "");
-        let mut before = "";
-        for row in &self.rows {
-            // The quantiles of a series have one definition.
-            let definition = if row.definition == before { "" } else { &row.definition };
-            text += &line(&row.name, &row.cells, definition);
-            before = &row.definition;
+            before = definition;
         }
-        text
+        Self { title: "", heads, rows }
     }
 
-    /// As a table of GitHub-flavoured Markdown.
+    pub(crate) fn titled(self, title: &'static str) -> Self {
+        Self { title, ..self }
+    }
+
+    pub(crate) fn print(&self) -> String {
+        let mut table = comfy_table::Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        let right = |text: &String| Cell::new(text).set_alignment(CellAlignment::Right);
+        table.set_header([Cell::new("")].into_iter().chain(self.heads.iter().map(right)));
+        for Row { name, cells, definition } in &self.rows {
+            let cells = cells.iter().map(right);
+            table.add_row([Cell::new(name)].into_iter().chain(cells).chain([Cell::new(definition)]));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
+
+    /// As a table of GitHub-flavoured Markdown, whose figures stand at the right: the library's don't.
     pub(crate) fn markdown(&self) -> String {
         let line = |cells: &mut dyn Iterator<Item = &str>| {
             let cells: Vec<String> = cells.map(|cell| cell.replace('|', "\\|")).collect();
@@ -56,35 +60,11 @@ impl Table {
         let heads = self.heads.iter().map(String::as_str);
         let mut text = line(&mut [""].into_iter().chain(heads).chain([""]));
         text.extend([format!("|---|{}---|\n", "---:|".repeat(self.heads.len()))]);
-        let mut before = "";
-        for row in &self.rows {
-            let shown = if row.definition == before { "" } else { &row.definition };
-            let cells = row.cells.iter().map(String::as_str);
-            text += &line(&mut [row.name.as_str()].into_iter().chain(cells).chain([shown]));
-            before = &row.definition;
+        for Row { name, cells, definition } in &self.rows {
+            let cells = cells.iter().map(String::as_str);
+            text += &line(&mut [name.as_str()].into_iter().chain(cells).chain([definition.as_str()]));
         }
         text
-    }
-
-    /// As a table of HTML.
-    pub(crate) fn html(&self) -> String {
-        let mut html = String::from("<table>\n<tr><th></th>");
-        for head in &self.heads {
-            let _ = write!(html, "<th>{}</th>", escape(head));
-        }
-        html += "<th></th></tr>\n";
-        let mut before = "";
-        for Row { name, cells, definition } in &self.rows {
-            let _ = write!(html, "<tr><td>{}</td>", escape(name));
-            for cell in cells {
-                let _ = write!(html, "<td>{cell}</td>");
-            }
-            // The quantiles of a series have one definition.
-            let shown = if definition == before { "" } else { definition };
-            let _ = writeln!(html, "<td>{}</td></tr>", escape(shown));
-            before = definition;
-        }
-        html + "</table>\n"
     }
 }
 

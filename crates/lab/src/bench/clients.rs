@@ -9,25 +9,15 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::options::{Api, Target};
+use super::outcome::{Outcome, message};
 use super::questions::Question;
 use super::reading::{Parser, Reader};
+use super::target::{Api, Target};
 
-/// How much of an error's body is read, and how much of its text is shown.
+/// How much of an error's body is read.
 const ERROR_BODY: usize = 4096;
-const ERROR_TEXT: usize = 120;
 
 const BASE_INFO: &str = "/ai/chatbot/recommendation/base-info";
-
-/// How a request ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Valid,
-    /// The stream came to its end mark, but the answer isn't what was asked for.
-    Invalid(String),
-    /// It did not come to its end mark.
-    Failed(String),
-}
 
 /// One request. Times are seconds since the level's start.
 #[derive(Debug, Clone)]
@@ -203,11 +193,4 @@ async fn refusal(mut response: Response) -> String {
     let body = String::from_utf8_lossy(&body);
     let json: Value = serde_json::from_str(&body).unwrap_or_else(|_| json!({ "message": body }));
     format!("HTTP {status}: {}", message(&json))
-}
-
-/// What an error says of itself, as this server and OpenAI-compatible ones write it.
-pub(super) fn message(json: &Value) -> String {
-    let texts = [&json["message"], &json["error"]["message"], &json["error"]];
-    let text = texts.into_iter().find_map(Value::as_str).unwrap_or("no reason given");
-    text.trim().chars().take(ERROR_TEXT).collect()
 }

@@ -60,5 +60,5 @@ fn table(a: &Value, b: &Value) -> Table {
             definition: figure["definition"].as_str().unwrap_or_default().to_owned(),
         })
     });
-    Table { heads: ["A", "B", "B/A"].map(String::from).to_vec(), rows: rows.collect() }
+    Table::new(["A", "B", "B/A"].map(String::from).to_vec(), rows.collect())
 }

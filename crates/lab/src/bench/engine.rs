@@ -1,6 +1,5 @@
 //! `leafresh bench engine`: what a running answer feels of the others, and whether every answer is whole.
 
-use leafresh_server::setup;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use leafresh_engine::{
     Backend, Delta, Grammar, Local, LocalSettings, Piece, Program, Progress, Prompt, Request, Sampling,
     Segment, Slot,
 };
+use leafresh_server::setup;
 use regex::Regex;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;

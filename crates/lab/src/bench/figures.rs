@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::clients::{Outcome, Record};
+use super::clients::Record;
+use super::outcome::Outcome;
 use crate::figure::{Figure, quantile};
 
 /// What an answer's length is counted in. The same for every server that is asked.

@@ -2,66 +2,79 @@
 
 use std::fmt::Write;
 
-use super::clients::{Outcome, Record};
+use super::clients::Record;
 use super::load::concurrency;
+use super::machine::Sample;
+use super::outcome::Outcome;
 use super::report::{Level, Report};
-use crate::page::{AXIS, Frame, TOP, course, distribution, document, escape, largest};
+use crate::page::{AXIS, Frame, Page, Plot, TOP, course, distribution, largest};
 
 /// More requests than this would make the timeline a solid block.
 const TIMELINE_ROWS: usize = 400;
 
-pub(super) fn page(report: &Report) -> String {
-    let mut body = format!(
-        "<h1>{}</h1>\n<p>API: {}. Machine: {}. Lengths are counted in {}s.</p>\n<p><code>{}</code></p>\n",
-        escape(&report.url),
-        report.api,
-        escape(&report.machine),
-        report.unit.name(),
-        escape(&report.command)
-    );
-    body += &report.table().html();
-    for level in &report.levels {
-        for note in level.notes() {
-            let _ =
-                writeln!(body, "<p class=\"warning\">{}: {}</p>", escape(&level.load.label()), escape(&note));
-        }
-    }
+pub(super) fn page(report: &Report) -> anyhow::Result<String> {
     let ended = |level: &Level, value: &dyn Fn(&Record, usize) -> Option<f64>| -> Vec<f64> {
         let records = level.records.iter().zip(&level.lengths).filter(|(record, _)| record.ended());
         records.filter_map(|(record, length)| value(record, *length)).collect()
     };
-    body += "<h2>Time to first token: share of answers within so many milliseconds</h2>\n";
-    body += &distribution(&series(report, |level| ended(level, &|record, _| record.ttft_ms())));
-    let _ = writeln!(
-        body,
-        "<h2>Time per output {}: share of answers within so many milliseconds</h2>",
-        report.unit.name()
-    );
-    body += &distribution(&series(report, |level| ended(level, &|record, length| record.tpot_ms(length))));
-    for level in &report.levels {
-        let label = escape(&level.load.label());
-        let _ = writeln!(
-            body,
-            "<h2>{label}: requests over time</h2>\n<p>Grey: waiting for the first text. Green: being written. Yellow: \
-             the answer was not valid. Red: it failed.</p>"
-        );
-        body += &timeline(level);
-        let running = concurrency(&level.records).into_iter().map(|(time, count)| (time, count as f64));
-        let _ = writeln!(
-            body,
-            "<h2>{label}: requests at once</h2>\n{}",
-            course(&running.collect::<Vec<_>>(), true)
-        );
-        let memory = level
-            .samples
-            .iter()
-            .filter_map(|sample| Some((sample.at, sample.server?.rss_bytes as f64 / (1024.0 * 1024.0))));
-        let memory: Vec<_> = memory.collect();
-        if !memory.is_empty() {
-            let _ = writeln!(body, "<h2>{label}: resident memory, MiB</h2>\n{}", course(&memory, false));
-        }
+    let share = |of: String, values: &dyn Fn(&Level) -> Vec<f64>| Plot {
+        title: format!("{of}: share of answers within so many milliseconds"),
+        about: String::new(),
+        svg: distribution(&series(report, values)),
+    };
+    let mut plots = vec![
+        share("Time to first token".into(), &|level| ended(level, &|record, _| record.ttft_ms())),
+        share(format!("Time per output {}", report.unit.name()), &|level| {
+            ended(level, &|record, length| record.tpot_ms(length))
+        }),
+    ];
+    plots.extend(report.levels.iter().flat_map(courses));
+    let warnings = report
+        .levels
+        .iter()
+        .flat_map(|level| level.notes().into_iter().map(|note| format!("{}: {note}", level.load.label())));
+    let page = Page {
+        title: "leafresh bench",
+        heading: &report.url,
+        about: format!(
+            "API: {}. Machine: {}. Lengths are counted in {}s.",
+            report.api,
+            report.machine,
+            report.unit.name()
+        ),
+        command: &report.command,
+        tables: vec![report.table()],
+        warnings: warnings.collect(),
+        plots,
+        ..Page::default()
+    };
+    page.render()
+}
+
+/// What happened while a load was on the server.
+fn courses(level: &Level) -> Vec<Plot> {
+    let label = level.load.label();
+    let plot = |what: &str, svg| Plot { title: format!("{label}: {what}"), about: String::new(), svg };
+    let shown = level.records.len().min(TIMELINE_ROWS);
+    let mut about =
+        "Grey: waiting for the first text. Green: being written. Yellow: the answer was not valid. Red: it \
+                     failed."
+            .to_owned();
+    if shown < level.records.len() {
+        about.extend([format!(" The first {shown} of {} requests.", level.records.len())]);
     }
-    document("leafresh bench", &body)
+    let running: Vec<_> =
+        concurrency(&level.records).into_iter().map(|(time, count)| (time, count as f64)).collect();
+    let mut plots = vec![
+        Plot { about, ..plot("requests over time", timeline(&level.records[..shown])) },
+        plot("requests at once", course(&running, true)),
+    ];
+    let resident = |sample: &Sample| Some((sample.at, sample.server?.rss_bytes as f64 / (1024.0 * 1024.0)));
+    let memory: Vec<_> = level.samples.iter().filter_map(resident).collect();
+    if !memory.is_empty() {
+        plots.push(plot("resident memory, MiB", course(&memory, false)));
+    }
+    plots
 }
 
 /// Each level's values with its name.
@@ -70,8 +83,7 @@ fn series(report: &Report, values: impl Fn(&Level) -> Vec<f64>) -> Vec<(String, 
 }
 
 /// A bar for each request.
-fn timeline(level: &Level) -> String {
-    let shown = &level.records[..level.records.len().min(TIMELINE_ROWS)];
+fn timeline(shown: &[Record]) -> String {
     let row = if shown.len() > 100 { 3.0 } else { 8.0 };
     let height = TOP + AXIS + row * shown.len() as f64;
     let frame = Frame::new(height, (largest(shown.iter().map(|record| record.end)), 1.0));
@@ -95,9 +107,5 @@ fn timeline(level: &Level) -> String {
             );
         }
     }
-    let mut svg = frame.draw(&drawn, false);
-    if shown.len() < level.records.len() {
-        let _ = writeln!(svg, "<p>The first {} of {} requests.</p>", shown.len(), level.records.len());
-    }
-    svg
+    frame.draw(&drawn, false)
 }

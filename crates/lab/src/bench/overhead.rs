@@ -17,8 +17,8 @@ use tokio::runtime;
 use super::clients::Asker;
 use super::load::{Bench, Load, Run};
 use super::machine::{Stat, TICKS_PER_SECOND, Watch};
-use super::options::{Api, Target, at_least_one};
 use super::questions::Questions;
+use super::target::{Api, Target, at_least_one};
 use leafresh_server::AppState;
 use leafresh_server::config::Config;
 

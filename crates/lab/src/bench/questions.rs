@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::options::Api;
+use super::target::Api;
 use crate::json_lines;
 
 /// The codes of the shipped catalogue.

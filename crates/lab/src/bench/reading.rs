@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::clients::{Outcome, message};
-use super::options::Api;
+use super::outcome::{Outcome, message};
+use super::target::Api;
 
 /// A line or an event's data that is longer is a fault, not an answer.
 const MAX_EVENT: usize = 1024 * 1024;

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::clients::{Outcome, Record};
+use super::clients::Record;
 use super::figures::Unit;
 use super::load::Load;
 use super::machine::Sample;
+use super::outcome::Outcome;
 use crate::figure::Figure;
 use crate::table::{Row, Table, number};
 
@@ -50,10 +51,7 @@ impl Report {
             cells: self.levels.iter().map(|level| number(level.value(&figure.key))).collect(),
             definition: figure.definition.clone(),
         };
-        Table {
-            heads: self.levels.iter().map(|level| level.load.label()).collect(),
-            rows: rows.map(row).collect(),
-        }
+        Table::new(self.levels.iter().map(|level| level.load.label()).collect(), rows.map(row).collect())
     }
 
     /// The table, and what else there is to say about the runs.

@@ -1,6 +1,5 @@
 //! `leafresh bench requests`.
 
-use leafresh_server::setup;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,12 +8,13 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use leafresh_chat::{BaseInfo, Catalog, Preview, Recommender};
 use leafresh_engine::{Backend, Grammar, Sampling};
+use leafresh_server::setup;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::options::at_least_one;
 use super::questions::Question;
+use super::target::at_least_one;
 use leafresh_server::config::Common;
 
 /// Other servers spell texts in their own pieces and have no budget for each part, so that they may need more tokens.

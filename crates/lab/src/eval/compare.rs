@@ -109,7 +109,7 @@ fn table(a: &Value, b: &Value) -> (Table, usize) {
         })
     });
     let rows = rows.collect();
-    (Table { heads: ["A", "B", "B-A", ""].map(String::from).to_vec(), rows }, worse)
+    (Table::new(["A", "B", "B-A", ""].map(String::from).to_vec(), rows), worse)
 }
 
 /// Whether a figure became worse or better by more than its slack; empty where nothing is wanted of it.

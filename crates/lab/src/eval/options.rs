@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use leafresh_chat::Grounding;
 
 use super::plan::Part;
-use crate::bench::options::at_least_one;
+use crate::bench::target::at_least_one;
 use leafresh_server::config::Common;
 
 const HELP: &str = "\

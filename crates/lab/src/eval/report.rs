@@ -1,13 +1,11 @@
 //! What is printed and written.
 
-use std::fmt::Write;
-
 use leafresh_chat::Command;
 use serde_json::{Map, Value, json};
 
 use super::answers::Record;
 use super::measures::Measure;
-use crate::page::{distribution, document, escape};
+use crate::page::{self, Page, Plot, distribution};
 use crate::table::{Row, Table};
 
 /// Lines of a list that are printed; the files have all of them.
@@ -67,9 +65,9 @@ impl Report {
         table(&[(String::new(), &self.shared[..])])
     }
 
-    fn tables(&self) -> Vec<(&'static str, Table)> {
-        let tables = [("Answers", self.answers()), ("Search and refusals", self.search())];
-        tables.into_iter().filter(|(_, table)| !table.rows.is_empty()).collect()
+    fn tables(&self) -> Vec<Table> {
+        let tables = [self.answers().titled("Answers"), self.search().titled("Search and refusals")];
+        tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
     }
 
     fn headed_notes(&self) -> Vec<Note> {
@@ -96,8 +94,8 @@ impl Report {
 
     pub(super) fn print(&self) -> String {
         let mut text = self.circumstances() + "\n";
-        for (title, table) in self.tables() {
-            text.extend([format!("\n{title}\n{}", table.print())]);
+        for table in self.tables() {
+            text.extend([format!("\n{}\n{}", table.title, table.print())]);
         }
         for (title, lines) in self.headed_notes() {
             text.extend([format!("\n{title}: {}\n", lines.len())]);
@@ -114,8 +112,8 @@ impl Report {
 
     pub(super) fn markdown(&self) -> String {
         let mut text = format!("# leafresh eval\n\n{}\n\n`{}`\n", self.circumstances(), self.command);
-        for (title, table) in self.tables() {
-            text.extend([format!("\n## {title}\n\n{}", table.markdown())]);
+        for table in self.tables() {
+            text.extend([format!("\n## {}\n\n{}", table.title, table.markdown())]);
         }
         for (title, lines) in self.headed_notes() {
             text.extend([format!("\n## {title}\n\n")]);
@@ -124,30 +122,29 @@ impl Report {
         text
     }
 
-    pub(super) fn html(&self) -> String {
-        let mut body = format!(
-            "<h1>leafresh eval</h1>\n<p>{}</p>\n<p><code>{}</code></p>\n",
-            escape(&self.circumstances()),
-            escape(&self.command)
-        );
-        for (title, table) in self.tables() {
-            let _ = write!(body, "<h2>{title}</h2>\n{}", table.html());
-        }
+    pub(super) fn html(&self) -> anyhow::Result<String> {
         let latencies = |column: &Column| {
             let written = column.records.iter().filter(|record| record.answer.is_some() && !record.refused());
             (column.label.clone(), written.map(|record| record.latency_ms).collect::<Vec<f64>>())
         };
         let latencies: Vec<_> = self.columns.iter().map(latencies).filter(|(_, ms)| !ms.is_empty()).collect();
-        if !latencies.is_empty() {
-            body += "<h2>Time to the end: share of answers within so many milliseconds</h2>\n";
-            body += &distribution(&latencies);
-        }
-        for (title, lines) in self.headed_notes() {
-            let _ = write!(body, "<h2>{}: {}</h2>\n<ul>\n", escape(&title), lines.len());
-            body.extend(lines.iter().map(|line| format!("<li>{}</li>\n", escape(line))));
-            body += "</ul>\n";
-        }
-        document("leafresh eval", &body)
+        let plot = (!latencies.is_empty()).then(|| Plot {
+            title: "Time to the end: share of answers within so many milliseconds".into(),
+            about: String::new(),
+            svg: distribution(&latencies),
+        });
+        let notes = self.headed_notes().into_iter();
+        let page = Page {
+            title: "leafresh eval",
+            heading: "leafresh eval",
+            about: self.circumstances(),
+            command: &self.command,
+            tables: self.tables(),
+            plots: plot.into_iter().collect(),
+            notes: notes.map(|(title, lines)| page::Note { title, lines }).collect(),
+            ..Page::default()
+        };
+        page.render()
     }
 
     pub(super) fn json(&self) -> Value {
@@ -194,7 +191,7 @@ fn table(columns: &[(String, &[Measure])]) -> Table {
             definition: figure.definition.clone(),
         });
     }
-    Table { heads: columns.iter().map(|(label, _)| label.clone()).collect(), rows }
+    Table::new(columns.iter().map(|(label, _)| label.clone()).collect(), rows)
 }
 
 fn figures(measures: &[Measure]) -> Value {

@@ -99,7 +99,7 @@ fn column(label: &str, valid: f64) -> Column {
 fn a_report_says_the_same_as_text_markdown_html_and_json() {
     let shared = vec![measures::Measure::mean("mrr", "", &[1.0, 0.5], "ranks").more(0.02).goal(0.9)];
     let report = Report { columns: vec![column("a", 100.0), column("b", 99.0)], shared, ..Report::default() };
-    let (text, markdown, html) = (report.print(), report.markdown(), report.html());
+    let (text, markdown, html) = (report.print(), report.markdown(), report.html().unwrap());
     let row = text.lines().find(|line| line.starts_with("valid %")).unwrap();
     assert_eq!(row.split_whitespace().take(4).collect::<Vec<_>>(), ["valid", "%", "100", "99"]);
     assert!(markdown.contains("| valid % | 100 | 99 | whole answers |"), "{markdown}");

@@ -23,10 +23,8 @@ async fn a_page_asks_for_the_key_when_the_server_wants_one_and_keeps_it_for_its_
 
     page.write("#key", "a-key-that-fits-nowhere").await;
     page.click("#key-form button").await;
-    until("it is told", async || {
-        page.text("#key-message").await == "맞지 않는 키예요. 다시 확인해 주세요."
-    })
-    .await;
+    until("it is told", async || page.text("#key-message").await == "맞지 않는 키예요. 다시 확인해 주세요.")
+        .await;
     page.run::<()>("document.getElementById('key').value = ''").await;
     page.write("#key", KEY).await;
     page.click("#key-form button").await;

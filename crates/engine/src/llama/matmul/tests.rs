@@ -13,9 +13,18 @@ fn models_say_with_them_what_they_say_with_ggmls() {
     }
 }
 
+/// Numbers between -1 and 1 that have nothing to do with each other.
+fn scattered(count: usize, mut state: u32) -> Vec<f32> {
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
 /// A matrix in one of ggml's types, and what its numbers are.
 fn quantized(type_: sys::ggml_type, outputs: usize, inputs: usize) -> (Vec<u8>, Vec<f32>) {
-    let numbers: Vec<f32> = (0..outputs * inputs).map(|i| (i as f32 * 0.61).sin()).collect();
+    let numbers = scattered(outputs * inputs, 7);
     let mut back = vec![0.0f32; outputs * inputs];
     // SAFETY: both buffers are as long as the type needs for that many rows.
     unsafe {
@@ -53,7 +62,7 @@ fn outputs_are_the_sums_of_inputs_times_weights() {
     ] {
         let (mut data, numbers) = quantized(type_, outputs, inputs);
         let row_bytes = data.len() / outputs;
-        let mut row: Vec<f32> = (0..inputs * tokens).map(|i| (i as f32 * 0.23).cos()).collect();
+        let mut row = scattered(inputs * tokens, 11);
         row[..BLOCK].fill(0.0);
         let mut out = vec![f32::NAN; outputs * tokens];
         let mut weights = tensor(type_, &mut data, [inputs, outputs], row_bytes);

@@ -97,5 +97,5 @@ fn a_fault_is_named_with_its_line() {
     }
     std::fs::remove_file(dir.path().join(QUERIES)).unwrap();
     let error = format!("{:#}", queries(&Files::in_folder(dir.path()), &catalog).unwrap_err());
-    assert!(error.contains("can't be read") && error.contains("--parts"), "{error}");
+    assert!(error.contains("eval/queries.jsonl") && error.contains("--parts"), "{error}");
 }
