@@ -10,7 +10,7 @@ use leafresh_engine::Embedder;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::chunk::{Lengths, passages};
-use crate::search::{PASSAGE, indexed_text};
+use crate::vector::{PASSAGE, indexed_text};
 use crate::{Document, Error};
 
 /// Endings of files that can be read.

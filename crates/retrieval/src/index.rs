@@ -10,8 +10,8 @@ use leafresh_engine::Embedder;
 use crate::corpus::{Corpus, Origins};
 use crate::lexical::Sparse;
 use crate::meaning::vectors_of;
-use crate::search::indexed_text;
 use crate::store::{Batch, Mode, Payload, Point, PointId, Record, Store, fingerprint, open};
+use crate::vector::indexed_text;
 use crate::{Document, Error, Location, Search};
 
 /// Documents of one step: it is on the disk as a whole, which takes a fraction of a second.

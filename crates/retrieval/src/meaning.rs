@@ -2,7 +2,7 @@
 
 use leafresh_engine::Embedder;
 
-use crate::search::{PASSAGE, QUERY, embed_as, meaning_text};
+use crate::vector::{PASSAGE, QUERY, embed_as, meaning_text};
 use crate::{Document, Error};
 
 /// What the middle of a document's questions counts beside its own text. Questions are nearer to questions than texts are;

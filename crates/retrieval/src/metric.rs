@@ -7,7 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Document, QueryVector};
+use crate::Document;
+use crate::vector::{QueryVector, dot};
 
 /// How much of the spread is taken to be the same in all directions: the rest was seen in a few thousand questions only.
 /// From 0.5 to 0.9 it finds about the same.
@@ -120,23 +121,6 @@ fn inverse_root(mut matrix: Vec<f64>, size: usize) -> Option<Vec<f32>> {
     }
     let lines = inverse.chunks_exact(size).enumerate();
     Some(lines.flat_map(|(row, line)| line[..=row].iter().map(|value| *value as f32)).collect())
-}
-
-/// Numbers added up side by side: processors do that at once.
-const LANES: usize = 16;
-
-/// Of as many numbers as the shorter one has.
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let length = a.len().min(b.len());
-    let (a, b) = (&a[..length], &b[..length]);
-    let mut sums = [0.0f32; LANES];
-    for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest = length / LANES * LANES;
-    sums.iter().sum::<f32>() + a[rest..].iter().zip(&b[rest..]).map(|(a, b)| a * b).sum::<f32>()
 }
 
 #[cfg(test)]

@@ -4,17 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use leafresh_engine::{Embedder, EmbedderInfo, Embedding};
+use leafresh_engine::{Embedder, EmbedderInfo};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::lexical::{self, Sparse};
-use crate::metric::{self, Metric, dot};
+use crate::metric::{self, Metric};
 use crate::store::{Candidate, Candidates, Filter, PointId, Request, Store};
+use crate::vector::{QUERY, QueryVector, dot, embed_as, indexed_text};
 use crate::{Document, Error};
-
-/// What E5 models expect before a question and before a document (arXiv:2402.05672).
-pub(crate) const QUERY: &str = "query: ";
-pub(crate) const PASSAGE: &str = "passage: ";
 
 /// What the best match of words counts beside the best one of meaning.
 const WORDS_WEIGHT: f32 = 0.9;
@@ -40,36 +37,6 @@ pub struct Search {
 impl fmt::Debug for Search {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Search").field("embeds", &self.can_embed()).finish_non_exhaustive()
-    }
-}
-
-/// What a text means.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueryVector(Embedding);
-
-impl QueryVector {
-    /// Of length 1.
-    pub fn as_slice(&self) -> &[f32] {
-        &self.0.meaning
-    }
-
-    /// What to learn from, as [`Embedding::inner`]: of length 1, or empty.
-    pub fn inner(&self) -> &[f32] {
-        &self.0.inner
-    }
-
-    /// -1 to 1; for texts, in practice 0.7 to 1.
-    pub fn cosine(&self, other: &Self) -> f32 {
-        dot(&self.0.meaning, &other.0.meaning)
-    }
-
-    fn near(&self, candidate: &Candidate) -> f32 {
-        dot(&self.0.meaning, &candidate.dense)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn of(meaning: &[f32]) -> Self {
-        Self(Embedding { meaning: meaning.to_vec(), inner: Vec::new() })
     }
 }
 
@@ -220,39 +187,12 @@ impl Search {
         let chosen =
             choose(fuse(candidates.await?, vector.as_ref(), self.metric.get()), query.limit, per_category);
         let score = |candidate: &Candidate| match &vector {
-            Some(vector) => vector.near(candidate).clamp(0.0, 1.0),
+            Some(vector) => vector.near(&candidate.dense).clamp(0.0, 1.0),
             None => lexical::cosine(&query.text, &indexed_text(&candidate.document)),
         };
         let hits = chosen.into_iter().enumerate();
         Ok(hits.map(|(rank, found)| Hit { score: score(&found), document: found.document, rank }).collect())
     }
-}
-
-/// What the model makes of texts, each behind this prefix and in NFC, which is what models learned from.
-pub(crate) fn embed_as<'a>(
-    embedder: &dyn Embedder,
-    prefix: &str,
-    texts: impl Iterator<Item = &'a str>,
-) -> Result<Vec<Embedding>, Error> {
-    let texts: Vec<String> = texts.map(|text| prefix.chars().chain(text.nfc()).collect()).collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    Ok(embedder.embed(&texts)?)
-}
-
-/// What of a document is searched by its words.
-pub(crate) fn indexed_text(document: &Document) -> String {
-    joined([&document.title, &document.text, &document.short])
-}
-
-/// What of a document is searched by its meaning. `short` says the same once more: embedding it as well takes a third longer
-/// and finds nothing more.
-pub(crate) fn meaning_text(document: &Document) -> String {
-    joined([&document.title, &document.text, &String::new()])
-}
-
-fn joined(parts: [&String; 3]) -> String {
-    let parts = parts.into_iter().filter(|text| !text.is_empty());
-    parts.map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 /// One list of both, best first: a convex combination of the scores, each stretched to 0 to 1 over its list (Bruch et al.,
@@ -262,7 +202,7 @@ fn fuse(candidates: Candidates, vector: Option<&QueryVector>, metric: Option<&Me
     let asked = vector.zip(metric).map(|(vector, metric)| (metric, metric.view(vector.as_slice())));
     let near = |candidate: &Candidate| match (&asked, vector) {
         (Some((metric, asked)), _) => dot(asked, &metric.view(&candidate.dense)),
-        (None, Some(vector)) => vector.near(candidate),
+        (None, Some(vector)) => vector.near(&candidate.dense),
         (None, None) => 0.0,
     };
     let most = by_words.first().map_or(0.0, |candidate| candidate.score).max(f32::MIN_POSITIVE);

@@ -5,7 +5,7 @@ use leafresh_engine::{Embedder, EmbedderInfo};
 
 use super::*;
 use crate::Document;
-use crate::search::{PASSAGE, embed_as, indexed_text};
+use crate::vector::{PASSAGE, embed_as, indexed_text};
 
 /// Folders in which a step fails, and where.
 static FAILING: Mutex<Option<HashMap<PathBuf, &'static str>>> = Mutex::new(None);
