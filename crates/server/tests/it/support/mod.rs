@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod events;
+pub(crate) mod java;
 pub(crate) mod server;
 
 use std::net::SocketAddr;
