@@ -19,12 +19,12 @@ async fn a_page_asks_for_the_key_when_the_server_wants_one_and_keeps_it_for_its_
         page.run::<String>("return document.activeElement.id").await == "key"
     })
     .await;
-    assert_eq!(page.text(".notice").await, "API 키가 있어야 쓸 수 있는 서버입니다. 설정에 키를 적어 주세요.");
+    assert_eq!(page.text(".notice").await, "API 키가 있어야 쓸 수 있는 서버예요. 설정에 키를 적어 주세요.");
 
     page.write("#key", "a-key-that-fits-nowhere").await;
     page.click("#key-form button").await;
     until("it is told", async || {
-        page.text("#key-message").await == "맞지 않는 키입니다. 다시 확인해 주세요."
+        page.text("#key-message").await == "맞지 않는 키예요. 다시 확인해 주세요."
     })
     .await;
     page.run::<()>("document.getElementById('key').value = ''").await;

@@ -88,7 +88,7 @@ async fn case_20_a_page_says_that_the_answer_is_gone_when_the_server_was_restart
     page.until_phase("reconnecting").await;
     proxy.set(Network::Whole);
     page.until_phase("failed").await;
-    assert_eq!(page.text(".notice").await, "이어 받을 수 없는 응답입니다. 새로 요청해 주세요.");
+    assert_eq!(page.text(".notice").await, "이어받을 수 없는 응답입니다. 새로 요청해 주세요.");
     assert!(!page.shown().await.recommend.is_empty(), "what was written stays");
     page.click("#again").await;
     page.until_phase("done").await;

@@ -14,7 +14,7 @@ use crate::support::{
 const STREAM: &str = "0123456789abcdef0123456789abcdef";
 
 fn gone() -> Value {
-    json!({ "status": 410, "message": "이어 받을 수 없는 응답입니다. 새로 요청해 주세요.", "data": null })
+    json!({ "status": 410, "message": "이어받을 수 없는 응답입니다. 새로 요청해 주세요.", "data": null })
 }
 
 async fn whole(server: &Server, target: &str) -> Vec<Event> {
