@@ -48,7 +48,7 @@ function openStream(base) {
   // With an id of its own, a request that is repeated before its first event has come joins the
   // answer that is being written; without one the server would start a second.
   const requestId = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  url.search = new URLSearchParams({ ...turn.request.params, sessionId: session(), requestId, progress: 1 });
+  url.search = new URLSearchParams({ ...turn.request.params, sessionId: session(), requestId, progress: 1, details: 1 });
   clearRaw(url);
   connect(url);
 }
