@@ -45,7 +45,7 @@ fn kill(process: &Process) {
 /// A stream read to its end, and the longest time between two pieces of it.
 pub(crate) async fn reader(address: SocketAddr, target: &str) -> (Vec<Event>, Duration) {
     let mut connection = Connection::open(address).await;
-    connection.send(&get(target, &[SSE])).await;
+    connection.send(&get(&format!("{target}&details=1"), &[SSE])).await;
     assert_eq!(connection.head().await.status, 200);
     let (mut body, mut pause, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
     while let Some(chunk) = connection.chunk().await {

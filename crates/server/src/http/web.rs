@@ -9,6 +9,7 @@ use leafresh_chat::{Catalog, Term};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::envelope::one_line;
 use crate::state::AppState;
 
 const PAGE: &str = include_str!("../../../../web/index.html");
@@ -87,7 +88,7 @@ fn choices(catalog: &Catalog) -> String {
 /// Outside of strings JSON has none of these; inside, an escape means the same and no parser of HTML sees the end of
 /// the element or a comment.
 fn for_script(json: &str) -> String {
-    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    one_line(json.to_owned()).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 #[cfg(test)]
@@ -98,7 +99,7 @@ mod tests {
     fn json_in_a_script_element_cannot_end_it() {
         let value = json!({ "label": "</script><!-- & \"\u{2028}" });
         let text = for_script(&value.to_string());
-        assert!(!text.contains(['<', '>', '&']), "{text}");
+        assert!(!text.contains(['<', '>', '&', '\u{2028}']), "{text}");
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
