@@ -6,7 +6,8 @@ set -euo pipefail
 readonly RUST_NEEDED=1.95
 readonly CARGO_DENY_VERSION=0.20.2
 # Clients that the tests read streams with; kept beside the builds and the models.
-readonly EVENTSOURCE_VERSION=4.1.0 HTTPX_SSE_VERSION=0.4.3
+readonly EVENTSOURCE_VERSION=4.1.0 HTTPX_SSE_VERSION=0.4.3 AXE_CORE_VERSION=4.14.1
+readonly JACKSON=${LEAFRESH_TEST_JACKSON:-/usr/share/java} # where jackson-databind.jar and the two it needs are
 readonly CLIENTS=${LEAFRESH_TEST_CLIENTS:-$HOME/.cache/leafresh/clients}
 
 usage() {
@@ -14,8 +15,8 @@ usage() {
 Usage: scripts/setup.sh [--test] [--check]
 
   --test    also what `make test` needs: rustfmt, clippy, cargo-deny, a browser with its driver, a Korean font,
-            nginx, curl, and two clients of server-sent events (npm's eventsource, Python's httpx-sse) in
-            ~/.cache/leafresh/clients or where LEAFRESH_TEST_CLIENTS says
+            nginx, curl, Java with Jackson, and from registries two clients of server-sent events (npm's eventsource,
+            Python's httpx-sse) and axe-core in ~/.cache/leafresh/clients or where LEAFRESH_TEST_CLIENTS says
   --check   install nothing; say what is missing and exit with 1
 EOF
 }
@@ -75,6 +76,8 @@ missing_parts() {
     have npm || echo npm
     have_venv || echo venv
     have curl || echo curl
+    have javac || echo java
+    [ -e "$JACKSON/jackson-databind.jar" ] || echo jackson
     have nginx || [ -x /usr/sbin/nginx ] || echo nginx
   fi
 }
@@ -90,6 +93,8 @@ package_for() {
     debian:node) echo nodejs ;;
     debian:venv) echo python3-venv ;;
     debian:nginx) echo nginx-light ;;
+    debian:java) echo default-jdk-headless ;;
+    debian:jackson) echo libjackson2-databind-java ;;
     ubuntu:browser) echo chromium-browser ;;
     ubuntu:browser-driver) echo chromium-chromedriver ;;
     ubuntu:*) package_for debian "$2" ;;
@@ -102,6 +107,9 @@ package_for() {
     fedora:korean-font) echo google-noto-sans-cjk-fonts fontconfig ;;
     fedora:node | fedora:npm) echo nodejs ;;
     fedora:venv) echo python3 ;;
+    fedora:java) echo java-latest-openjdk-devel ;;
+    fedora:jackson) echo jackson-databind ;;
+    macos:java) echo openjdk ;;
     macos:python3 | macos:pip | macos:venv) echo python ;;
     macos:npm) echo node ;;
     macos:browser) echo google-chrome ;;
@@ -165,6 +173,9 @@ ensure_packages() {
       case " $parts " in
         *" clang "* | *" make "* | *" g++ "*) die "the compiler is missing. Run: xcode-select --install" ;;
       esac
+      case " $parts " in
+        *" jackson "*) die "missing: the jars jackson-databind, -core and -annotations (put them where LEAFRESH_TEST_JACKSON says)" ;;
+      esac
       die "missing: $parts. Run: brew install $packages"
       ;;
     *) die "missing: $parts. Install them with your system's package manager, then try again" ;;
@@ -211,13 +222,14 @@ ensure_cargo_deny() {
 
 # The versions that are installed are written down, so that nothing is asked of a registry when they fit.
 ensure_clients() {
-  local wanted="eventsource $EVENTSOURCE_VERSION, httpx-sse $HTTPX_SSE_VERSION"
+  local wanted="eventsource $EVENTSOURCE_VERSION, httpx-sse $HTTPX_SSE_VERSION, axe-core $AXE_CORE_VERSION"
   [ "$(cat "$CLIENTS/versions" 2>/dev/null)" = "$wanted" ] && return 0
   $check_only && die "missing: $wanted in $CLIENTS"
   say "installing $wanted"
   mkdir -p "$CLIENTS"
   rm -f "$CLIENTS/versions"
-  npm install --silent --no-audit --no-fund --prefix "$CLIENTS/npm" "eventsource@$EVENTSOURCE_VERSION" >/dev/null
+  npm install --silent --no-audit --no-fund --prefix "$CLIENTS/npm" \
+    "eventsource@$EVENTSOURCE_VERSION" "axe-core@$AXE_CORE_VERSION" >/dev/null
   python3 -m venv --clear "$CLIENTS/python"
   "$CLIENTS/python/bin/pip" install --quiet --disable-pip-version-check "httpx-sse==$HTTPX_SSE_VERSION" httpx
   echo "$wanted" >"$CLIENTS/versions"

@@ -1,4 +1,4 @@
-// The page around an answer: choices, conversation, view, settings. turn.js has the answer itself.
+// The page around an answer: choices, conversation, view. turn.js has the answer itself, stream.js its connection.
 'use strict';
 
 const TEXT = {
@@ -9,6 +9,7 @@ const TEXT = {
   },
   challenge: (number) => `챌린지 ${number}`,
   talk: { empty: '글로 물어보기', begun: '받은 추천 보기' },
+  tooLong: (limit, length) => `${limit.toLocaleString('ko')}자까지 적을 수 있어요. 지금은 ${length.toLocaleString('ko')}자예요.`,
   forgotten: '대화를 지웠어요.',
   notForgotten: '대화를 지우지 못했어요. 잠시 후 다시 시도해 주세요.',
   asked: '이 조건에 맞는 챌린지를 추천해 주세요.',
@@ -26,7 +27,15 @@ const TEXT = {
   again: '다시 추천',
   retry: '다시 시도',
   refused: '서버가 연결을 받지 않았어요. 잠시 후 다시 시도해 주세요.',
-  loading: '서버가 아직 모델을 불러오는 중이에요. 잠시 후 다시 시도해 주세요.',
+  refusedWith: {
+    404: '이 주소에는 Leafresh 서버가 없어요. 설정에서 서버 주소를 확인해 주세요.',
+    502: '앞에 있는 프록시가 Leafresh 서버에 닿지 못했어요. 잠시 후 다시 시도해 주세요.',
+    503: '서버가 지금은 요청을 받지 못해요. 잠시 후 다시 시도해 주세요.',
+    504: '앞에 있는 프록시가 Leafresh 서버의 대답을 기다리다 그만뒀어요. 잠시 후 다시 시도해 주세요.',
+  },
+  wait: (seconds) => (seconds < 100 ? `${seconds}초 뒤에 다시 시도할 수 있어요.` : `${Math.ceil(seconds / 60)}분 뒤에 다시 시도할 수 있어요.`),
+  silent: '서버가 너무 오래 대답하지 않아요. 잠시 후 다시 시도해 주세요.',
+  slow: '서버의 대답을 기다리고 있어요…',
   blocked: '이 페이지의 보안 정책이 다른 서버로 가는 연결을 막았어요. 설정에서 서버 주소를 비우거나, 페이지를 다른 곳에서 열어 주세요.',
   noResult: '응답을 읽을 수 없어요. 다시 시도해 주세요.',
   noServer: '파일로 연 페이지예요. 연결할 서버 주소를 적고 적용을 눌러 주세요.',
@@ -56,16 +65,13 @@ const BUILT_IN_CATALOG = {
   }),
 };
 
+// What Safari says of the Enter that ends a composition; for it the composition is over by then.
+const COMPOSED = 229;
+const LONGEST = { own: 50, message: 1000 }; // characters, as the server counts them
 const FIELDS = ['location', 'workType', 'category'];
-const SERVER_KEY = 'leafresh.server';
 const SESSION_KEY = 'leafresh.session';
-const API_KEY = 'leafresh.key';
 
-const el = (id) => document.getElementById(id);
-const copy = (id) => el(id).content.firstElementChild.cloneNode(true);
 const phone = matchMedia('(max-width: 899px)');
-const storage = openStorage(() => localStorage);
-const tab = openStorage(() => sessionStorage); // a key shouldn't outlive its tab
 
 // --- Choices ---
 
@@ -106,6 +112,16 @@ function connectOwn(field) {
   radios.forEach((radio) => radio.addEventListener('change', () => { own.value = ''; }));
 }
 
+/** As the server counts: composed characters, not the units of UTF-16. */
+function lengthOf(text) {
+  return [...text.normalize('NFC')].length;
+}
+
+/** What is wrong with the length of a text, or nothing. */
+function tooLong(text, limit) {
+  return lengthOf(text) > limit ? TEXT.tooLong(limit, lengthOf(text)) : '';
+}
+
 /** What is sent and what people read, or null. */
 function choice(field) {
   const radio = el(field).querySelector('input:checked');
@@ -114,13 +130,14 @@ function choice(field) {
   return own ? { value: own, label: own } : null;
 }
 
-/** The request for the three choices, or null after telling which ones are missing. */
+/** The request for the three choices, or null after telling what is missing or too long. */
 function readChoices() {
   const chosen = FIELDS.map(choice);
-  FIELDS.forEach((field, i) => setText(el(`${field}-error`), chosen[i] ? '' : TEXT.missing[field]));
-  const missing = FIELDS[chosen.indexOf(null)];
-  if (missing) {
-    el(missing).querySelector('input').focus();
+  const wrong = chosen.map((one, i) => (one ? tooLong(one.value, LONGEST.own) : TEXT.missing[FIELDS[i]]));
+  FIELDS.forEach((field, i) => setText(el(`${field}-error`), wrong[i]));
+  const first = wrong.findIndex(Boolean);
+  if (first >= 0) {
+    el(FIELDS[first]).querySelector(chosen[first] ? '.own' : 'input').focus();
     return null;
   }
   return {
@@ -130,10 +147,23 @@ function readChoices() {
   };
 }
 
-/** What was typed, as a request; null when there is nothing. */
+/** What was typed, without what the server would refuse or cut off itself. */
+function typed() {
+  return el('message').value.replace(/\s+/gu, ' ').replace(/\p{Cc}/gu, '').trim();
+}
+
+/** Says that a text is too long as soon as it is, and cuts nothing. */
+function checkMessage() {
+  const problem = tooLong(typed(), LONGEST.message);
+  setText(el('say-error'), problem);
+  el('message').setAttribute('aria-invalid', String(problem !== ''));
+  return problem === '';
+}
+
+/** What was typed, as a request; null when there is nothing, or too much. */
 function readMessage() {
-  const message = el('message').value.replace(/\s+/gu, ' ').replace(/\p{Cc}/gu, '').trim();
-  if (!message) {
+  const message = typed();
+  if (!message || !checkMessage()) {
     el('message').focus();
     return null;
   }
@@ -149,6 +179,7 @@ function session() {
 }
 
 async function forget() {
+  el('forget-dialog').close();
   if (isBusy()) stop();
   const gone = await fetch(new URL(`ai/chatbot/sessions/${session()}`, server()), { method: 'DELETE' })
     .then((response) => response.ok).catch(() => false);
@@ -160,6 +191,7 @@ async function forget() {
     el('welcome').hidden = false;
     el('stop').hidden = el('again').hidden = el('other-category').hidden = true;
     showTalk();
+    el(phone.matches ? 'conversation-title' : 'message').focus(); // the button is gone
   }
   el('actions').hidden = false;
   setText(el('status'), gone ? TEXT.forgotten : TEXT.notForgotten);
@@ -167,6 +199,7 @@ async function forget() {
 
 function showTalk() {
   el('back-to-chat').textContent = turn ? TEXT.talk.begun : TEXT.talk.empty;
+  el('conversation-head').classList.toggle('unseen', !turn);
   el('forget').hidden = !turn;
 }
 
@@ -177,7 +210,9 @@ function showView() {
   const view = location.hash === '#chat' ? 'chat' : 'choose';
   if (document.body.dataset.view === view) return;
   document.body.dataset.view = view;
-  if (phone.matches) scrollTo(0, view === 'chat' ? document.body.scrollHeight : 0);
+  if (!phone.matches) return;
+  scrollTo(0, 0);
+  if (view === 'chat' && turn) turn.element.scrollIntoView({ block: 'start' });
 }
 
 function chooseCategory() {
@@ -188,110 +223,36 @@ function chooseCategory() {
   (el('category').querySelector('input:checked') ?? el('category').querySelector('input')).focus({ preventScroll: true });
 }
 
+/** How much of the answer is below what can be seen. */
+function overflow() {
+  const bottom = Math.min(el('dock').getBoundingClientRect().top, innerHeight);
+  return turn.answer.getBoundingClientRect().bottom - bottom;
+}
+
+/** Brings the answer's end into view, but never moves its beginning out of it: there one starts to read. */
+function follow() {
+  const room = turn.answer.getBoundingClientRect().top - 12;
+  const distance = Math.min(overflow(), room);
+  if (distance > 0) scrollBy(0, distance);
+}
+
 /** Follows the answer as it grows, but leaves alone who has scrolled up to read. */
 function keepInView(change) {
-  const overflow = () => turn.answer.getBoundingClientRect().bottom - el('dock').getBoundingClientRect().top;
   const following = overflow() < 48;
   change();
-  const hidden = overflow();
-  if (following && hidden > 0) scrollBy(0, hidden);
+  if (following) follow();
 }
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// --- Settings ---
-
-function openStorage(open) {
-  try {
-    return open();
-  } catch {
-    return {}; // switched off: what is kept then lasts as long as the page
-  }
-}
-
-/** The server that is asked: the page's own unless another is set. */
-function server() {
-  return storage[SERVER_KEY] || document.baseURI;
-}
-
-function saveServer(event) {
-  event.preventDefault();
-  const input = el('server');
-  input.value = input.value.trim();
-  const valid = input.validity.valid; // an http or https address without user, query and fragment, or nothing
-  input.setAttribute('aria-invalid', String(!valid));
-  if (valid) {
-    storage[SERVER_KEY] = input.value.replace(/[^/]$/, '$&/'); // a base URL ends in a slash
-    showServer();
-  }
-  setText(el('server-message'), valid ? TEXT.serverSaved(input.value) : TEXT.badAddress);
-}
-
-function showServer() {
-  const address = storage[SERVER_KEY] ?? '';
-  el('server').value = address;
-  el('server-badge').hidden = !address;
-  el('server-badge').textContent = address && new URL(address).host;
-}
-
-function openSettings(message) {
-  el('settings').showPopover?.();
-  setText(el('server-message'), message);
-  el('server').focus();
-}
-
-// --- The key, for servers that want one ---
-
-/**
- * EventSource can't send a key, so the server gives a cookie for one. True: it has a cookie now that it hadn't;
- * null: it wants a key that isn't there.
- */
-async function unlock() {
-  const key = tab[API_KEY];
-  const status = await showKey(key);
-  if (status !== 401) return Boolean(key) && status === 204;
-  delete tab[API_KEY];
-  askForKey(new URL(server()).origin === location.origin ? TEXT.key.ask : TEXT.key.elsewhere);
-  return null;
-}
-
-/** The status with which the server takes a key, or 0. */
-function showKey(key) {
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  return fetch(new URL('auth/cookie', server()), { method: 'POST', headers }).then(({ status }) => status).catch(() => 0);
-}
-
-function askForKey(message) {
-  el('key-form').hidden = false;
-  el('settings').showPopover?.();
-  setText(el('key-message'), message);
-  el('key').focus();
-}
-
-async function saveKey(event) {
-  event.preventDefault();
-  const key = el('key').value.trim();
-  // Headers hold visible ASCII only; no key is anything else.
-  const status = /^[!-~]+$/.test(key) ? await showKey(key) : 401;
-  const right = status === 204;
-  el('key').setAttribute('aria-invalid', String(status === 401));
-  setText(el('key-message'), right ? TEXT.key.saved : status === 401 ? TEXT.key.wrong : TEXT.key.offline);
-  if (!right) return;
-  tab[API_KEY] = key;
-  el('settings').hidePopover?.();
-  if (turn?.phase === 'failed') ask(turn.request, TEXT.askedAgain);
-}
-
 // --- Wiring ---
 
 buildChoices(readCatalog());
-showServer();
+wireSettings();
 showTalk();
 showView();
-el('key-form').hidden = !tab[API_KEY];
-el('key').value = tab[API_KEY] ?? '';
 
 el('choices').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -305,23 +266,31 @@ el('say').addEventListener('submit', (event) => {
   ask(request);
   if (turn?.request !== request) return; // there is no server to ask
   el('message').value = '';
+  checkMessage();
   el('message').focus({ preventScroll: true });
 });
 el('message').addEventListener('keydown', (event) => {
   // The first Enter of Korean input only ends the syllable.
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === COMPOSED) return;
   event.preventDefault();
   el('say').requestSubmit();
 });
-el('forget').addEventListener('click', forget);
-el('stop').addEventListener('click', stop);
-el('again').addEventListener('click', () => ask(turn.request, TEXT.askedAgain));
+el('forget').addEventListener('click', () => el('forget-dialog').showModal());
+el('forget-keep').addEventListener('click', () => el('forget-dialog').close());
+el('forget-yes').addEventListener('click', forget);
+el('message').addEventListener('input', () => {
+  if (el('say-error').textContent || el('message').value.length > LONGEST.message) checkMessage();
+});
+el('stop').addEventListener('click', () => { if (isCalm()) stop(); });
+el('again').addEventListener('click', () => { if (isCalm()) ask(turn.request, TEXT.askedAgain); });
 el('other-category').addEventListener('click', chooseCategory);
 el('category').addEventListener('animationend', () => el('category').classList.remove('attention'));
-el('server-form').addEventListener('submit', saveServer);
-el('key-form').addEventListener('submit', saveKey);
 el('raw-toggle').addEventListener('change', (event) => { el('raw').hidden = !event.target.checked; });
 addEventListener('hashchange', showView);
+document.addEventListener('visibilitychange', seenOrNot);
+document.addEventListener('freeze', pause);
+addEventListener('pagehide', pause);
+addEventListener('pageshow', resume);
 document.addEventListener('securitypolicyviolation', (event) => {
   if (turn && event.effectiveDirective === 'connect-src') end('failed', TEXT.blocked);
 });

@@ -80,7 +80,8 @@ impl Catalog {
         self.lists.work_types.items()
     }
 
-    /// The category with this code, label or alias. Spaces, ASCII case and the way Hangul is composed don't matter.
+    /// The category with this code, label or alias. Spaces, case, width, what shows
+    /// nothing and the way Hangul is composed don't matter.
     pub fn category(&self, text: &str) -> Option<&Category> {
         self.lists.categories.find(text)
     }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod answering;
+mod blank;
 mod brief;
 mod catalog;
 mod command;
@@ -19,6 +20,7 @@ mod recommend;
 mod session;
 mod words;
 
+pub use blank::is_blank;
 pub use brief::Preview;
 pub use catalog::{Catalog, Category, Document, Files, Replies, Term};
 pub use command::{BaseInfo, Command, FreeText, Kind};

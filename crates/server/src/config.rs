@@ -13,7 +13,7 @@ mod values;
 pub use flags::Common;
 pub use network::Network;
 pub use sources::{DEFAULT_FILE, Flags, Sources};
-pub use values::{Listen, LogFormat, Origin, Seconds};
+pub use values::{Listen, LogFormat, Origin, Prefix, Seconds};
 
 use std::path::{Path, PathBuf};
 
@@ -51,6 +51,8 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     pub listen: Listen,
+    /// What all paths begin with; empty: nothing.
+    pub prefix: Prefix,
     /// How long a client may take to send the request line and headers, and then the body.
     #[serde(deserialize_with = "values::positive")]
     pub request_seconds: Seconds,
@@ -64,6 +66,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: Listen::default(),
+            prefix: Prefix::default(),
             request_seconds: Seconds::new(15),
             drain_seconds: Seconds::new(30),
             connections: None,

@@ -8,10 +8,12 @@ mod error;
 mod health;
 mod metrics;
 mod params;
+mod paths;
 mod recommend;
 mod sessions;
 mod sse;
 mod streams;
+mod view;
 mod web;
 
 pub use direct::{Refused, base_info, sentence};
@@ -29,7 +31,7 @@ use crate::config::Origin;
 use crate::state::AppState;
 
 /// Every path, with everything around it. Requests carry the [`Peer`](crate::door::Peer) that they come from.
-pub(crate) fn app(state: AppState) -> Router {
+pub(crate) fn app(state: &AppState) -> Router {
     let router = Router::new()
         .merge(recommend::router())
         .merge(streams::router())
@@ -45,7 +47,8 @@ pub(crate) fn app(state: AppState) -> Router {
         Some(layer) => router.layer(layer),
         None => router,
     };
-    router.layer(from_fn(door::guarded)).layer(from_fn(traced)).with_state(state)
+    let router = router.layer(from_fn(door::guarded)).layer(from_fn(traced));
+    paths::below(&state.server().prefix, state.catalog(), router.with_state(state.clone()))
 }
 
 async fn not_found(State(app): State<AppState>) -> Response {

@@ -95,7 +95,7 @@ impl From<TcpListener> for Listeners {
 pub async fn run(listeners: impl Into<Listeners>, state: AppState, shutdown: impl Future<Output = ()>) {
     let listener = listeners.into();
     let counted = Connections::new(state.server().connections);
-    let mut server = Server { router: app(state.clone()), state, counted, connections: JoinSet::new() };
+    let mut server = Server { router: app(&state), state, counted, connections: JoinSet::new() };
     tokio::select! {
         never = server.accept(&listener) => match never {},
         () = shutdown => {}

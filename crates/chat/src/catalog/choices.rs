@@ -11,6 +11,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::Files;
 use super::source::{self, check_line, error_at, line_of};
 use crate::Error;
+use crate::blank::is_ignorable;
 
 pub(super) const CATEGORIES: &str = "categories.toml";
 
@@ -75,9 +76,11 @@ impl<T> Choices<T> {
     }
 }
 
-/// The form in which names are compared: NFC, without spaces, ASCII letters small.
+/// The form in which names are compared: NFKC, without spaces and what shows nothing, letters small.
 pub(super) fn comparable(text: &str) -> String {
-    text.nfc().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect()
+    let shown = |c: &char| !c.is_whitespace() && !is_ignorable(*c);
+    // Before it too: between two letters, what shows nothing would keep them from being composed.
+    text.chars().filter(shown).nfkc().filter(shown).flat_map(char::to_lowercase).collect()
 }
 
 #[derive(Deserialize)]

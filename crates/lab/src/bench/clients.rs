@@ -151,7 +151,8 @@ impl Asker {
                 ("workType", &question.work_type),
                 ("category", &question.category),
             ];
-            return self.http.get(&self.url).query(&query);
+            // With details it says where an answer came from the catalogue.
+            return self.http.get(&self.url).query(&query).query(&[("details", "1")]);
         }
         let mut body = match self.api {
             Api::LlamaServer => question.for_llama_server(),

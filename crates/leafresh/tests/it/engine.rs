@@ -9,6 +9,7 @@ use leafresh_engine::{Backend, Error, Launch, Process, Source};
 use leafresh_server::config::{Config, Seconds};
 use serde_json::json;
 
+use crate::support::java::relay;
 use crate::support::{BASE_INFO, Connection, Event, SSE, Server, VALID, get, read, until};
 
 /// How to start the program's own engine with a fake model.
@@ -44,7 +45,7 @@ fn kill(process: &Process) {
 /// A stream read to its end, and the longest time between two pieces of it.
 pub(crate) async fn reader(address: SocketAddr, target: &str) -> (Vec<Event>, Duration) {
     let mut connection = Connection::open(address).await;
-    connection.send(&get(target, &[SSE])).await;
+    connection.send(&get(&format!("{target}&details=1"), &[SSE])).await;
     assert_eq!(connection.head().await.status, 200);
     let (mut body, mut pause, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
     while let Some(chunk) = connection.chunk().await {
@@ -106,6 +107,28 @@ async fn case_33_the_engine_is_killed_with_eight_streams_running_and_all_of_them
     pauses.sort();
     let (median, longest) = (pauses[pauses.len() / 2], pauses[pauses.len() - 1]);
     eprintln!("{} streams, {rounds} kills: pause median {median:?}, longest {longest:?}", pauses.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_in_java_sees_nothing_of_an_engine_s_death() {
+    let (server, process) = start(slow(20), Config::default()).await;
+    let url = format!("http://{}{VALID}", server.address);
+    let relaying = tokio::spawn(async move { relay(&url).await });
+    until("it writes, or there is no Java here", || process.health().steps > 3 || relaying.is_finished())
+        .await;
+    kill(&process);
+    let Some(relayed) = relaying.await.unwrap() else { return };
+    assert_eq!(relayed.faults, [[""; 0]; 0]);
+    assert!(relayed.complete);
+    assert_eq!(process.health().restarts, 1);
+    let close = relayed.forwarded.last().unwrap().data()["data"].clone();
+    let part = |challenge: &serde_json::Value, key: &str| challenge[key].as_str().unwrap().to_owned();
+    let mut expected = close["recommend"].as_str().unwrap().to_owned();
+    for (index, challenge) in close["challenges"].as_array().unwrap().iter().enumerate() {
+        let (title, description) = (part(challenge, "title"), part(challenge, "description"));
+        expected += &format!("\n\n{}. {title}\n{description}", index + 1);
+    }
+    assert_eq!(relayed.text(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

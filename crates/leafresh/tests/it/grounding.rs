@@ -27,7 +27,7 @@ fn fake() -> Arc<FakeEmbedder> {
 
 /// The data of `close` of an answer by the model whose documents are the catalogue's.
 async fn answered(server: &Server, target: &str) -> Value {
-    let response = Connection::ask(server.address, &get(target, &[SSE])).await;
+    let response = Connection::ask(server.address, &get(&format!("{target}&details=1"), &[SSE])).await;
     let events = read(&response.body());
     let close = events.last().unwrap();
     assert_eq!(close.name, "close", "{close:?}");

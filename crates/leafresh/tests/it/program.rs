@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::model_files;
 use crate::run::leafresh;
-use crate::support::{Connection, SSE, VALID, get, read, read_some};
+use crate::support::{Connection, DETAILED, SSE, VALID, get, read, read_some};
 
 /// The model that `make run` takes.
 pub(crate) fn model() -> Option<String> {
@@ -121,7 +121,7 @@ async fn case_20_killed_in_the_middle_of_streams_it_comes_back_whole_and_says_th
         command.env("LEAFRESH_DATA__DIR", data.path());
     };
     let mut program = Program::start_with("127.0.0.1:0", &model, in_data).await;
-    let remembered = format!("{VALID}&sessionId=s");
+    let remembered = format!("{DETAILED}&sessionId=s");
     let before = Connection::ask(program.address, &get(&remembered, &[SSE])).await;
     assert_eq!(read(&before.body()).last().unwrap().name, "close");
     let mut readers = Vec::new();
@@ -221,7 +221,7 @@ async fn case_35_a_model_is_replaced_on_sighup_and_one_that_can_not_be_used_chan
         panic!("{text:?} is not in\n{}", std::fs::read_to_string(&log).unwrap());
     };
     let mut reader = Connection::open(address).await;
-    reader.send(&get(VALID, &[SSE])).await;
+    reader.send(&get(DETAILED, &[SSE])).await;
     assert_eq!(reader.head().await.status, 200);
     let mut body = reader.chunk().await.unwrap();
 
@@ -232,7 +232,7 @@ async fn case_35_a_model_is_replaced_on_sighup_and_one_that_can_not_be_used_chan
         body.extend(chunk);
     }
     assert_eq!(read(&body).last().unwrap().data["data"]["degraded"], false);
-    let close = async || read(&Connection::ask(address, &get(VALID, &[SSE])).await.body()).pop().unwrap();
+    let close = async || read(&Connection::ask(address, &get(DETAILED, &[SSE])).await.body()).pop().unwrap();
     assert_eq!(close().await.data["data"]["degraded"], false);
 
     std::fs::remove_file(&file).unwrap();

@@ -53,7 +53,7 @@ async fn serve(backend: Arc<dyn Backend>) -> (SocketAddr, Arc<Recommender>) {
 
 fn url(address: SocketAddr, place: &str, work_type: &str, category: &str) -> String {
     format!(
-        "http://{address}/ai/chatbot/recommendation/base-info?location={place}&workType={work_type}&category={category}"
+        "http://{address}/ai/chatbot/recommendation/base-info?location={place}&workType={work_type}&category={category}&details=1"
     )
 }
 

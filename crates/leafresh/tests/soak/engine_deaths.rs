@@ -10,7 +10,7 @@ use crate::books::Books;
 use crate::report::{Report, quantile};
 use crate::server::{Orders, Server};
 use crate::support::events::Reader;
-use crate::support::{Connection, Event, SSE, VALID, get, until_async};
+use crate::support::{Connection, DETAILED, Event, SSE, get, until_async};
 
 const STREAMS: u64 = 8;
 
@@ -74,7 +74,7 @@ pub(crate) async fn run(scale: &Scale, report: &mut Report) {
 /// A stream's events, and the longest time between two pieces of it.
 async fn read(address: std::net::SocketAddr) -> (Vec<Event>, Duration) {
     let mut connection = Connection::open(address).await;
-    connection.send(&get(VALID, &[SSE])).await;
+    connection.send(&get(DETAILED, &[SSE])).await;
     assert_eq!(connection.head().await.status, 200);
     let (mut reader, mut pause, mut last) = (Reader::default(), Duration::ZERO, Instant::now());
     while let Some(chunk) = connection.chunk().await {

@@ -40,6 +40,33 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
+/// What all paths begin with: empty, or `/a` or `/a/b`, without a slash at its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl Prefix {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        let valid = text.is_empty()
+            || text.strip_prefix('/').is_some_and(|rest| {
+                rest.split('/').all(|part| !matches!(part, "" | "." | "..") && part.chars().all(plain))
+            });
+        valid.then(|| Self(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a path such as /leafresh (no slash at its end), or nothing";
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+    }
+}
+
 /// A length of time, written as a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
@@ -148,7 +175,7 @@ pub enum LogFormat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Listen, Origin};
+    use super::{Listen, Origin, Prefix};
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
@@ -159,6 +186,16 @@ mod tests {
             ["", "8000", ":8000", "127.0.0.1", "host:", "host:70000", "::1:80", "http://host:80", "a b:80"]
         {
             assert!(Listen::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_begins_with_a_slash_and_ends_without() {
+        for good in ["", "/a", "/a/b-c.d"] {
+            assert!(Prefix::parse(good).is_some(), "{good}");
+        }
+        for bad in ["/", "a", "/a/", "//a", "/a b", "/..", "/{x}", "/a?b", "/가"] {
+            assert!(Prefix::parse(bad).is_none(), "{bad}");
         }
     }
 

@@ -13,7 +13,7 @@ pub(crate) use query::from_query;
 
 use std::fmt;
 
-use leafresh_chat::Replies;
+use leafresh_chat::{Replies, is_blank};
 
 use super::error::Error;
 
@@ -28,13 +28,14 @@ pub(crate) enum Name {
     Dialect,
     Adapter,
     Progress,
+    Details,
     Errors,
     LastEventId,
     RequestId,
 }
 
 impl Name {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Message,
         Self::Location,
         Self::WorkType,
@@ -43,6 +44,7 @@ impl Name {
         Self::Dialect,
         Self::Adapter,
         Self::Progress,
+        Self::Details,
         Self::Errors,
         Self::LastEventId,
         Self::RequestId,
@@ -58,6 +60,7 @@ impl Name {
             Self::Dialect => "dialect",
             Self::Adapter => "adapter",
             Self::Progress => "progress",
+            Self::Details => "details",
             Self::Errors => "errors",
             Self::LastEventId => "lastEventId",
             Self::RequestId => "requestId",
@@ -114,10 +117,10 @@ impl Given {
         self.0[name as usize].as_ref()
     }
 
-    /// The value without white space around it, if it is a text that has any other.
+    /// The value without white space around it, unless it is blank.
     pub(crate) fn text(&self, name: Name) -> Option<&str> {
         match self.get(name) {
-            Some(Raw::Text(text)) => Some(text.trim()).filter(|text| !text.is_empty()),
+            Some(Raw::Text(text)) => Some(text.trim()).filter(|text| !is_blank(text)),
             _ => None,
         }
     }

@@ -12,7 +12,8 @@ use leafresh_chat::{Event, Kind};
 
 use super::envelope::Envelope;
 use super::error::Error;
-use super::params::{self, Dialect, Given, Name, Raw, Table};
+use super::params::{self, Given, Name, Raw, Table};
+use super::view::View;
 use super::{body, sse};
 use crate::door::Identity;
 use crate::state::AppState;
@@ -64,8 +65,8 @@ async fn answer(
         None => wanted.and_then(|wanted| client.ask(wanted, &identity, &app)),
     };
     match opened {
-        Ok((reader, dialect)) if client.streams() => sse::response(reader, dialect, &app),
-        Ok((reader, _)) => collect(reader, &app).await,
+        Ok((reader, view)) if client.streams() => sse::response(reader, view, &app),
+        Ok((reader, view)) => collect(reader, view, &app).await,
         Err(error) => client.refuse(&error, &app),
     }
 }
@@ -86,21 +87,22 @@ async fn read(head: &Parts, body: Body, app: &AppState) -> Result<Given, Error> 
 /// A valid request: what is asked, and how the answer is to be read.
 struct Wanted {
     asked: Asked,
-    dialect: Dialect,
+    view: View,
     progress: bool,
 }
 
 impl Wanted {
     fn read(kind: Kind, given: &Given, identity: &Identity, app: &AppState) -> Result<Self, Error> {
         let mut values = params::check(Table::of(kind), given, app.catalog())?;
-        let (dialect, progress, request_id) = (values.dialect, values.progress, values.request_id.take());
+        let view = View { dialect: values.dialect, details: values.details };
+        let (progress, request_id) = (values.progress, values.request_id.take());
         // No adapters are registered, so none can be asked for.
         let question = Question { command: values.command(kind, identity.name()), adapter: None };
-        Ok(Self { asked: Asked { question, request_id }, dialect, progress })
+        Ok(Self { asked: Asked { question, request_id }, view, progress })
     }
 
-    fn reader(&self, reader: Reader) -> (Reader, Dialect) {
-        (if self.progress { reader.with_progress() } else { reader }, self.dialect)
+    fn reader(&self, reader: Reader) -> (Reader, View) {
+        (if self.progress { reader.with_progress() } else { reader }, self.view)
     }
 }
 
@@ -126,13 +128,13 @@ fn begin(start: Start, identity: &Identity, app: &AppState) -> Result<Reader, Er
 }
 
 /// Waits for the end of an answer: one JSON object with what the terminal event says.
-async fn collect(mut reader: Reader, app: &AppState) -> Response {
+async fn collect(mut reader: Reader, view: View, app: &AppState) -> Response {
     while let Read::Event(numbered) = reader.next().await {
         match &*numbered.event {
             Event::Text(_) | Event::Challenge { .. } => {}
             Event::Close(answer) => {
                 let kind = reader.asked().question.command.kind();
-                return Envelope::ok(app.replies().events.close(kind), answer).response();
+                return Envelope::ok(app.replies().events.close(kind), view.of(answer)).response();
             }
             Event::Error(failure) => {
                 return Error::from_failure(*failure, app.draining()).response(app.replies());
@@ -156,7 +158,7 @@ impl Client {
     }
 
     /// Joins an equal request or starts an answer.
-    fn ask(&self, wanted: Wanted, identity: &Identity, app: &AppState) -> Result<(Reader, Dialect), Error> {
+    fn ask(&self, wanted: Wanted, identity: &Identity, app: &AppState) -> Result<(Reader, View), Error> {
         app.door().ask(identity)?;
         let asked = wanted.asked.clone();
         let reader = match app.streams().open(asked, self.grace(&wanted, app), app) {
@@ -169,7 +171,7 @@ impl Client {
         Ok(Wanted { progress, ..wanted }.reader(reader))
     }
 
-    fn resume(&self, id: &str, wanted: Wanted, app: &AppState) -> Option<(Reader, Dialect)> {
+    fn resume(&self, id: &str, wanted: Wanted, app: &AppState) -> Option<(Reader, View)> {
         let grace = self.grace(&wanted, app);
         let reader = app.streams().resume(Position::parse(id)?, &wanted.asked.question, grace, app)?;
         let progress = wanted.progress && self.streams();

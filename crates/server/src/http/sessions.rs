@@ -1,6 +1,6 @@
 //! `/ai/chatbot/sessions/{id}`: what is remembered of a conversation, and forgetting it.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::envelope::Envelope;
 use super::error::Error;
+use super::paths::Segment;
 use crate::door::Identity;
 use crate::state::AppState;
 
@@ -26,7 +27,7 @@ fn key(identity: &Identity, id: String) -> SessionKey {
 async fn show(
     State(app): State<AppState>,
     Extension(identity): Extension<Identity>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Response {
     let key = key(&identity, id);
     let found = match app.sessions() {
@@ -47,7 +48,7 @@ async fn show(
 async fn forget(
     State(app): State<AppState>,
     Extension(identity): Extension<Identity>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Response {
     let key = key(&identity, id);
     app.streams().forget_session(&key.owner, &key.id).await;

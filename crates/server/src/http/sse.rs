@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::envelope::Envelope;
 use super::error::Error;
 use super::params::Dialect;
+use super::view::View;
 use crate::state::AppState;
 use crate::streams::{Numbered, Read, Reader, Stage, StreamId};
 
@@ -33,9 +34,9 @@ const WRITE_TOGETHER: usize = 16 * 1024;
 const RETRY: &str = "retry: 1000\n";
 
 /// Turns the events of one stream into text, for one reader.
-pub(crate) struct Encoder {
+pub(super) struct Encoder {
     stream: StreamId,
-    dialect: Dialect,
+    view: View,
     kind: Kind,
     catalog: Arc<Catalog>,
     error_then_close: bool,
@@ -51,10 +52,10 @@ enum Id {
 }
 
 impl Encoder {
-    pub(crate) fn new(stream: StreamId, dialect: Dialect, kind: Kind, app: &AppState) -> Self {
+    pub(super) fn new(stream: StreamId, view: View, kind: Kind, app: &AppState) -> Self {
         Self {
             stream,
-            dialect,
+            view,
             kind,
             catalog: app.catalog().clone(),
             error_then_close: app.stream().error_then_close,
@@ -66,19 +67,19 @@ impl Encoder {
 
     /// For a reader that has had the events up to `last`, the last text among them `last_text`.
     #[must_use]
-    pub(crate) fn after(self, (last, last_text): (u64, u64)) -> Self {
+    pub(super) fn after(self, (last, last_text): (u64, u64)) -> Self {
         Self { last, last_text, ..self }
     }
 
     /// The blocks of an event; none if the dialect leaves it out. `draining` says why an engine may be unavailable.
-    pub(crate) fn encode(&mut self, numbered: &Numbered, draining: bool) -> String {
+    pub(super) fn encode(&mut self, numbered: &Numbered, draining: bool) -> String {
         let id = Id::Number(numbered.number);
         match &*numbered.event {
             Event::Text(text) => {
                 self.last_text = numbered.number;
                 self.text(&id, text)
             }
-            Event::Challenge { .. } if self.dialect == Dialect::Token => String::new(),
+            Event::Challenge { .. } if self.view.dialect == Dialect::Token => String::new(),
             Event::Challenge { number, challenge } => {
                 let message = self.catalog.replies().events.challenge(*number);
                 let data = json!({ "challenges": challenge });
@@ -90,7 +91,7 @@ impl Encoder {
     }
 
     /// What a reader hears before the first event, without a number of its own.
-    pub(crate) fn progress(&mut self, stage: Stage) -> String {
+    pub(super) fn progress(&mut self, stage: Stage) -> String {
         let events = &self.catalog.replies().events;
         let (message, data) = match stage {
             Stage::Queued { position } => {
@@ -104,7 +105,7 @@ impl Encoder {
     }
 
     fn text(&mut self, id: &Id, text: &str) -> String {
-        let (event, data) = match self.dialect {
+        let (event, data) = match self.view.dialect {
             Dialect::Challenge => ("challenge", json!(text)),
             Dialect::Token => ("token", json!({ "token": text })),
         };
@@ -114,7 +115,8 @@ impl Encoder {
 
     fn close(&mut self, answer: &Answer) -> String {
         let events = &self.catalog.replies().events;
-        match self.dialect {
+        let answer = self.view.of(answer);
+        match self.view.dialect {
             Dialect::Challenge => {
                 let envelope = Envelope::ok(events.close(self.kind), answer);
                 self.block(&Id::End, "close", &envelope)
@@ -129,7 +131,7 @@ impl Encoder {
     }
 
     /// The blocks that end a stream with an error.
-    pub(crate) fn error(&mut self, error: &Error) -> String {
+    pub(super) fn error(&mut self, error: &Error) -> String {
         let envelope = error.envelope(self.catalog.replies());
         if !self.error_then_close {
             return self.block(&Id::End, "error", &envelope);
@@ -154,17 +156,17 @@ impl Encoder {
 }
 
 /// A stream from where its reader stands, as a response. Its headers go out at once, its next event when there is one.
-pub(crate) fn response(reader: Reader, dialect: Dialect, app: &AppState) -> Response {
+pub(super) fn response(reader: Reader, view: View, app: &AppState) -> Response {
     let kind = reader.asked().question.command.kind();
-    let encoder = Encoder::new(reader.stream(), dialect, kind, app).after(reader.position());
+    let encoder = Encoder::new(reader.stream(), view, kind, app).after(reader.position());
     let keep_alive = app.stream().keep_alive_seconds.0;
     let writer = Writer { reader, encoder, keep_alive, app: app.clone() };
     with_headers(Body::new(Blocks { next: Some(Box::pin(writer.write())) }))
 }
 
 /// A stream of one `error` event, for readers that can't see an HTTP status.
-pub(crate) fn refusal(error: &Error, app: &AppState) -> Response {
-    let text = Encoder::new(StreamId::random(), Dialect::default(), Kind::default(), app).error(error);
+pub(super) fn refusal(error: &Error, app: &AppState) -> Response {
+    let text = Encoder::new(StreamId::random(), View::default(), Kind::default(), app).error(error);
     with_headers(Body::from(text))
 }
 

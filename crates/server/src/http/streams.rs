@@ -1,6 +1,6 @@
 //! `DELETE /ai/chatbot/streams/{stream}`: the stop button.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use axum::routing::delete;
@@ -8,6 +8,7 @@ use axum::{Extension, Router};
 
 use super::door::no_content;
 use super::error::Error;
+use super::paths::Segment;
 use crate::door::Identity;
 use crate::state::AppState;
 use crate::streams::StreamId;
@@ -20,7 +21,7 @@ pub(super) fn router() -> Router<AppState> {
 async fn stop(
     State(app): State<AppState>,
     Extension(identity): Extension<Identity>,
-    Path(stream): Path<String>,
+    Segment(stream): Segment,
 ) -> Response {
     if let Some(stream) = StreamId::parse(&stream) {
         app.streams().stop(identity.name(), stream);

@@ -1,18 +1,22 @@
 //! `/`: the chat page, embedded in the binary, with the catalogue's choices written into it.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use leafresh_chat::{Catalog, Term};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
+use super::envelope::one_line;
 use crate::state::AppState;
 
 const PAGE: &str = include_str!("../../../../web/index.html");
-const FILES: [(&str, &str, &str); 4] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("/chat.js", "text/javascript; charset=utf-8", include_str!("../../../../web/chat.js")),
+    ("/settings.js", "text/javascript; charset=utf-8", include_str!("../../../../web/settings.js")),
+    ("/stream.js", "text/javascript; charset=utf-8", include_str!("../../../../web/stream.js")),
     ("/turn.js", "text/javascript; charset=utf-8", include_str!("../../../../web/turn.js")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../../../../web/style.css")),
     ("/favicon.svg", "image/svg+xml", include_str!("../../../../web/favicon.svg")),
@@ -24,13 +28,19 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 pub(super) fn router(catalog: &Catalog) -> Router<AppState> {
     let page = Bytes::from(PAGE.replace("{{catalog}}", &choices(catalog)));
-    let router = Router::new().route("/", get(move || async move { file("text/html; charset=utf-8", page) }));
+    let router = Router::new().route("/", file("text/html; charset=utf-8", page));
     FILES.into_iter().fold(router, |router, (path, kind, text)| {
-        router.route(path, get(move || async move { file(kind, Bytes::from_static(text.as_bytes())) }))
+        router.route(path, file(kind, Bytes::from_static(text.as_bytes())))
     })
 }
 
-fn file(kind: &'static str, bytes: Bytes) -> Response {
+/// A file that is asked for again at each visit, and sent only when it has changed.
+fn file(kind: &'static str, bytes: Bytes) -> MethodRouter<AppState> {
+    let tag = format!("\"{:x}\"", Sha256::digest(&bytes));
+    get(move |request: HeaderMap| async move { answer(&request, kind, bytes, &tag) })
+}
+
+fn answer(request: &HeaderMap, kind: &'static str, bytes: Bytes, tag: &str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),
@@ -41,7 +51,18 @@ fn file(kind: &'static str, bytes: Bytes) -> Response {
     ];
     let headers: [(HeaderName, HeaderValue); 6] =
         headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
-    (headers, bytes).into_response()
+    let tagged = [(header::ETAG, tag.to_owned())];
+    if has(request, tag) {
+        return (StatusCode::NOT_MODIFIED, headers, tagged).into_response();
+    }
+    (headers, tagged, bytes).into_response()
+}
+
+/// Whether the browser has this version. A proxy that compresses makes a weak tag of ours: the file is the same.
+fn has(request: &HeaderMap, tag: &str) -> bool {
+    let lists = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut known = lists.flat_map(|list| list.split(',')).map(str::trim);
+    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 /// What a person can choose, as JSON that may stand inside a script element.
@@ -67,7 +88,7 @@ fn choices(catalog: &Catalog) -> String {
 /// Outside of strings JSON has none of these; inside, an escape means the same and no parser of HTML sees the end of
 /// the element or a comment.
 fn for_script(json: &str) -> String {
-    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    one_line(json.to_owned()).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 #[cfg(test)]
@@ -78,7 +99,7 @@ mod tests {
     fn json_in_a_script_element_cannot_end_it() {
         let value = json!({ "label": "</script><!-- & \"\u{2028}" });
         let text = for_script(&value.to_string());
-        assert!(!text.contains(['<', '>', '&']), "{text}");
+        assert!(!text.contains(['<', '>', '&', '\u{2028}']), "{text}");
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 

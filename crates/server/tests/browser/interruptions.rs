@@ -30,7 +30,7 @@ async fn a_server_that_is_still_loading_is_named_and_can_be_tried_again() {
     page.choose().await;
     page.ask().await;
     page.until_phase("failed").await;
-    until("the reason is shown", async || page.text(".notice").await.contains("불러오는 중")).await;
+    until("the reason is shown", async || page.text(".notice").await.contains("모델을 준비하고")).await;
     assert_eq!(page.text("#again").await, "다시 시도");
 
     server.load();

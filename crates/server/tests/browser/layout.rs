@@ -23,9 +23,17 @@ fn size(png: &Path) -> (u32, u32) {
 async fn screenshots_of_a_phone_and_a_desk_can_be_looked_at() {
     let Some(browser) = Browser::start().await else { return };
     let server = Server::start().await;
-    for (name, width, height, density) in [("phone", 390, 844, 2), ("desktop", 1280, 800, 1)] {
+    for (name, width, height, density, dark) in [
+        ("small-light", 320, 568, 2, false),
+        ("small-dark", 320, 568, 2, true),
+        ("phone-light", 390, 844, 2, false),
+        ("phone-dark", 390, 844, 2, true),
+        ("desktop-light", 1280, 800, 1, false),
+        ("desktop-dark", 1280, 800, 1, true),
+    ] {
         let page = browser.open(&server.url).await;
         page.resize(width, height).await;
+        page.colours(dark).await;
         let choosing = screenshots().join(format!("{name}-choosing.png"));
         page.screenshot(&choosing).await;
         page.choose().await;
@@ -34,7 +42,12 @@ async fn screenshots_of_a_phone_and_a_desk_can_be_looked_at() {
         page.until_still().await;
         let finished = screenshots().join(format!("{name}-finished.png"));
         page.screenshot(&finished).await;
-        for file in [choosing, finished] {
+        page.run::<()>("scrollTo(0, 0)").await;
+        page.click("#forget").await;
+        page.until_still().await;
+        let deleting = screenshots().join(format!("{name}-deleting.png"));
+        page.screenshot(&deleting).await;
+        for file in [choosing, finished, deleting] {
             assert_eq!(size(&file), (width * density, height * density), "{}", file.display());
             println!("{}", file.display());
         }

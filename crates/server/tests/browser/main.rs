@@ -3,9 +3,13 @@
 // Helpers outside `#[test]` functions unwrap too: a failure there is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod accessibility;
 mod answer;
+mod away;
+mod hands;
 mod interruptions;
 mod keys;
 mod layout;
 mod network;
+mod refused;
 mod support;

@@ -44,7 +44,7 @@ async fn events(server: &Server, target: &str) -> Vec<Event> {
 
 /// The data of a message's `close`, after checking the stream before it.
 async fn say(server: &Server, session: &str, message: &str) -> Value {
-    let target = format!("{FREE_TEXT}?sessionId={session}&message={}", encode(message));
+    let target = format!("{FREE_TEXT}?details=1&sessionId={session}&message={}", encode(message));
     let events = events(server, &target).await;
     let close = events.last().unwrap();
     assert_eq!(
@@ -64,7 +64,9 @@ async fn say(server: &Server, session: &str, message: &str) -> Value {
 }
 
 async fn choose(server: &Server, session: &str, category: &str) -> Value {
-    let target = format!("{BASE_INFO}?location=city&workType=office&category={category}&sessionId={session}");
+    let target = format!(
+        "{BASE_INFO}?location=city&workType=office&category={category}&details=1&sessionId={session}"
+    );
     events(server, &target).await.last().unwrap().data["data"].clone()
 }
 
@@ -263,7 +265,7 @@ async fn two_requests_of_a_session_run_one_after_the_other_and_both_have_headers
     let mut readers = Vec::new();
     for message in ["비건 요리 추천해 줘", "플로깅 추천해 줘"] {
         let mut reader = Connection::open(server.address).await;
-        let target = format!("{FREE_TEXT}?sessionId=two&message={}", encode(message));
+        let target = format!("{FREE_TEXT}?details=1&sessionId=two&message={}", encode(message));
         reader.send(&get(&target, &[SSE])).await;
         assert_eq!(reader.head().await.status, 200);
         readers.push(reader);

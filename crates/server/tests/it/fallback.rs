@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::server::catalog;
 use crate::support::{
-    BASE_INFO, Connection, Event, FREE_TEXT, SSE, Server, Setup, VALID, VALID_BODY, get, metric, post, read,
-    until,
+    BASE_INFO, Connection, DETAILED, Event, FREE_TEXT, SSE, Server, Setup, VALID, VALID_BODY, get, metric,
+    post, read, until,
 };
 
 fn seconds(milliseconds: u64) -> Seconds {
@@ -54,7 +54,7 @@ fn narrow(queue: usize) -> impl FnOnce(&mut Config) {
 
 async fn occupied(server: &Server) -> Connection {
     let mut first = Connection::open(server.address).await;
-    first.send(&get(VALID, &[SSE])).await;
+    first.send(&get(DETAILED, &[SSE])).await;
     first.head().await;
     until("the place is taken", || server.health().running == 1).await;
     first
@@ -65,15 +65,17 @@ async fn a_full_queue_is_answered_from_the_catalogue_at_once() {
     let server = Setup::slow(50).with(narrow(0)).start().await;
     let first = occupied(&server).await;
     let asked = Instant::now();
-    let answer = degraded(&events(&server, VALID).await, "overloaded");
+    let answer = degraded(&events(&server, DETAILED).await, "overloaded");
     assert_eq!(answer["challenges"][0]["category"], json!("ZERO_WASTE"));
     let message =
         utf8_percent_encode("메일함이 꽉 찼어요, 메일 정리하고 싶어요", NON_ALPHANUMERIC).to_string();
-    let answer = degraded(&events(&server, &format!("{FREE_TEXT}?message={message}")).await, "overloaded");
+    let answer =
+        degraded(&events(&server, &format!("{FREE_TEXT}?details=1&message={message}")).await, "overloaded");
     assert_eq!(answer["challenges"][0]["category"], json!("DIGITAL_CARBON"));
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     assert_eq!(server.health().running, 1, "it took no place");
-    let posted = Connection::ask(server.address, &post(BASE_INFO, &[], VALID_BODY)).await;
+    let body = VALID_BODY.replace('}', r#","details":true}"#);
+    let posted = Connection::ask(server.address, &post(BASE_INFO, &[], body)).await;
     assert_eq!((posted.status(), &posted.json()["data"]["degraded"]), (200, &json!(true)));
     let metrics = Connection::ask(server.address, &get("/metrics", &[])).await.text();
     assert_eq!(metric(&metrics, r#"leafresh_answers_degraded_total{reason="overloaded"}"#), 3);
@@ -101,7 +103,7 @@ async fn case_6_who_waits_too_long_gets_the_catalogues_answer_and_is_never_prefi
     let server = Setup::slow(100).with(short).start().await;
     let mut first = occupied(&server).await;
     let steps = server.health().steps;
-    let answer = degraded(&events(&server, VALID).await, "timeout");
+    let answer = degraded(&events(&server, DETAILED).await, "timeout");
     assert_eq!(answer["challenges"][0]["category"], json!("ZERO_WASTE"));
     assert!(server.health().steps < steps + 40, "the first one is still at it");
     // Which isn't disturbed.
@@ -121,7 +123,7 @@ async fn case_6_without_the_catalogue_who_waits_too_long_gets_an_error() {
     };
     let server = Setup::slow(100).with(short).start().await;
     let _first = occupied(&server).await;
-    let events = events(&server, VALID).await;
+    let events = events(&server, DETAILED).await;
     let error = events.last().unwrap();
     assert_eq!((error.name.as_str(), &error.data["status"]), ("error", &json!(503)));
     assert_eq!(events.len(), 1, "nothing was written");
@@ -130,7 +132,7 @@ async fn case_6_without_the_catalogue_who_waits_too_long_gets_an_error() {
 #[tokio::test]
 async fn a_model_that_fails_is_replaced_by_the_catalogue() {
     let server = Setup { model: FakeModel::new(1).with_logits(f32::NAN), ..Setup::default() }.start().await;
-    let answer = degraded(&events(&server, VALID).await, "engine");
+    let answer = degraded(&events(&server, DETAILED).await, "engine");
     assert_eq!(
         answer["recommend"],
         json!("제로웨이스트 챌린지 가운데 오늘 바로 시작하기 좋은 세 가지를 골라 추천합니다.")
@@ -150,7 +152,7 @@ async fn an_answer_that_takes_too_long_is_completed_from_where_it_is() {
     for milliseconds in [300, 500, 800, 1200, 1800] {
         let short = move |config: &mut Config| config.deadlines.answer_seconds = seconds(milliseconds);
         let server = Setup::slow(60).with(short).start().await;
-        let events = events(&server, VALID).await;
+        let events = events(&server, DETAILED).await;
         let texts = events.iter().filter(|event| event.text().is_some()).count();
         assert!(texts > 6, "something was written before: {texts}");
         degraded(&events, "timeout");
@@ -162,5 +164,5 @@ async fn an_answer_that_takes_too_long_is_completed_from_where_it_is() {
 async fn a_model_that_stops_in_the_middle_is_replaced() {
     let short = |config: &mut Config| config.deadlines.stall_seconds = seconds(150);
     let server = Setup::slow(400).with(short).start().await;
-    degraded(&events(&server, VALID).await, "engine");
+    degraded(&events(&server, DETAILED).await, "engine");
 }

@@ -13,6 +13,7 @@ mod leaving;
 mod many;
 mod page;
 mod refusals;
+mod relay;
 mod resuming;
 mod slow;
 mod stream;

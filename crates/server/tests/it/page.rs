@@ -29,6 +29,8 @@ async fn the_pages_files_are_served_and_nothing_from_elsewhere_is_allowed() {
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
         ("/chat.js", "text/javascript; charset=utf-8"),
+        ("/settings.js", "text/javascript; charset=utf-8"),
+        ("/stream.js", "text/javascript; charset=utf-8"),
         ("/turn.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
@@ -39,6 +41,21 @@ async fn the_pages_files_are_served_and_nothing_from_elsewhere_is_allowed() {
         let policy = file.head.header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(file.head.header("x-content-type-options"), Some("nosniff"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_a_browser_has_already_is_not_sent_again() {
+    let server = Server::start().await;
+    for path in ["/", "/chat.js", "/style.css", "/favicon.svg"] {
+        let first = Connection::ask(server.address, &get(path, &[])).await;
+        let tag = first.head.header("etag").unwrap();
+        for known in [tag.to_owned(), format!("\"other\", W/{tag}")] {
+            let again = Connection::ask(server.address, &get(path, &[("If-None-Match", &known)])).await;
+            assert_eq!((again.status(), again.head.header("etag")), (304, Some(tag)), "{path}");
+        }
+        let other = Connection::ask(server.address, &get(path, &[("If-None-Match", "\"other\"")])).await;
+        assert_eq!((other.status(), other.text()), (200, first.text()), "{path}");
     }
 }
 

@@ -39,6 +39,15 @@ fn queries() -> Vec<(String, (u16, String, Value))> {
         (format!("location=a%C2%85&{rest}"), invalid(&["location"])),
         (format!("location={long}&{rest}"), invalid(&["location"])),
         ("location=city&workType=office&category=nothing".into(), invalid(&["category"])),
+        // Field report 24: what shows nothing is missing.
+        (format!("location=%E3%85%A4&{rest}"), missing("location")),
+        (format!("location=%E2%80%8B+%EF%BB%BF&{rest}"), missing("location")),
+        ("location=city&workType=%E2%A0%80&category=VEGAN".into(), missing("workType")),
+        ("location=city&workType=office&category=%C2%AD%EF%BE%A0".into(), missing("category")),
+        // A path with these would be another one.
+        (format!("location=city&{rest}&sessionId=."), invalid(&["sessionId"])),
+        (format!("location=city&{rest}&sessionId=.."), invalid(&["sessionId"])),
+        (format!("location=city&{rest}&details=%01"), invalid(&["details"])),
         (
             format!(
                 "location={long}&workType=%01&category=x&sessionId=%EA%B0%80&dialect=x&adapter=x&requestId=a+b"
@@ -68,7 +77,7 @@ async fn a_get_with_bad_values_gets_its_exact_status() {
                 json!({ "status": status, "message": message, "data": data }),
                 "{query}"
             );
-            assert_eq!(response.head.header("content-type"), Some("application/json"));
+            assert_eq!(response.head.header("content-type"), Some("application/json; charset=utf-8"));
         }
     }
 }
@@ -162,13 +171,7 @@ async fn an_idempotency_key_is_checked_like_a_request_id_and_wins_over_it() {
 #[tokio::test]
 async fn unknown_paths_and_methods_get_404_and_405() {
     let server = Server::start().await;
-    for path in [
-        "/nothing",
-        "/ai/chatbot/recommendation",
-        "/ai/chatbot/recommendation/base-info/",
-        "/ai//chatbot",
-        "/%FF",
-    ] {
+    for path in ["/nothing", "/ai/chatbot/recommendation", "/ai//chatbot", "/%FF"] {
         for method in ["GET", "POST", "OPTIONS"] {
             let response = Connection::ask(server.address, &request(method, path, &[SSE], b"")).await;
             assert_eq!(response.status(), 404, "{method} {path}");
@@ -339,4 +342,57 @@ async fn a_full_server_says_so_at_once() {
         let message = "지금은 이용자가 많아 요청을 처리할 수 없습니다. 잠시 후 다시 시도해 주세요.";
         assert_eq!(response.json()["message"], json!(message));
     }
+}
+
+/// Field report 45.
+#[tokio::test]
+async fn a_path_that_is_no_text_gets_the_envelope_too() {
+    let server = Server::start().await;
+    for (method, path) in [
+        ("DELETE", "/ai/chatbot/streams/%FF"),
+        ("DELETE", "/ai/chatbot/sessions/%FF"),
+        ("GET", "/ai/chatbot/sessions/%EA%B0"),
+    ] {
+        let response = Connection::ask(server.address, &request(method, path, &[], b"")).await;
+        let (status, message, data) = encoding();
+        assert_eq!(response.status(), status, "{method} {path}");
+        assert_eq!(response.json(), json!({ "status": status, "message": message, "data": data }));
+    }
+}
+
+/// Field report 22.
+#[tokio::test]
+async fn a_path_may_end_in_a_slash() {
+    let server = Server::start().await;
+    let (path, query) = VALID.split_once('?').unwrap();
+    let streamed = Connection::ask(server.address, &get(&format!("{path}/?{query}"), &[SSE])).await;
+    assert_eq!(read(&streamed.body()).last().unwrap().name, "close");
+    let posted = Connection::ask(server.address, &post(&format!("{BASE_INFO}/"), &[], VALID_BODY)).await;
+    assert_eq!(posted.status(), 200);
+    for path in ["/health/", "/health/live/", "/metrics/"] {
+        assert_eq!(Connection::ask(server.address, &get(path, &[])).await.status(), 200, "{path}");
+    }
+    let wrong = Connection::ask(server.address, &request("PUT", &format!("{BASE_INFO}/"), &[], b"")).await;
+    assert_eq!((wrong.status(), wrong.head.header("allow")), (405, Some("GET, POST")));
+}
+
+/// Field report 22.
+#[tokio::test]
+async fn below_a_prefix_everything_is_there_and_elsewhere_nothing() {
+    let below =
+        |config: &mut Config| config.server.prefix = serde_json::from_value(json!("/eco/leafresh")).unwrap();
+    let server = Setup::default().with(below).start().await;
+    for path in ["/eco/leafresh/", "/eco/leafresh/style.css", "/eco/leafresh/health", "/eco/leafresh/health/"]
+    {
+        assert_eq!(Connection::ask(server.address, &get(path, &[])).await.status(), 200, "{path}");
+    }
+    let answer = Connection::ask(server.address, &get(&format!("/eco/leafresh{VALID}"), &[SSE])).await;
+    assert_eq!(read(&answer.body()).last().unwrap().name, "close");
+    for path in ["/", "/health", VALID, "/eco", "/eco/leafreshhealth", "/eco/leafresh2/health"] {
+        let elsewhere = Connection::ask(server.address, &get(path, &[])).await;
+        assert_eq!((elsewhere.status(), &elsewhere.json()["status"]), (404, &json!(404)), "{path}");
+    }
+    // The page's links are relative: they need the slash.
+    let page = Connection::ask(server.address, &get("/eco/leafresh?a=1", &[])).await;
+    assert_eq!((page.status(), page.head.header("location")), (308, Some("/eco/leafresh/?a=1")));
 }

@@ -76,8 +76,10 @@ async fn every_category_is_answered_with_three_challenges_of_its_own() {
         for (place, work_type) in
             [("city", "office"), ("beach", "field"), ("mountain", "sales"), ("rural", "remote")]
         {
-            let target =
-                format!("{BASE_INFO}?location={place}&workType={work_type}&category={}", category.code);
+            let target = format!(
+                "{BASE_INFO}?location={place}&workType={work_type}&category={}&details=1",
+                category.code
+            );
             let events = events(&server, &target).await;
             let close = &events.last().unwrap().data;
             assert_eq!(
@@ -159,7 +161,7 @@ async fn case_11_get_and_post_give_the_same_answer() {
     let streamed = events(&server, VALID).await;
     let answer = Connection::ask(server.address, &post(BASE_INFO, &[], VALID_BODY)).await;
     assert_eq!(answer.status(), 200);
-    assert_eq!(answer.head.header("content-type"), Some("application/json"));
+    assert_eq!(answer.head.header("content-type"), Some("application/json; charset=utf-8"));
     assert_eq!(answer.json(), streamed.last().unwrap().data);
     assert_eq!(joined(&streamed), rendering(&answer.json()["data"]));
 
@@ -236,5 +238,31 @@ async fn one_connection_takes_one_request_after_the_other() {
     for _ in 0..3 {
         connection.send(&get(VALID, &[SSE])).await;
         assert_eq!(read(&connection.response().await.body()).last().unwrap().name, "close");
+    }
+}
+
+#[tokio::test]
+async fn a_strict_client_finds_two_keys_in_an_answer_unless_it_asks_for_details() {
+    let server = Server::start().await;
+    let keys = |data: &Value| data["data"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let details = ["recommend", "challenges", "sources", "grounding", "degraded", "remembered"];
+    for (query, body, expected) in [
+        ("", "", &details[..2]),
+        ("&details=0", r#","details":false"#, &details[..2]),
+        ("&details=1", r#","details":true"#, &details[..]),
+        ("&details=1", r#","details":1"#, &details[..]),
+    ] {
+        for dialect in ["", "&dialect=token"] {
+            let events = events(&server, &format!("{VALID}{query}{dialect}")).await;
+            let ends = events.iter().filter(|event| matches!(&*event.name, "close" | "complete"));
+            assert!(ends.map(|event| keys(&event.data)).all(|keys| keys == expected), "{query}{dialect}");
+        }
+        let body = VALID_BODY.replace('}', &format!("{body}}}"));
+        let posted = Connection::ask(server.address, &post(BASE_INFO, &[], body)).await.json();
+        assert_eq!(keys(&posted), expected);
+        for challenge in posted["data"]["challenges"].as_array().unwrap() {
+            let keys: Vec<_> = challenge.as_object().unwrap().keys().collect();
+            assert_eq!(keys, ["title", "description", "category", "label"]);
+        }
     }
 }

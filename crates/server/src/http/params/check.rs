@@ -1,6 +1,6 @@
 //! Whether values can be used, and what they mean.
 
-use leafresh_chat::{BaseInfo, Catalog, Command, FreeText, Kind};
+use leafresh_chat::{BaseInfo, Catalog, Command, FreeText, Kind, is_blank};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Error, Given, Name, Raw};
@@ -32,8 +32,15 @@ impl Table {
     }
 
     /// What every path takes.
-    const COMMON: [Name; 6] =
-        [Name::Dialect, Name::Adapter, Name::Progress, Name::Errors, Name::LastEventId, Name::RequestId];
+    const COMMON: [Name; 7] = [
+        Name::Dialect,
+        Name::Adapter,
+        Name::Progress,
+        Name::Details,
+        Name::Errors,
+        Name::LastEventId,
+        Name::RequestId,
+    ];
 
     fn fields(&self) -> impl Iterator<Item = Name> {
         self.required.iter().chain(self.optional).chain(&Self::COMMON).copied()
@@ -60,6 +67,7 @@ pub(crate) struct Values {
     pub(crate) session_id: Option<String>,
     pub(crate) dialect: Dialect,
     pub(crate) progress: bool,
+    pub(crate) details: bool,
     pub(crate) request_id: Option<String>,
 }
 
@@ -85,7 +93,7 @@ impl Values {
 /// In this order: invalid encoding, the first required field that is missing, all fields with bad values.
 pub(crate) fn check(table: &Table, given: &Given, catalog: &Catalog) -> Result<Values, Error> {
     given.check_encoding()?;
-    if let Some(missing) = table.required.iter().find(|name| is_blank(**name, given.get(**name))) {
+    if let Some(missing) = table.required.iter().find(|name| is_missing(**name, given.get(**name))) {
         return Err(Error::Missing(*missing));
     }
     let mut values = Values::default();
@@ -106,8 +114,8 @@ impl Values {
             None => return Some(()),
             Some(Raw::Text(text)) => clean(name, text)?,
             // Switches take JSON's own words for yes and no.
-            Some(raw @ (Raw::Yes | Raw::No)) if name == Name::Progress => {
-                self.progress = *raw == Raw::Yes;
+            Some(raw @ (Raw::Yes | Raw::No)) if matches!(name, Name::Progress | Name::Details) => {
+                self.switch(name, *raw == Raw::Yes);
                 return Some(());
             }
             Some(_) => return None,
@@ -129,21 +137,27 @@ impl Values {
                     catalog.work_type(&text).map_or_else(|| short(text), |term| Some(term.code.clone()))?;
             }
             Name::Category => self.category.clone_from(&catalog.category(&text)?.code),
+            // In a path these two name a folder: no client could ask for such a session.
+            Name::SessionId if matches!(&*text, "." | "..") => return None,
             Name::SessionId => self.session_id = Some(identifier(text)?),
             Name::Dialect if text == "token" => self.dialect = Dialect::Token,
             // No adapters are registered, so every name is unknown.
             Name::Dialect | Name::Adapter => return None,
             Name::RequestId => self.request_id = Some(identifier(text)?),
             // Any text will do.
-            Name::Progress => self.progress = text == "1",
+            Name::Progress | Name::Details => self.switch(name, text == "1"),
             // Looked at elsewhere.
             Name::Errors | Name::LastEventId => {}
         }
         Some(())
     }
+
+    fn switch(&mut self, name: Name, on: bool) {
+        *(if name == Name::Details { &mut self.details } else { &mut self.progress }) = on;
+    }
 }
 
-fn is_blank(name: Name, raw: Option<&Raw>) -> bool {
+fn is_missing(name: Name, raw: Option<&Raw>) -> bool {
     match raw {
         None => true,
         // A control character makes a value bad, not blank: it is looked for before trimming.
@@ -152,13 +166,16 @@ fn is_blank(name: Name, raw: Option<&Raw>) -> bool {
     }
 }
 
-/// NFC without white space around it; `None` if there is a control character anywhere. In a message a tab or a line
-/// break is a space.
+/// NFC without white space around it, empty if it is blank; `None` if there is a control character anywhere. In a message
+/// a tab or a line break is a space.
 fn clean(name: Name, text: &str) -> Option<String> {
     let spaced = (name == Name::Message).then(|| text.replace("\r\n", " ").replace(['\t', '\n', '\r'], " "));
     let text = spaced.as_deref().unwrap_or(text);
     if text.contains(char::is_control) {
         return None;
+    }
+    if is_blank(text) {
+        return Some(String::new());
     }
     Some(text.nfc().collect::<String>().trim().to_owned())
 }

@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use super::{Error, Given, Name, Raw};
 
-/// Reads an object. Nesting beyond serde_json's limit of 128 levels is a syntax error.
+/// Reads an object, a byte order mark before it or not. Nesting beyond serde_json's limit of 128 levels is a syntax error.
 ///
 /// # Errors
 /// Bytes that are no UTF-8, text that is no JSON, JSON that is no object.
 pub(crate) fn from_json(body: &[u8]) -> Result<Given, Error> {
     let text = std::str::from_utf8(body).map_err(|_| Error::InvalidEncoding)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let value: Value = serde_json::from_str(text).map_err(|_| Error::MalformedJson)?;
     let Value::Object(object) = value else {
         return Err(Error::NotAnObject);
@@ -52,6 +53,7 @@ mod tests {
             (r#"{"location":0}"#, Some(Raw::No)),
             (r#"{"location":[]}"#, Some(Raw::Structure)),
             (r#"{"location":{}}"#, Some(Raw::Structure)),
+            ("\u{feff}{\"location\":\"a\"}", Some(Raw::Text("a".into()))),
             (r#"{"other":{"location":"a"}}"#, None),
         ];
         for (body, expected) in cases {
@@ -66,6 +68,7 @@ mod tests {
         let cases: &[(&[u8], Error)] = &[
             (b"", Error::MalformedJson),
             (b"{", Error::MalformedJson),
+            ("\u{feff}\u{feff}{}".as_bytes(), Error::MalformedJson),
             (b"{} {}", Error::MalformedJson),
             (b"{'location':'a'}", Error::MalformedJson),
             (br#"{"location":"\ud800"}"#, Error::MalformedJson),

@@ -6,10 +6,11 @@ use crate::streams::Source;
 use crate::streams::tests::{Script, answer, challenge, run, script, state};
 
 /// The lines of a stream's blocks, without its random id.
-async fn lines<S: Source>(source: S, dialect: Dialect, app: &AppState) -> Vec<String> {
+async fn lines<S: Source>(source: S, view: impl Into<View>, app: &AppState) -> Vec<String> {
     let reader = run(source, app);
     let id = reader.stream().to_string();
-    let body = axum::body::to_bytes(response(reader, dialect, app).into_body(), usize::MAX).await.unwrap();
+    let body =
+        axum::body::to_bytes(response(reader, view.into(), app).into_body(), usize::MAX).await.unwrap();
     String::from_utf8(body.to_vec()).unwrap().replace(&id, "S").lines().map(str::to_owned).collect()
 }
 
@@ -17,7 +18,14 @@ fn text(text: &str) -> Event {
     Event::Text(text.into())
 }
 
-const CLOSE: &str = r#"{"recommend":"가나","challenges":[{"title":"제목","description":"설명","category":"VEGAN","label":"비건"}],"sources":[],"grounding":"none","degraded":false,"remembered":false}"#;
+const CLOSE: &str = r#"{"recommend":"가나","challenges":[{"title":"제목","description":"설명","category":"VEGAN","label":"비건"}]}"#;
+const DETAILS: &str = r#"],"sources":[],"grounding":"none","degraded":false,"remembered":false}"#;
+
+impl From<Dialect> for View {
+    fn from(dialect: Dialect) -> Self {
+        Self { dialect, details: false }
+    }
+}
 
 fn whole() -> Script {
     script([
@@ -53,6 +61,14 @@ data: {{"status":200,"message":"모든 챌린지 추천 완료","data":{CLOSE}}}
     );
     let lines = lines(whole(), Dialect::Challenge, &app).await;
     assert_eq!(lines, expected.lines().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn details_come_after_the_two_keys_that_every_client_knows() {
+    let app = state(|_| ());
+    let lines = lines(whole(), View { details: true, ..View::default() }, &app).await;
+    let close = CLOSE.strip_suffix("]}").unwrap().to_owned() + DETAILS;
+    assert!(lines[lines.len() - 2].contains(&format!(r#""data":{close}}}"#)), "{lines:?}");
 }
 
 #[tokio::test]
@@ -115,8 +131,9 @@ async fn case_25_line_breaks_in_a_models_text_forge_no_event() {
     for dialect in [Dialect::Challenge, Dialect::Token] {
         let source = script([text(evil), forged.clone(), Event::Close(answer(evil))]);
         let reader = run(source, &app);
-        let body =
-            axum::body::to_bytes(response(reader, dialect, &app).into_body(), usize::MAX).await.unwrap();
+        let body = axum::body::to_bytes(response(reader, dialect.into(), &app).into_body(), usize::MAX)
+            .await
+            .unwrap();
         assert!(!body.contains(&b'\r') && !body.contains(&b'\0'));
         let blocks = String::from_utf8(body.to_vec()).unwrap();
         for block in blocks.trim_end().split("\n\n") {
@@ -224,7 +241,7 @@ proptest! {
     ) {
         let app = state(|config| config.stream.error_then_close = error_then_close);
         let dialect = if token { Dialect::Token } else { Dialect::Challenge };
-        let mut encoder = Encoder::new(StreamId::random(), dialect, Kind::default(), &app);
+        let mut encoder = Encoder::new(StreamId::random(), dialect.into(), Kind::default(), &app);
         let (mut text, mut comments) = (String::new(), 0);
         let all: Vec<_> = events.into_iter().chain([(end, 1)]).collect();
         for (index, (event, silences)) in all.iter().enumerate() {

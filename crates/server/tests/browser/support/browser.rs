@@ -59,7 +59,19 @@ impl Browser {
 
     pub(crate) async fn open(&self, url: &str) -> Page<'_> {
         self.driver.goto(url).await.unwrap();
-        Page::new(&self.driver)
+        Page::new(&self.driver, self.driver.window().await.unwrap())
+    }
+
+    /// In a tab of its own, which is then the one in front.
+    pub(crate) async fn tab(&self, url: &str) -> Page<'_> {
+        let tab = self.driver.new_tab().await.unwrap();
+        self.driver.switch_to_window(tab).await.unwrap();
+        self.open(url).await
+    }
+
+    /// Runs in every page from now on, before its own scripts.
+    pub(crate) async fn before_each_page(&self, script: &str) {
+        self.driver.cdp().page().add_script_to_evaluate_on_new_document(script).await.unwrap();
     }
 }
 

@@ -2,14 +2,15 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use thirtyfour::{By, WebDriver};
+use serde_json::{Value, json};
+use thirtyfour::{By, WebDriver, WindowHandle};
 
 use super::until;
 
 /// The chat page, as somebody who uses it sees it.
 pub(crate) struct Page<'a> {
     driver: &'a WebDriver,
+    tab: WindowHandle,
 }
 
 /// An answer as it stands on the page.
@@ -35,8 +36,13 @@ pub(crate) struct Event {
 }
 
 impl<'a> Page<'a> {
-    pub(crate) fn new(driver: &'a WebDriver) -> Self {
-        Self { driver }
+    pub(crate) fn new(driver: &'a WebDriver, tab: WindowHandle) -> Self {
+        Self { driver, tab }
+    }
+
+    /// What is asked of the page needs its tab in front.
+    pub(crate) async fn to_front(&self) {
+        self.driver.switch_to_window(self.tab.clone()).await.unwrap();
     }
 
     /// What the body of a function returns in the page.
@@ -45,8 +51,12 @@ impl<'a> Page<'a> {
         result.and_then(|value| value.convert()).unwrap_or_else(|error| panic!("{error}\nin {script}"))
     }
 
-    /// Clicks where a person would.
+    /// Clicks where a person would, and not while the page takes a click for the second of two.
     pub(crate) async fn click(&self, css: &str) {
+        until("the page takes clicks", async || {
+            self.run("return typeof isCalm !== 'function' || isCalm()").await
+        })
+        .await;
         let element = self.driver.find(By::Css(css)).await.unwrap();
         element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
@@ -73,6 +83,11 @@ impl<'a> Page<'a> {
 
     pub(crate) async fn until_phase(&self, phase: &str) {
         until(&format!("the page is {phase}"), async || self.phase().await == phase).await;
+    }
+
+    /// How many questions are on the page.
+    pub(crate) async fn turns(&self) -> usize {
+        self.run("return document.querySelectorAll('.turn').length").await
     }
 
     pub(crate) async fn text(&self, css: &str) -> String {
@@ -143,9 +158,15 @@ impl<'a> Page<'a> {
         emulation.emulation().set_device_metrics_override(width, height, density, phone).await.unwrap();
     }
 
+    pub(crate) async fn colours(&self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.driver.cdp().send_raw("Emulation.setEmulatedMedia", features).await.unwrap();
+    }
+
     /// Waits for the end of everything that moves.
     pub(crate) async fn until_still(&self) {
-        until("nothing moves", async || self.run("return document.getAnimations().length === 0").await).await;
+        until("nothing moves", async || self.run("return document.getAnimations().every((one) => one.effect.getTiming().iterations === Infinity)").await).await;
     }
 
     pub(crate) async fn screenshot(&self, path: &Path) {

@@ -37,6 +37,10 @@ pub(crate) enum Network {
     Cut,
     /// There is a proxy, but no server behind it.
     Away,
+    /// Every request gets this status; a 503 with the time after which one may come again.
+    Refuses(u16),
+    /// Connections are taken, and nothing is said.
+    Silent,
 }
 
 impl Proxy {
@@ -59,7 +63,9 @@ impl Proxy {
                 tokio::spawn(async move {
                     match now {
                         Network::Cut => reset(&browser),
-                        Network::Away => drop(turn_away(&mut browser, &log).await),
+                        Network::Away => drop(turn_away(&mut browser, &log, 502).await),
+                        Network::Refuses(status) => drop(turn_away(&mut browser, &log, status).await),
+                        Network::Silent => drop(changes.wait_for(|now| *now != Network::Silent).await),
                         Network::Whole => tokio::select! {
                             _ = carry(&mut browser, server, &log) => {}
                             _ = changes.wait_for(|now| *now != Network::Whole) => reset(&browser),
@@ -98,11 +104,17 @@ fn reset(browser: &TcpStream) {
     let _ = browser.set_zero_linger();
 }
 
-/// What a proxy says when its server is away.
-async fn turn_away(browser: &mut TcpStream, log: &Mutex<Vec<Exchange>>) -> std::io::Result<()> {
+/// What a proxy says of its own: a page, not an object.
+async fn turn_away(browser: &mut TcpStream, log: &Mutex<Vec<Exchange>>, status: u16) -> std::io::Result<()> {
     let Some(head) = read_head(browser).await? else { return Ok(()) };
-    log.lock().unwrap().push(Exchange { head, status: 502 });
-    browser.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await
+    log.lock().unwrap().push(Exchange { head, status });
+    let wait = if status == 503 { "Retry-After: 7\r\n" } else { "" };
+    let page = "<p>refused</p>";
+    let length = page.len();
+    let answer = format!(
+        "HTTP/1.1 {status} Refused\r\n{wait}Content-Length: {length}\r\nConnection: close\r\n\r\n{page}"
+    );
+    browser.write_all(answer.as_bytes()).await
 }
 
 async fn carry(

@@ -40,7 +40,12 @@ impl Server {
 
     /// With a model that takes no step before [`Server::step`] or [`Server::go_on`].
     pub(crate) async fn held() -> Self {
-        let mut server = Self::loading().await;
+        Self::held_with(|_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn held_with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut server = Self::listening(change).await;
         let (gate, steps) = channel();
         server.gate = Some(gate);
         server.install(model().with_gate(steps));
@@ -62,8 +67,8 @@ impl Server {
 
     async fn listening(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
-        change(&mut config);
         config.cors.origins = serde_json::from_value(json!(["*"])).unwrap();
+        change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = AppState::new(&config, catalog());

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod events;
+pub(crate) mod java;
 pub(crate) mod server;
 
 use std::net::SocketAddr;
@@ -15,6 +16,9 @@ pub(crate) const BASE_INFO: &str = "/ai/chatbot/recommendation/base-info";
 pub(crate) const FREE_TEXT: &str = "/ai/chatbot/recommendation/free-text";
 pub(crate) const VALID: &str =
     "/ai/chatbot/recommendation/base-info?location=city&workType=office&category=ZERO_WASTE";
+/// The same, telling where the answer comes from.
+pub(crate) const DETAILED: &str =
+    "/ai/chatbot/recommendation/base-info?location=city&workType=office&category=ZERO_WASTE&details=1";
 pub(crate) const VALID_BODY: &str = r#"{"location":"city","workType":"office","category":"ZERO_WASTE"}"#;
 pub(crate) const SSE: (&str, &str) = ("Accept", "text/event-stream");
 
