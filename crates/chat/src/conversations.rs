@@ -51,6 +51,11 @@ impl Sessions {
         self.0.failures.load(Ordering::Relaxed)
     }
 
+    /// How often deleted words could not be overwritten at once.
+    pub fn delayed_scrubs(&self) -> u64 {
+        self.0.store.delayed_scrubs()
+    }
+
     /// Sessions that a request uses or waits for.
     pub fn in_use(&self) -> usize {
         lock(&self.0.used).values().filter(|used| used.strong_count() > 0).count()

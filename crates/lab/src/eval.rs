@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.common.load(None)?;
     setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
-    let models = if options.models.is_empty() { vec![config.model.file()] } else { options.models.clone() };
+    let models = if options.models.is_empty() { vec![config.model.file()?] } else { options.models.clone() };
     if options.writes() {
         models.iter().try_for_each(|model| setup::check_model(model))?;
     }
@@ -173,7 +173,7 @@ impl Eval<'_> {
         let settings = leafresh_chat::Settings { grounding, ..self.config.chat.clone() };
         let recommender = Recommender::new(self.catalog.clone(), backend.clone(), settings)?;
         // What the gate learned is kept by what it learned from: this run may use what another one left.
-        let kept = self.config.data.path().clone();
+        let kept = self.config.data.path()?;
         let recommender = recommender.with_deadlines(PATIENT).with_kept(kept);
         let recommender = recommender.with_sessions(surroundings.new_sessions()?);
         Ok(match &surroundings.search {

@@ -37,7 +37,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
     let request = options.request(&catalog)?;
-    setup::check_model(&config.model.file())?;
+    setup::check_model(&config.model.file()?)?;
     let mut recommender = setup::load_recommender(&config, catalog)?;
     if options.show_prompt {
         let preview = serde_json::to_string_pretty(&recommender.preview(&request)?)?;
@@ -67,7 +67,7 @@ impl Options {
 
 /// The index, as it is. Without one, or where it can't be had now, the catalogue's documents do.
 async fn search(config: &Config) -> anyhow::Result<Option<Search>> {
-    let location = assemble::location(config);
+    let location = assemble::location(config)?;
     let found = match assemble::embedder(config, config.retrieval.threads).context(ABOUT_EMBEDDING)? {
         Some(embedder) => Search::with_model(&location, embedder).await,
         None => Search::by_words(&location).await,

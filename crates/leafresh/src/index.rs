@@ -90,7 +90,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let location = assemble::location(&config);
+        let location = assemble::location(&config)?;
         let index = if options.rebuild {
             Index::rebuild(&location, embedder).await
         } else {
@@ -116,7 +116,7 @@ impl Options {
             ("--catalog", "catalog.dir", self.catalog.as_ref().map(path)),
         ];
         let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)));
-        Ok(Config::load(&Sources::read(self.config.clone(), Flags(given.collect()))?)?)
+        Ok(Config::load(&Sources::read(self.config.clone(), Flags(given.collect())))?)
     }
 
     async fn update(&self, index: &Index, corpus: &Corpus) -> anyhow::Result<ExitCode> {

@@ -37,7 +37,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let listen = options.listen.map(|listen| ("--listen", "server.listen", listen));
-    let sources = options.common.sources(listen)?;
+    let sources = options.common.sources(listen);
     let config = Config::load(&sources)?;
     setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
@@ -49,7 +49,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
             Some(admin) => Some(bind(admin, "admin.listen").await?),
             None => None,
         };
-        setup::check_model(&config.model.file())?;
+        setup::check_model(&config.model.file()?)?;
         let state = AppState::new(&config, catalog.clone());
         state.load_keys()?;
         let sessions = assemble::sessions(&config)?;
@@ -99,8 +99,8 @@ async fn retrieval(config: &Config) -> anyhow::Result<Retrieval> {
     let embedder =
         loading.await.map_err(|_| anyhow!("loading the embedding model failed"))?.context(ABOUT_EMBEDDING)?;
     let without = embedder.is_none();
-    let retrieval = Retrieval::new(assemble::location(config), embedder).await?;
-    if without && let Some(file) = config.retrieval.file() {
+    let retrieval = Retrieval::new(assemble::location(config)?, embedder).await?;
+    if without && let Some(file) = config.retrieval.file()? {
         let instead = if retrieval.search.is_some() {
             "documents are found by their words alone"
         } else {

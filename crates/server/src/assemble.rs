@@ -7,7 +7,7 @@ use leafresh_engine::{Backend, Embedder, EmbeddingSettings, LlamaEmbedder};
 use leafresh_retrieval::{Codes, Location, ServerSettings};
 use leafresh_store::{Limits, Options, Sqlite};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 
 /// Joins catalogue and engine as the configuration says; sessions and search are added by whoever has them.
 ///
@@ -19,43 +19,48 @@ pub fn recommender(
     backend: Arc<dyn Backend>,
 ) -> Result<Recommender, leafresh_chat::Error> {
     let recommender = Recommender::new(catalog, backend, config.chat.clone())?;
-    let recommender = recommender.with_kept(config.data.path().clone());
+    let recommender = match config.data.path() {
+        Ok(folder) => recommender.with_kept(folder),
+        // It learns again at each start.
+        Err(_) => recommender,
+    };
     Ok(recommender.with_deadlines((&config.deadlines).into()).with_fallback(config.fallback.clone()))
 }
 
 /// Opens the stored conversations.
 ///
 /// # Errors
-/// When the file can't be opened or made; the text names the file and the key.
-pub fn sessions(config: &Config) -> Result<Sessions, leafresh_store::Error> {
-    let limits = Limits { days: config.session.days, turns: config.session.turns };
-    let path = config.data.path().join("sessions.db");
+/// When there is no place for the file, or it can't be opened or made; the text names the key.
+pub fn sessions(config: &Config) -> anyhow::Result<Sessions> {
+    let config::Session { days, turns, per_owner, most } = config.session;
+    let limits = Limits { days, turns, per_owner, most };
+    let path = config.data.path()?.join("sessions.db");
     Ok(Sessions::new(Arc::new(Sqlite::open(&path, Options { limits, ..Options::default() })?)))
 }
 
 /// Where the index lies.
-pub fn location(config: &Config) -> Location {
+///
+/// # Errors
+/// When there is no place for it.
+pub fn location(config: &Config) -> Result<Location, config::Error> {
     let settings = &config.retrieval;
-    match &settings.url {
+    Ok(match &settings.url {
         Some(url) => Location::Server(ServerSettings {
             url: url.clone(),
             api_key: settings.api_key.clone(),
             collection: settings.collection.clone(),
             timeout: settings.call_seconds.0,
         }),
-        None => Location::Folder(config.data.path().join("index")),
-    }
+        None => Location::Folder(config.data.path()?.join("index")),
+    })
 }
 
 /// Loads the embedding model, which takes a second. None when there is none.
 ///
 /// # Errors
 /// When there is one and it can't be used.
-pub fn embedder(
-    config: &Config,
-    threads: usize,
-) -> Result<Option<Arc<dyn Embedder>>, leafresh_engine::Error> {
-    let Some(file) = config.retrieval.file().filter(|file| file.exists()) else {
+pub fn embedder(config: &Config, threads: usize) -> anyhow::Result<Option<Arc<dyn Embedder>>> {
+    let Some(file) = config.retrieval.file()?.filter(|file| file.exists()) else {
         return Ok(None);
     };
     let settings = EmbeddingSettings { threads, ..EmbeddingSettings::default() };

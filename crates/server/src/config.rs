@@ -2,13 +2,16 @@
 //!
 //! `config/leafresh.toml` explains every key; a test holds it against the defaults here.
 
+mod dotenv;
 mod explain;
 mod flags;
 mod network;
+mod places;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod values;
+mod variables;
 
 pub use flags::Common;
 pub use network::Network;
@@ -45,6 +48,9 @@ pub struct Config {
     pub data: Data,
     pub session: Session,
     pub log: Log,
+    /// What was passed over while it was read, for the log.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -176,40 +182,48 @@ impl Catalog {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Model {
-    /// A GGUF file. A leading `~/` is the home directory.
-    pub path: PathBuf,
+    /// A GGUF file. A leading `~/` is the home directory. None: [`MODEL`] where models are kept.
+    pub path: Option<PathBuf>,
 }
 
-impl Default for Model {
-    fn default() -> Self {
-        Self { path: "~/.cache/leafresh/models/gemma-3-270m-Q4_K_M.gguf".into() }
-    }
-}
+/// The models that `make model` fetches.
+const MODEL: &str = "gemma-3-270m-Q4_K_M.gguf";
+const EMBEDDING_MODEL: &str = "multilingual-e5-small-Q4_0.gguf";
 
 impl Model {
-    /// The path with `~/` replaced.
-    pub fn file(&self) -> PathBuf {
-        at_home(&self.path)
+    /// The whole path.
+    ///
+    /// # Errors
+    /// When it lies at home, and there is none.
+    pub fn file(&self) -> Result<PathBuf, Error> {
+        match &self.path {
+            Some(path) => at_home("model.path", path),
+            None => places::model(&places::environment, MODEL).ok_or_else(|| {
+                Error(
+                    "model.path: there is no place to look for a model, as neither CACHE_DIRECTORY, XDG_CACHE_HOME nor HOME \
+                     is set; name a file with --model or model.path"
+                        .into(),
+                )
+            }),
+        }
     }
 }
 
-/// A path with a leading `~/` replaced by the home directory.
-pub(crate) fn at_home(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
-        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => path.to_path_buf(),
-    }
+/// A path with a leading `~/` replaced by the home directory; `key` is the setting that it comes from.
+pub(crate) fn at_home(key: &str, path: &Path) -> Result<PathBuf, Error> {
+    places::at_home(&places::environment, key, path)
 }
 
 /// How documents are found.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retrieval {
-    /// A GGUF embedding model. A leading `~/` is the home directory. Empty: none.
-    pub model: PathBuf,
+    /// A GGUF embedding model. A leading `~/` is the home directory. Empty: none. None: [`EMBEDDING_MODEL`] where models are
+    /// kept.
+    pub model: Option<PathBuf>,
     /// Threads that embed.
     #[serde(deserialize_with = "values::at_least_one")]
     pub threads: usize,
@@ -238,7 +252,7 @@ impl std::fmt::Debug for Retrieval {
 impl Default for Retrieval {
     fn default() -> Self {
         Self {
-            model: "~/.cache/leafresh/models/multilingual-e5-small-Q4_0.gguf".into(),
+            model: None,
             threads: 1,
             url: None,
             api_key: None,
@@ -249,9 +263,16 @@ impl Default for Retrieval {
 }
 
 impl Retrieval {
-    /// The embedding model's path with `~/` replaced. None: there should be none.
-    pub fn file(&self) -> Option<PathBuf> {
-        (!self.model.as_os_str().is_empty()).then(|| at_home(&self.model))
+    /// The embedding model's whole path. None: there should be none, or there is no place to look for it.
+    ///
+    /// # Errors
+    /// When it was said to lie at home, and there is none.
+    pub fn file(&self) -> Result<Option<PathBuf>, Error> {
+        match &self.model {
+            Some(path) if path.as_os_str().is_empty() => Ok(None),
+            Some(path) => at_home("retrieval.model", path).map(Some),
+            None => Ok(places::model(&places::environment, EMBEDDING_MODEL)),
+        }
     }
 }
 
@@ -293,23 +314,24 @@ impl From<&Deadlines> for leafresh_chat::Deadlines {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// Where the server keeps what it has to remember. A leading `~/` is the home directory.
-    pub dir: PathBuf,
-}
-
-impl Default for Data {
-    fn default() -> Self {
-        Self { dir: "~/.local/share/leafresh".into() }
-    }
+    /// Where the server keeps what it has to remember. A leading `~/` is the home directory. None: where the system has such
+    /// folders.
+    pub dir: Option<PathBuf>,
 }
 
 impl Data {
-    /// The folder with `~/` replaced.
-    pub fn path(&self) -> PathBuf {
-        at_home(&self.dir)
+    /// The whole path of the folder.
+    ///
+    /// # Errors
+    /// When none was named and the system has no place for it.
+    pub fn path(&self) -> Result<PathBuf, Error> {
+        match &self.dir {
+            Some(dir) => at_home("data.dir", dir),
+            None => places::data(&places::environment),
+        }
     }
 }
 
@@ -321,12 +343,15 @@ pub struct Session {
     pub days: u32,
     #[serde(deserialize_with = "values::at_least_one")]
     pub turns: u32,
+    /// Sessions of one key, and of all. 0: any number.
+    pub per_owner: u32,
+    pub most: u32,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        let leafresh_store::Limits { days, turns } = leafresh_store::Limits::default();
-        Self { days, turns }
+        let leafresh_store::Limits { days, turns, per_owner, most } = leafresh_store::Limits::default();
+        Self { days, turns, per_owner, most }
     }
 }
 

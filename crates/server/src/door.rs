@@ -92,7 +92,7 @@ impl Door {
         if let Some(ring) = self.ring.get() {
             return ring.reload();
         }
-        let ring = KeyRing::open(&config::at_home(file), self.allowance())?;
+        let ring = KeyRing::open(&config::at_home("keys.file", file)?, self.allowance())?;
         // Whoever was faster has read the same file.
         let _ = self.ring.set(ring);
         Ok(())

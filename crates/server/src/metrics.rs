@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leafresh_chat::{DegradedReason, Figures, Refusal};
+use leafresh_chat::{DegradedReason, Figures, Refusal, Sessions};
 use leafresh_engine::Health;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -132,10 +132,11 @@ impl Metrics {
     }
 
     /// Conversations that requests hold, and calls of their store that failed.
-    pub(crate) fn sessions(&self, in_use: usize, failures: u64) {
+    pub(crate) fn sessions(&self, sessions: &Sessions) {
         self.with(|| {
-            gauge!("leafresh_sessions_in_use").set(in_use as f64);
-            counter!("leafresh_session_store_failures_total").absolute(failures);
+            gauge!("leafresh_sessions_in_use").set(sessions.in_use() as f64);
+            counter!("leafresh_session_store_failures_total").absolute(sessions.failures());
+            counter!("leafresh_session_scrubs_delayed_total").absolute(sessions.delayed_scrubs());
         });
     }
 
@@ -191,6 +192,10 @@ fn describe() {
     describe_counter!(
         "leafresh_session_store_failures_total",
         "Calls of the store for conversations that failed"
+    );
+    describe_counter!(
+        "leafresh_session_scrubs_delayed_total",
+        "Times that deleted words stayed in the write-ahead log at first, because another process read it"
     );
     describe_counter!("leafresh_engine_steps_total", "Batches decoded");
     describe_counter!(

@@ -36,6 +36,9 @@ pub fn start_logging(config: &Config) -> anyhow::Result<()> {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
     Ok(())
 }
 
@@ -78,7 +81,7 @@ fn load_backend(config: &Config) -> anyhow::Result<Result<Arc<dyn Backend>, leaf
     Ok(if config.engine.process {
         Process::load(&launch(config)?).map(|process| Arc::new(process) as Arc<dyn Backend>)
     } else {
-        Local::load(&config.model.file(), &config.engine).map(|local| Arc::new(local) as Arc<dyn Backend>)
+        Local::load(&config.model.file()?, &config.engine).map(|local| Arc::new(local) as Arc<dyn Backend>)
     })
 }
 
@@ -92,7 +95,7 @@ fn launch(config: &Config) -> anyhow::Result<Launch> {
     Ok(Launch {
         program,
         arguments,
-        source: Source::File(config.model.file()),
+        source: Source::File(config.model.file()?),
         settings: config.engine.clone(),
     })
 }

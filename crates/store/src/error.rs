@@ -19,6 +19,10 @@ pub enum Error {
     #[error("no room for the stored conversations: {0}")]
     Full(String),
 
+    /// Another process holds the file's lock, a backup or a second server for instance.
+    #[error("another process holds the write lock of the stored conversations")]
+    Busy,
+
     #[error("stored conversations: {0}")]
     Sqlite(rusqlite::Error),
 
@@ -31,6 +35,7 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full(error.to_string()),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => Self::Busy,
             _ => Self::Sqlite(error),
         }
     }

@@ -7,6 +7,7 @@ mod fault;
 mod schema;
 mod session;
 mod sqlite;
+mod upkeep;
 
 pub use error::Error;
 pub use fault::Faults;

@@ -39,6 +39,8 @@ pub(crate) const MIGRATIONS: &[&str] = &[
          number INTEGER NOT NULL,
          PRIMARY KEY (session, document)
      ) STRICT, WITHOUT ROWID;",
+    // 2. Which of an owner's sessions were used last.
+    "CREATE INDEX sessions_by_owner ON sessions (owner, expires_at);",
 ];
 
 /// Brings the file's layout up to the end of `migrations`, each step whole or not at all.

@@ -76,11 +76,14 @@ pub struct Limits {
     pub days: u32,
     /// Turns of a session; older ones are forgotten.
     pub turns: u32,
+    /// Sessions of one owner, and of all; those that were used last stay. 0: any number.
+    pub per_owner: u32,
+    pub most: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { days: 30, turns: 20 }
+        Self { days: 30, turns: 20, per_owner: 10_000, most: 50_000 }
     }
 }
 
@@ -95,7 +98,7 @@ pub trait SessionStore: Send + Sync {
     /// Adds to the session, or begins it.
     ///
     /// # Errors
-    /// [`Error::Full`] or [`Error::Sqlite`] when it can't be saved; then nothing of it is.
+    /// [`Error::Full`], [`Error::Busy`] or [`Error::Sqlite`] when it can't be saved; then nothing of it is.
     fn record(&self, key: &Key, update: &Update, now: OffsetDateTime) -> Result<(), Error>;
 
     /// Forgets the session, if there is one, for good: its words are overwritten on the disk.
@@ -109,4 +112,7 @@ pub trait SessionStore: Send + Sync {
     /// # Errors
     /// As [`SessionStore::record`].
     fn purge(&self, now: OffsetDateTime) -> Result<usize, Error>;
+
+    /// How often words that were deleted could not be overwritten at once, because another process read the file.
+    fn delayed_scrubs(&self) -> u64;
 }

@@ -1,6 +1,7 @@
 //! Sessions in one SQLite file.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBe
 use time::OffsetDateTime;
 
 use crate::schema::{self, APPLICATION_ID, MIGRATIONS};
+use crate::upkeep::Upkeep;
 use crate::{Error, Faults, Key, Limits, Role, Session, SessionStore, Standing, Turn, Update};
 
-/// How long a write waits for another process that has the file, a backup for instance.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a write waits for another process that has the file, a backup for instance. The next ones don't: see [`Upkeep`].
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Documents remembered as offered, for one session: more than most catalogues hold.
 const MAX_OFFERED: i64 = 2000;
@@ -34,6 +36,9 @@ pub struct Sqlite {
     connection: Mutex<Connection>,
     limits: Limits,
     faults: Arc<Faults>,
+    upkeep: Arc<Upkeep>,
+    /// Sessions made room for others since the log was emptied.
+    made_room: AtomicBool,
 }
 
 impl Sqlite {
@@ -52,7 +57,13 @@ impl Sqlite {
         if options.max_pages > 0 {
             connection.pragma_update_and_check(None, "max_page_count", options.max_pages, |_| Ok(()))?;
         }
-        Ok(Self { connection: Mutex::new(connection), limits: options.limits, faults: options.faults })
+        Ok(Self {
+            connection: Mutex::new(connection),
+            limits: options.limits,
+            faults: options.faults,
+            upkeep: Upkeep::new(path),
+            made_room: AtomicBool::new(false),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -62,7 +73,31 @@ impl Sqlite {
 
     /// Runs `work` in a transaction that is committed whole or not at all.
     fn write<T>(&self, work: impl FnOnce(&Writer) -> Result<T, Error>) -> Result<T, Error> {
+        self.noticing(|connection| self.commit(connection, work))
+    }
+
+    /// Calls the database. Whoever finds it busy waits once for all: those behind it, and those who come later, are told at
+    /// once until it can be had again.
+    fn noticing<T>(&self, call: impl FnOnce(&mut Connection) -> Result<T, Error>) -> Result<T, Error> {
+        if self.upkeep.is_blocked() {
+            return Err(Error::Busy);
+        }
         let mut connection = self.lock();
+        if self.upkeep.is_blocked() {
+            return Err(Error::Busy);
+        }
+        let result = call(&mut connection);
+        if matches!(result, Err(Error::Busy)) {
+            self.upkeep.block();
+        }
+        result
+    }
+
+    fn commit<T>(
+        &self,
+        connection: &mut Connection,
+        work: impl FnOnce(&Writer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.faults.pass()?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let writer = Writer { transaction, faults: &self.faults };
@@ -72,13 +107,47 @@ impl Sqlite {
         Ok(result)
     }
 
-    /// Writes what was overwritten into the file itself: the log would keep words that were deleted.
     fn scrub(&self) {
         let connection = self.lock();
-        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        if let Err(error) = checkpoint {
-            tracing::warn!(%error, "deleted sessions stay in the write-ahead log until the next checkpoint");
-        }
+        // Whoever deletes doesn't wait for others to have read.
+        let _ = connection.busy_timeout(Duration::ZERO);
+        self.upkeep.scrub(&connection);
+        let _ = connection.busy_timeout(PATIENCE);
+    }
+
+    fn read(connection: &mut Connection, key: &Key, now: OffsetDateTime) -> Result<Option<Session>, Error> {
+        // One transaction, so that the three tables fit together.
+        let transaction = connection.transaction()?;
+        let found = transaction
+            .prepare_cached(
+                "SELECT number, base_category, category, location, work_type, expires_at FROM sessions
+                 WHERE owner = ?1 AND id = ?2 AND expires_at > ?3",
+            )?
+            .query_row(params![key.owner, key.id, millis(now)], |row| {
+                let standing = Standing {
+                    base_category: row.get(1)?,
+                    category: row.get(2)?,
+                    location: row.get(3)?,
+                    work_type: row.get(4)?,
+                };
+                Ok((row.get::<_, i64>(0)?, standing, instant(row.get(5)?)))
+            })
+            .optional()?;
+        let Some((number, standing, expires_at)) = found else {
+            return Ok(None);
+        };
+        let turns = transaction
+            .prepare_cached("SELECT role, text, at FROM turns WHERE session = ?1 ORDER BY number")?
+            .query_map([number], |row| {
+                let role = Role::parse(&row.get::<_, String>(0)?);
+                Ok(Turn { role, text: row.get(1)?, at: instant(row.get(2)?) })
+            })?
+            .collect::<Result<_, _>>()?;
+        let offered = transaction
+            .prepare_cached("SELECT document FROM offered WHERE session = ?1 ORDER BY number")?
+            .query_map([number], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(Some(Session { standing, turns, offered, expires_at }))
     }
 }
 
@@ -154,43 +223,25 @@ impl Writer<'_> {
         )?;
         Ok(())
     }
+
+    /// Leaves the sessions that were used last, `kept` of them and this one always: an owner's, or all. 0: any number. How
+    /// many were forgotten.
+    fn make_room(&self, session: i64, owner: Option<&str>, kept: u32) -> Result<usize, Error> {
+        if kept == 0 {
+            return Ok(0);
+        }
+        let of = if owner.is_some() { "owner = ?3" } else { "?3 IS NULL" };
+        let sql = format!(
+            "DELETE FROM sessions WHERE number != ?1 AND number IN (
+                 SELECT number FROM sessions WHERE {of} ORDER BY expires_at DESC, number = ?1 DESC, number DESC LIMIT -1 OFFSET ?2)"
+        );
+        self.execute(&sql, params![session, kept, owner])
+    }
 }
 
 impl SessionStore for Sqlite {
     fn load(&self, key: &Key, now: OffsetDateTime) -> Result<Option<Session>, Error> {
-        let mut connection = self.lock();
-        // One transaction, so that the three tables fit together.
-        let transaction = connection.transaction()?;
-        let found = transaction
-            .prepare_cached(
-                "SELECT number, base_category, category, location, work_type, expires_at FROM sessions
-                 WHERE owner = ?1 AND id = ?2 AND expires_at > ?3",
-            )?
-            .query_row(params![key.owner, key.id, millis(now)], |row| {
-                let standing = Standing {
-                    base_category: row.get(1)?,
-                    category: row.get(2)?,
-                    location: row.get(3)?,
-                    work_type: row.get(4)?,
-                };
-                Ok((row.get::<_, i64>(0)?, standing, instant(row.get(5)?)))
-            })
-            .optional()?;
-        let Some((number, standing, expires_at)) = found else {
-            return Ok(None);
-        };
-        let turns = transaction
-            .prepare_cached("SELECT role, text, at FROM turns WHERE session = ?1 ORDER BY number")?
-            .query_map([number], |row| {
-                let role = Role::parse(&row.get::<_, String>(0)?);
-                Ok(Turn { role, text: row.get(1)?, at: instant(row.get(2)?) })
-            })?
-            .collect::<Result<_, _>>()?;
-        let offered = transaction
-            .prepare_cached("SELECT document FROM offered WHERE session = ?1 ORDER BY number")?
-            .query_map([number], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        Ok(Some(Session { standing, turns, offered, expires_at }))
+        self.noticing(|connection| Self::read(connection, key, now))
     }
 
     fn record(&self, key: &Key, update: &Update, now: OffsetDateTime) -> Result<(), Error> {
@@ -218,7 +269,14 @@ impl SessionStore for Sqlite {
                 )?;
             }
             writer.trim("turns", session, i64::from(self.limits.turns))?;
-            writer.trim("offered", session, MAX_OFFERED)
+            writer.trim("offered", session, MAX_OFFERED)?;
+            let Limits { per_owner, most, .. } = self.limits;
+            let forgotten = writer.make_room(session, Some(&key.owner), per_owner)?
+                + writer.make_room(session, None, most)?;
+            if forgotten > 0 {
+                self.made_room.store(true, Ordering::Relaxed);
+            }
+            Ok(())
         })
     }
 
@@ -231,10 +289,14 @@ impl SessionStore for Sqlite {
         Ok(())
     }
 
+    fn delayed_scrubs(&self) -> u64 {
+        self.upkeep.delays()
+    }
+
     fn purge(&self, now: OffsetDateTime) -> Result<usize, Error> {
         let sql = "DELETE FROM sessions WHERE expires_at <= ?1";
         let purged = self.write(|writer| writer.execute(sql, [millis(now)]))?;
-        if purged > 0 {
+        if purged > 0 || self.made_room.swap(false, Ordering::Relaxed) {
             self.scrub();
         }
         Ok(purged)

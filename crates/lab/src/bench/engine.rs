@@ -38,7 +38,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.common.load(None)?;
     setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
-    let model = config.model.file();
+    let model = config.model.file()?;
     setup::check_model(&model)?;
     let load = |cached_tokens| {
         let settings = LocalSettings { cached_tokens, ..config.engine.clone() };

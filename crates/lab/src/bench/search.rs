@@ -59,8 +59,10 @@ struct Labelled {
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let catalog = Catalog::load(&options.catalog).context("--catalog names another folder")?;
     let sets = sets(options)?;
-    let model =
-        options.embedding_model.clone().or_else(|| leafresh_server::config::Retrieval::default().file());
+    let model = options
+        .embedding_model
+        .clone()
+        .or_else(|| leafresh_server::config::Retrieval::default().file().ok().flatten());
     let model = model.context("--embedding-model FILE names the model")?;
     let load = |threads| {
         let settings = EmbeddingSettings { threads, ..EmbeddingSettings::default() };

@@ -57,7 +57,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&Sources::read(options.config.clone(), Flags::default())?)?;
+    let config = Config::load(&Sources::read(options.config.clone(), Flags::default()))?;
     let header = gguf::check(&options.file)?;
     let checksum = gguf::verify_checksum(&options.file)
         .map(|verified| verified.map(|verified| verified.sha256))

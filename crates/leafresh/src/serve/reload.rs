@@ -26,7 +26,7 @@ type Identity = (SystemTime, u64);
 
 impl Reload {
     pub(super) fn new(sources: Sources, config: &Config, catalog: Arc<Catalog>, state: AppState) -> Self {
-        let file = identity(&config.model.file());
+        let file = config.model.file().ok().and_then(|file| identity(&file));
         Self { sources, catalog, state, config: config.clone(), file }
     }
 
@@ -53,18 +53,20 @@ impl Reload {
             model: read.model.clone(),
             engine: read.engine.clone(),
             chat: read.chat.clone(),
+            notes: read.notes.clone(),
             ..self.config.clone()
         };
         if read != next {
             tracing::warn!("other settings than [model], [engine] and [chat] take effect at the next start");
         }
-        let file = identity(&next.model.file());
+        let path = next.model.file()?;
+        let file = identity(&path);
         if next == self.config && file == self.file {
             return Ok(());
         }
         let before =
             self.state.recommender().ok_or_else(|| anyhow!("the first one is still being loaded"))?;
-        tracing::info!(file = %next.model.file().display(), "loading a model beside the one that answers");
+        tracing::info!(file = %path.display(), "loading a model beside the one that answers");
         let (config, catalog) = (next.clone(), self.catalog.clone());
         let loaded = tokio::task::spawn_blocking(move || setup::load_recommender(&config, catalog)).await;
         let recommender = loaded.map_err(|_| anyhow!("loading it failed"))??.in_place_of(&before);

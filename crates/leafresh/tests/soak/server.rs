@@ -60,7 +60,7 @@ pub(crate) fn serve(orders: &str) {
         settings: config.engine.clone(),
     };
     let process = Arc::new(Process::load(&launch).unwrap());
-    let limits = Limits { days: config.session.days, turns: config.session.turns };
+    let limits = Limits { days: config.session.days, turns: config.session.turns, ..Limits::default() };
     let options = Options { limits, faults: Arc::new(Faults::every(failing_writes)), ..Options::default() };
     let sessions = Sessions::new(Arc::new(Sqlite::open(&folder.join("sessions.db"), options).unwrap()));
     // A fault may be met while the catalogue is checked, each of them once.

@@ -8,12 +8,26 @@ pub(super) fn text(error: &figment::Error) -> String {
     let reason = match &error.kind {
         Kind::UnknownField(found, known) => unknown("key", found, known),
         Kind::UnknownVariant(found, known) => unknown("value", found, known),
+        // What stands there may be a key that was meant for a setting of it.
+        Kind::InvalidType(_, expected) if expected.starts_with("struct ") => {
+            "this is a section; set its keys".into()
+        }
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if is_secret(error) => {
+            format!("found something else, expected {}", plain(expected))
+        }
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
             format!("found {}, expected {}", quoted(found), plain(expected))
         }
         other => other.to_string().trim_end().to_owned(),
     };
     format!("{place}: {reason}")
+}
+
+/// Settings whose values are in no message.
+const SECRETS: [&[&str]; 1] = [&["retrieval", "api_key"]];
+
+fn is_secret(error: &figment::Error) -> bool {
+    SECRETS.iter().any(|secret| error.path.iter().zip(*secret).all(|(found, own)| found == own))
 }
 
 /// `server.listen in config/leafresh.toml`, `LEAFRESH_SERVER__LISTEN (environment)`, `--listen (command line)`.

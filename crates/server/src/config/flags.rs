@@ -32,17 +32,11 @@ impl Common {
         &self,
         more: impl IntoIterator<Item = (&'static str, &'static str, String)>,
     ) -> Result<Config, Error> {
-        Config::load(&self.sources(more)?)
+        Config::load(&self.sources(more))
     }
 
     /// Where the configuration comes from: it can be read again.
-    ///
-    /// # Errors
-    /// As [`Sources::read`].
-    pub fn sources(
-        &self,
-        more: impl IntoIterator<Item = (&'static str, &'static str, String)>,
-    ) -> Result<Sources, Error> {
+    pub fn sources(&self, more: impl IntoIterator<Item = (&'static str, &'static str, String)>) -> Sources {
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let mut flags: Vec<_> = more.into_iter().collect();
         flags.extend(self.model.as_ref().map(|file| ("--model", "model.path", path(file))));

@@ -6,15 +6,11 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Config, Error, explain};
+use super::variables::Variables;
+use super::{Config, Error, dotenv, explain};
 
 /// Read when no other file is named, if it exists.
 pub const DEFAULT_FILE: &str = "config/leafresh.toml";
-
-const PREFIX: &str = "LEAFRESH_";
-
-/// Variables of the test suite, which are no settings.
-const FOR_TESTS: &str = "LEAFRESH_TEST_";
 
 /// Everything that is laid over the defaults, the strongest last.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +21,8 @@ pub struct Sources {
     pub dotenv: Vec<(String, String)>,
     pub environment: Vec<(String, String)>,
     pub flags: Flags,
+    /// What was passed over, for the log.
+    pub notes: Vec<String>,
 }
 
 /// Flags of the command line that set a key: the flag's name, the key, the value.
@@ -33,19 +31,17 @@ pub struct Flags(pub Vec<(&'static str, &'static str, String)>);
 
 impl Sources {
     /// The file named or the default one, `.env` in the working directory, and the environment.
-    ///
-    /// # Errors
-    /// When `.env` can't be read.
-    pub fn read(file: Option<PathBuf>, flags: Flags) -> Result<Self, Error> {
-        let path = Path::new(".env");
-        let dotenv = match dotenvy::from_path_iter(path) {
-            Ok(lines) => lines.collect::<Result<_, _>>().map_err(|error| Error(format!(".env: {error}")))?,
-            Err(error) if error.not_found() => Vec::new(),
-            Err(error) => return Err(Error(format!(".env: {error}"))),
-        };
+    pub fn read(file: Option<PathBuf>, flags: Flags) -> Self {
         let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
         let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-        Ok(Self { file, dotenv, environment, flags })
+        Self { file, environment, flags, ..Self::default() }.again()
+    }
+
+    /// The same with `.env` as it is now.
+    #[must_use]
+    pub fn again(self) -> Self {
+        let (dotenv, notes) = dotenv::read(Path::new(".env"));
+        Self { dotenv, notes, ..self }
     }
 }
 
@@ -59,59 +55,45 @@ impl Config {
         let default = Path::new(DEFAULT_FILE);
         let file = sources.file.as_deref().or_else(|| default.exists().then_some(default));
         if let Some(path) = file {
-            std::fs::read_to_string(path).map_err(|error| {
-                Error(format!("configuration file {}: {error}; --config names another one", path.display()))
-            })?;
+            check_toml(path)?;
             figment = figment.merge(Toml::file_exact(path));
         }
-        figment
-            .merge(Variables::new(".env", &sources.dotenv))
-            .merge(Variables::new("environment", &sources.environment))
-            .merge(&sources.flags)
-            .extract()
-            .map_err(|error| Error(explain::text(&error)))
-    }
-}
-
-/// `LEAFRESH_SECTION__KEY` variables as settings.
-struct Variables<'a> {
-    origin: &'static str,
-    variables: &'a [(String, String)],
-}
-
-impl<'a> Variables<'a> {
-    fn new(origin: &'static str, variables: &'a [(String, String)]) -> Self {
-        Self { origin, variables }
-    }
-}
-
-impl Provider for Variables<'_> {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(self.origin)
-            .interpolater(|_, keys| format!("{PREFIX}{}", keys.join("__").to_ascii_uppercase()))
-    }
-
-    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        let mut dict = Dict::new();
-        for (name, value) in self.variables {
-            let Some(path) = name.strip_prefix(PREFIX) else {
-                continue;
-            };
-            if !name.starts_with(FOR_TESTS) {
-                insert(&mut dict, &path.to_ascii_lowercase(), "__", parse(value));
+        let mut dotenv = Variables::new(".env", &sources.dotenv);
+        let mut environment = Variables::new("environment", &sources.environment);
+        let mut config: Self = loop {
+            let merged = figment.clone().merge(&dotenv).merge(&environment).merge(&sources.flags);
+            match merged.extract() {
+                Ok(config) => break config,
+                Err(error) if dotenv.yields(&error) || environment.yields(&error) => {}
+                Err(error) => return Err(Error(explain::text(&error))),
             }
+        };
+        config.notes.clone_from(&sources.notes);
+        let foreign = [dotenv.foreign, environment.foreign].concat();
+        if !foreign.is_empty() {
+            let names = foreign.join(", ");
+            config
+                .notes
+                .push(format!("variables that Kubernetes sets for Services are no settings: {names}"));
         }
-        Ok(Map::from([(Profile::Default, dict)]))
+        Ok(config)
     }
 }
 
-/// What is no number, boolean, list or table is a string.
-fn parse(value: &str) -> Value {
-    // figment 0.10.19 panics where letters of several bytes come before a backslash in quotes: such a text is what it is.
-    if !value.is_ascii() && value.contains('\\') {
-        return Value::from(value);
+/// Says what is wrong with a file without showing the line, which may hold a key.
+fn check_toml(path: &Path) -> Result<(), Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error(format!("configuration file {}: {error}; --config names another one", path.display()))
+    })?;
+    match text.parse::<toml::Table>() {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let reason = error.message().replace('\n', ", ");
+            Err(Error(format!("{}: line {line}: {reason}", path.display())))
+        }
     }
-    value.parse().unwrap_or_else(|_| Value::from(value))
 }
 
 impl Provider for &Flags {
@@ -133,7 +115,7 @@ impl Provider for &Flags {
     }
 }
 
-fn insert(dict: &mut Dict, path: &str, separator: &str, value: Value) {
+pub(super) fn insert(dict: &mut Dict, path: &str, separator: &str, value: Value) {
     let Some((section, rest)) = path.split_once(separator) else {
         dict.insert(path.to_owned(), value);
         return;

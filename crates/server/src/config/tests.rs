@@ -21,7 +21,7 @@ fn load(text: &str, dotenv: &[(&str, &str)], environment: &[(&str, &str)]) -> Re
         file: Some(path.clone()),
         dotenv: own(dotenv),
         environment: own(environment),
-        flags: Flags::default(),
+        ..Sources::default()
     };
     // The folder differs in every run.
     Config::load(&sources).map_err(|error| error.to_string().replace(path.to_str().unwrap(), "test.toml"))
@@ -183,13 +183,101 @@ fn a_flag_is_named_by_its_own_name() {
     assert!(error.starts_with("--listen (command line): found \"8000\""), "{error}");
 }
 
+/// Field report 2.
 #[test]
-fn the_home_directory_stands_for_the_tilde() {
-    let mut model = Config::default().model;
-    let home = std::env::var("HOME").unwrap();
-    assert!(model.file().starts_with(home), "{}", model.file().display());
-    model.path = "models/a.gguf".into();
-    assert_eq!(model.file(), Path::new("models/a.gguf"));
+fn what_kubernetes_sets_for_services_is_passed_over_with_one_note() {
+    let environment = [
+        ("LEAFRESH_SERVICE_HOST", "10.96.12.7"),
+        ("LEAFRESH_SERVICE_PORT", "8000"),
+        ("LEAFRESH_SERVICE_PORT_HTTP", "8000"),
+        ("LEAFRESH_PORT", "tcp://10.96.12.7:8000"),
+        ("LEAFRESH_PORT_8000_TCP", "tcp://10.96.12.7:8000"),
+        ("LEAFRESH_PORT_8000_TCP_PROTO", "tcp"),
+        ("LEAFRESH_PORT_8000_TCP_PORT", "8000"),
+        ("LEAFRESH_PORT_8000_TCP_ADDR", "10.96.12.7"),
+        ("LEAFRESH_X_SERVICE_HOST", "10.96.12.8"),
+        ("LEAFRESH_X_PORT", "udp://10.96.12.8:53"),
+        ("LEAFRESH_X_PORT_53_UDP_ADDR", "10.96.12.8"),
+        ("LEAFRESH_ENGINE__RUNNING", "3"),
+    ];
+    let config = load("", &[], &environment).unwrap();
+    assert_eq!(config.engine.running, 3);
+    let [note] = &config.notes[..] else { panic!("{:?}", config.notes) };
+    assert!(note.contains("LEAFRESH_PORT_8000_TCP_ADDR") && !note.contains("10.96"), "{note}");
+    for (name, value) in
+        [("LEAFRESH_PORT", "8000"), ("LEAFRESH_PROT", "tcp"), ("LEAFRESH_SERVER__PORT", "tcp://a:1")]
+    {
+        let error = load("", &[], &[(name, value)]).unwrap_err();
+        assert!(error.contains(name) && error.contains("unknown key"), "{error}");
+    }
+}
+
+/// Field report 3.
+#[test]
+fn an_empty_variable_is_none_but_where_empty_has_a_meaning() {
+    let text = "[retrieval]\nurl = \"http://a\"\n[admin]\nlisten = \"a:1\"";
+    let names =
+        ["ADMIN__LISTEN", "RETRIEVAL__URL", "KEYS__FILE", "CATALOG__DIR", "ENGINE__RUNNING", "DATA__DIR"];
+    let names = names.map(|name| format!("LEAFRESH_{name}"));
+    let empty: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    assert_eq!(load(text, &empty, &empty), load(text, &[], &[]));
+    let config = load("", &[], &[("LEAFRESH_RETRIEVAL__MODEL", "")]).unwrap();
+    assert_eq!(config.retrieval.file().unwrap(), None);
+}
+
+/// Field report 4.
+#[test]
+fn the_field_decides_what_a_variable_is() {
+    for text in ["20240917", "007", "true", "[a]", "1e5", "-1", "a,b", "{}"] {
+        let environment = [
+            ("LEAFRESH_RETRIEVAL__API_KEY", text),
+            ("LEAFRESH_RETRIEVAL__COLLECTION", text),
+            ("LEAFRESH_DATA__DIR", text),
+        ];
+        let config = load("", &environment, &[("LEAFRESH_LOG__FILTER", text)]).unwrap();
+        assert_eq!(config.retrieval.api_key.as_deref(), Some(text));
+        assert_eq!(config.retrieval.collection, text);
+        assert_eq!(config.data.dir.as_deref(), Some(Path::new(text)));
+        assert_eq!(config.log.filter, text);
+    }
+}
+
+/// Field report 4.
+#[test]
+fn a_secret_is_in_no_message() {
+    let files = [
+        "[retrieval]\napi_key = 20240917",
+        "[retrieval]\napi_key = [\"20240917\"]",
+        "[retrieval]\napi_key = \"20240917",
+        "retrieval = \"20240917\"",
+        "[retrieval.api_key]\nx = 20240917",
+    ];
+    for text in files {
+        let error = load(text, &[], &[]).unwrap_err();
+        assert!(error.contains("test.toml") && !error.contains("20240917"), "{error}");
+    }
+    for name in ["LEAFRESH_RETRIEVAL", "LEAFRESH_RETRIEVAL__API_KEY__X", "LEAFRESH_RETRIEVAL__API_KEI"] {
+        let error = load("", &[], &[(name, "20240917")]).unwrap_err();
+        assert!(error.contains("LEAFRESH_RETRIEVAL") && !error.contains("20240917"), "{error}");
+    }
+}
+
+#[test]
+fn a_list_may_be_one_value_or_several_with_commas() {
+    let cases = [
+        ("https://a.example", 1),
+        ("https://a.example, http://localhost:3000", 2),
+        (r#"["https://a.example"]"#, 1),
+        ("*", 1),
+    ];
+    for (text, count) in cases {
+        let config = load("", &[], &[("LEAFRESH_CORS__ORIGINS", text)]).unwrap();
+        assert_eq!(config.cors.origins.len(), count, "{text}");
+    }
+    let networks = [("LEAFRESH_LIMITS__TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")];
+    assert_eq!(load("", &networks, &[]).unwrap().limits.trusted_proxies.len(), 2);
+    let error = load("", &[], &[("LEAFRESH_CORS__ORIGINS", "https://a.example,b")]).unwrap_err();
+    assert!(error.contains("LEAFRESH_CORS__ORIGINS") && error.contains("\"b\""), "{error}");
 }
 
 #[test]

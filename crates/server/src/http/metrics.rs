@@ -17,7 +17,7 @@ async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
         app.metrics().chat(recommender.figures());
     }
     if let Some(sessions) = app.sessions() {
-        app.metrics().sessions(sessions.in_use(), sessions.failures());
+        app.metrics().sessions(sessions);
     }
     let figures = app.metrics().render(&app.engine(), app.streams());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], figures)

@@ -56,7 +56,7 @@ impl File {
     }
 
     fn wide() -> Options {
-        Options { limits: Limits { days: 30, turns: 1_000_000 }, ..Options::default() }
+        Options { limits: Limits { days: 30, turns: 1_000_000, ..Limits::default() }, ..Options::default() }
     }
 }
 
@@ -112,7 +112,10 @@ fn a_session_is_forgotten_after_its_time_and_each_turn_prolongs_it() {
 #[test]
 fn only_the_newest_turns_are_kept() {
     let file = File::new();
-    let store = file.open_with(Options { limits: Limits { days: 1, turns: 5 }, ..Options::default() });
+    let store = file.open_with(Options {
+        limits: Limits { days: 1, turns: 5, ..Limits::default() },
+        ..Options::default()
+    });
     for n in 0..9 {
         store.record(&key("a"), &update(n), now()).unwrap();
     }
@@ -150,6 +153,101 @@ fn deleted_words_are_in_none_of_the_files() {
     assert!(holds(), "else the test shows nothing");
     store.delete(&key("a")).unwrap();
     assert!(!holds());
+}
+
+/// What others who have the file open do.
+fn neighbour(file: &File) -> Connection {
+    let connection = Connection::open(file.path()).unwrap();
+    connection.busy_timeout(Duration::ZERO).unwrap();
+    connection
+}
+
+/// Waits for what a thread does by itself.
+fn until(done: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("never");
+}
+
+/// Field report 11.
+#[test]
+fn while_somebody_holds_the_write_lock_one_waits_and_the_others_are_told_at_once() {
+    let file = File::new();
+    let store = file.open();
+    store.record(&key("a"), &update(0), now()).unwrap();
+    let neighbour = neighbour(&file);
+    neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let patience = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..6)
+            .map(|n| {
+                let store = &store;
+                scope.spawn(move || store.record(&key(&format!("s{n}")), &update(0), now()))
+            })
+            .collect();
+        for call in calls {
+            assert!(matches!(call.join().unwrap(), Err(Error::Busy)));
+        }
+    });
+    // Six waits one after the other would be twelve seconds.
+    assert!(patience.elapsed() < 3 * PATIENCE, "{:?}", patience.elapsed());
+    assert!(store.upkeep.is_blocked());
+    assert!(matches!(store.record(&key("a"), &update(1), now()), Err(Error::Busy)));
+    neighbour.execute_batch("COMMIT").unwrap();
+    until(|| store.record(&key("a"), &update(1), now()).is_ok());
+    assert_eq!(store.load(&key("a"), now()).unwrap().unwrap().turns.len(), 4);
+}
+
+/// Field report 12.
+#[test]
+fn words_that_somebody_still_reads_are_overwritten_when_that_ends() {
+    let file = File::new();
+    let store = file.open();
+    let mut update = update(0);
+    update.turns[0].text = "a rather long and secret sentence that is easy to find".repeat(20);
+    store.record(&key("a"), &update, now()).unwrap();
+    let neighbour = neighbour(&file);
+    neighbour.execute_batch("BEGIN; SELECT count(*) FROM turns;").unwrap();
+    let log = || std::fs::metadata(file.path().with_extension("db-wal")).map_or(0, |about| about.len());
+    store.delete(&key("a")).unwrap();
+    assert!(log() > 0, "else the test shows nothing");
+    assert_eq!(store.delayed_scrubs(), 1);
+    // Others go on meanwhile.
+    store.record(&key("b"), &self::update(0), now()).unwrap();
+    neighbour.execute_batch("COMMIT").unwrap();
+    until(|| log() == 0);
+}
+
+/// Field report 43.
+#[test]
+fn only_the_sessions_used_last_are_kept_of_an_owner_and_of_all() {
+    let file = File::new();
+    let limits = Limits { per_owner: 3, most: 5, ..Limits::default() };
+    let store = file.open_with(Options { limits, ..Options::default() });
+    let key = |owner: &str, n: usize| Key { owner: owner.into(), id: n.to_string() };
+    let record = |owner: &str, n: usize, second: i64| {
+        store.record(&key(owner, n), &update(n), now() + Span::seconds(second)).unwrap();
+    };
+    let there = |owner: &str| -> Vec<usize> {
+        (0..9).filter(|&n| store.load(&key(owner, n), now()).unwrap().is_some()).collect()
+    };
+    for (second, n) in [0, 1, 2, 0, 3].into_iter().enumerate() {
+        record("a", n, second as i64);
+    }
+    assert_eq!(there("a"), [0, 2, 3], "the one that was used again stays");
+    for n in 0..3 {
+        record("b", n, 10 + n as i64);
+    }
+    assert_eq!((there("a"), there("b")), (vec![0, 3], vec![0, 1, 2]));
+    // At the same moment too the one that was just written stays.
+    for n in 4..8 {
+        record("a", n, 20);
+        assert!(there("a").contains(&n));
+    }
 }
 
 #[test]
@@ -320,7 +418,7 @@ proptest! {
     #[test]
     fn it_does_what_a_simple_list_would_do(steps in proptest::collection::vec(step(), 1..40)) {
         let file = File::new();
-        let limits = Limits { days: 3, turns: 4 };
+        let limits = Limits { days: 3, turns: 4, ..Limits::default() };
         let store = file.open_with(Options { limits, ..Options::default() });
         let mut at = now();
         let mut naive: Vec<Option<(OffsetDateTime, Vec<String>)>> = vec![None; 3];
