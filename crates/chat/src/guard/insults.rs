@@ -8,7 +8,7 @@ use crate::{Error, Files};
 
 const INSULTS: &str = "gate/insults.toml";
 
-/// Stands for an innocent text: a letter that no entry has.
+/// Stands for an innocent text, or for a number in front of a word: a letter that no other text has.
 const BLANK: char = '\u{E000}';
 
 #[derive(Debug)]
@@ -151,6 +151,12 @@ fn plain(message: &str) -> Vec<char> {
             if plain.last().is_some_and(|&last| last != ' ') {
                 plain.push(' ');
             }
+        } else if c.is_ascii_digit()
+            && plain.last().is_none_or(|&last| last == ' ')
+            && chars.get(index + 1).is_some_and(|&next| is_letter(next))
+        {
+            // What follows a number doesn't begin a word.
+            plain.push(BLANK);
         } else {
             // Between two letters it hides a word; elsewhere it ends one.
             let next = chars[index..].iter().find(|&&c| is_letter(c) || c.is_whitespace());
@@ -301,6 +307,7 @@ mod tests {
         assert_eq!(text("ㅋㅋㅋ 네"), "ㅋㅋㅋ 네");
         assert_eq!(text("ㅄ"), "ㅂㅅ");
         assert_eq!(text("시1발, F.U.C.K! 그래"), "시발 fuck 그래");
+        assert_eq!(text("10시발 8등신 1.시발"), "\u{E000}시발 \u{E000}등신 시발");
     }
 
     #[test]
