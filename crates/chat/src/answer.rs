@@ -1,218 +1,10 @@
-//! An answer as a program, and the program's deltas as the reader's events.
+//! The program's deltas as the reader's events, and the answer that they make.
 
-use std::collections::BTreeMap;
+use leafresh_engine::{Delta, Program, Progress, Segment};
 
-use leafresh_engine::{Delta, Grammar, Program, Progress, Segment, Slot};
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-use crate::catalog::source;
-use crate::documents::Found;
-use crate::fallback::Endings;
-use crate::{
-    Answer, Category, Challenge, DegradedReason, Document, Error, Event, Files, Grounding, Kind, Source,
-};
-
-/// Challenges in an answer: the contract's number.
-pub(crate) const CHALLENGES: usize = 3;
-
-/// `answer.toml`, with the pieces put into the patterns.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Form {
-    pieces: BTreeMap<String, String>,
-    recommend: Part,
-    title: Part,
-    description: Part,
-    pub(crate) grounding: GroundingForm,
-    pub(crate) sampling: SamplingForm,
-    pub(crate) fallback: Endings,
-}
-
-/// What a program is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) kind: Kind,
-    pub(crate) grounding: Grounding,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    pattern: String,
-    /// For models that choose among documents; without it `pattern` is for all.
-    select_pattern: Option<String>,
-    /// The same, for answers to a message.
-    message_pattern: Option<String>,
-    max_tokens: usize,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GroundingForm {
-    pub(crate) documents: usize,
-    /// For choices they are drawn from the best so many; for a message the best so many are taken.
-    pub(crate) pool: usize,
-    pub(crate) for_message: usize,
-    pub(crate) select_below_parameters: u64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SamplingForm {
-    pub(crate) exempt: Vec<String>,
-}
-
-impl Form {
-    pub(crate) fn load(files: &Files) -> Result<Self, Error> {
-        let (text, path) = source::read(files, "answer.toml")?;
-        let mut form: Self = source::from_toml(&text, &path)?;
-        let line = |key: &str| source::line_of(&text, text.find(key).unwrap_or(0));
-        let counts = [("documents", form.grounding.documents), ("for_message", form.grounding.for_message)];
-        for (key, count) in counts {
-            if count < CHALLENGES {
-                let reason = format!("`{key}` is {count}, but an answer needs {CHALLENGES}");
-                return Err(source::error_on_line(&path, line(&format!("\n{key} =")) + 1, reason));
-            }
-        }
-        for sentence in form.fallback.texts().filter(|text| !text.is_empty()) {
-            source::check_line(sentence.trim_start()).map_err(|reason| {
-                source::error_on_line(&path, line(sentence), format!("`fallback`: a text {reason}"))
-            })?;
-        }
-        let pieces = form.pieces.clone();
-        let parts = [
-            ("recommend", &mut form.recommend),
-            ("title", &mut form.title),
-            ("description", &mut form.description),
-        ];
-        for (key, part) in parts {
-            let patterns = [&mut part.pattern]
-                .into_iter()
-                .chain(&mut part.select_pattern)
-                .chain(&mut part.message_pattern);
-            for pattern in patterns {
-                *pattern = fill(pattern, &pieces, pieces.len()).map_err(|reason| {
-                    source::error_on_line(&path, line(&format!("[{key}]")), format!("`pattern`: {reason}"))
-                })?;
-            }
-        }
-        Ok(form)
-    }
-
-    /// The program of one answer: what the reader sees, with slots where the model writes.
-    ///
-    /// # Errors
-    /// [`Error::Engine`] when the documents don't make a program (fewer than three titles to select from).
-    pub(crate) fn program(
-        &self,
-        shape: Shape,
-        category: &Category,
-        documents: &[&Document],
-    ) -> Result<Program, Error> {
-        let mut segments = vec![Segment::Slot(self.recommend.slot("recommend".into(), shape, category))];
-        for number in 1..=CHALLENGES {
-            segments.push(Segment::Fixed(format!("\n\n{number}. ")));
-            let mut title = self.title.slot(format!("title_{number}"), shape, category);
-            title.distinct_from = (1..number).map(title_slot).collect();
-            let mut description = self.description.slot(format!("description_{number}"), shape, category);
-            if shape.grounding == Grounding::Select {
-                title.grammar =
-                    Grammar::Choices(documents.iter().map(|document| document.title.clone()).collect());
-                let texts = |document: &&Document| {
-                    (document.title.clone(), vec![document.text.clone(), document.short.clone()])
-                };
-                description.grammar =
-                    Grammar::Lookup { of: title_slot(number), table: documents.iter().map(texts).collect() };
-            }
-            segments.extend([Segment::Slot(title), Segment::Fixed("\n".into()), Segment::Slot(description)]);
-        }
-        Ok(Program::new(segments)?)
-    }
-
-    /// The answer's JSON schema (draft 2020-12), for engines that take one instead of a program.
-    pub(crate) fn schema(&self, shape: Shape, category: &Category, documents: &[&Document]) -> Value {
-        let text = |part: &Part| json!({"type": "string", "pattern": format!("^(?:{})$", part.pattern(shape, category))});
-        let challenge = |title: Value, description: Value| {
-            json!({
-                "type": "object",
-                "properties": {"title": title, "description": description},
-                "required": ["title", "description"],
-                "additionalProperties": false,
-            })
-        };
-        let items = if shape.grounding == Grounding::Select {
-            let choices = documents.iter().map(|document| {
-                challenge(json!({"const": document.title}), json!({"enum": [document.text, document.short]}))
-            });
-            json!({"anyOf": choices.collect::<Vec<_>>()})
-        } else {
-            challenge(text(&self.title), text(&self.description))
-        };
-        json!({
-            "type": "object",
-            "properties": {
-                "recommend": text(&self.recommend),
-                "challenges": {"type": "array", "items": items, "minItems": CHALLENGES, "maxItems": CHALLENGES},
-            },
-            "required": ["recommend", "challenges"],
-            "additionalProperties": false,
-        })
-    }
-}
-
-impl Part {
-    /// The pattern for a request in this category.
-    fn pattern(&self, shape: Shape, category: &Category) -> String {
-        let message = self.message_pattern.as_ref().filter(|_| shape.kind == Kind::FreeText);
-        let select =
-            message.or(self.select_pattern.as_ref()).filter(|_| shape.grounding == Grounding::Select);
-        select.unwrap_or(&self.pattern).replace(CATEGORY, &escape(&category.label))
-    }
-
-    fn slot(&self, name: String, shape: Shape, category: &Category) -> Slot {
-        let grammar = Grammar::Regex(self.pattern(shape, category));
-        Slot { name, grammar, max_tokens: self.max_tokens, distinct_from: Vec::new() }
-    }
-}
-
-/// Stands in a pattern for the label of the category asked for.
-const CATEGORY: &str = "{category}";
-
-/// Makes every character of a text match only itself. No other character is escaped: engines that take the pattern as a
-/// part of a JSON schema know no `\ `, and some then drop the whole pattern.
-fn escape(text: &str) -> String {
-    text.chars().flat_map(|c| r"\.+*?()|[]{}^$".contains(c).then_some('\\').into_iter().chain([c])).collect()
-}
-
-/// Slot 0 is the recommendation; each challenge has a title and a description.
-fn title_slot(number: usize) -> usize {
-    2 * number - 1
-}
-
-/// Puts pieces in for `{name}`; quantifiers such as `{2,5}` hold no letters and stay. `depth` bounds pieces in pieces.
-fn fill(pattern: &str, pieces: &BTreeMap<String, String>, depth: usize) -> Result<String, String> {
-    let mut filled = String::new();
-    let mut rest = pattern;
-    while let Some(open) = rest.find('{') {
-        let (before, after) = rest.split_at(open);
-        filled.push_str(before);
-        let close = after.find('}').ok_or("a `{` without its `}`")?;
-        let name = &after[1..close];
-        if &after[..=close] == CATEGORY {
-            filled.push_str(CATEGORY); // Each request has its own.
-        } else if name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
-            let piece = pieces.get(name).ok_or_else(|| format!("there is no piece `{name}` in [pieces]"))?;
-            let inner = depth.checked_sub(1).ok_or_else(|| format!("piece `{name}` contains itself"))?;
-            filled.push_str(&fill(piece, pieces, inner)?);
-        } else {
-            filled.push_str(&after[..=close]);
-        }
-        rest = &after[close + 1..];
-    }
-    filled.push_str(rest);
-    Ok(filled)
-}
+use crate::catalog::{CHALLENGES, Category, Document, title_slot};
+use crate::event::{Answer, Challenge, DegradedReason, Event, Grounding, Source};
+use crate::library::Found;
 
 /// Turns one generation's deltas into events, fixed text included.
 #[derive(Debug)]
@@ -377,39 +169,22 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
-    const SELECT: Shape = Shape { kind: Kind::BaseInfo, grounding: Grounding::Select };
+    use super::*;
+    use crate::catalog::{Files, Shape};
+
+    const SELECT: Shape = Shape { describes: true, grounding: Grounding::Select };
 
     fn catalog() -> crate::Catalog {
         crate::Catalog::of(&Files::built_in()).unwrap()
-    }
-
-    #[test]
-    fn pieces_are_put_in_for_their_names_and_quantifiers_stay() {
-        let pieces = BTreeMap::from([("a".into(), "[가-힣]".into()), ("b".into(), "{a}{2}".into())]);
-        for (pattern, expected) in [
-            ("{b}{3,5}x", Ok("[가-힣]{2}{3,5}x")),
-            ("{category}{a}", Ok("{category}[가-힣]")),
-            ("{c}", Err("no piece `c`")),
-            ("{a", Err("without its `}`")),
-        ] {
-            match (fill(pattern, &pieces, pieces.len()), expected) {
-                (Ok(filled), Ok(expected)) => assert_eq!(filled, expected),
-                (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
-                (filled, expected) => panic!("{pattern}: {filled:?}, not {expected:?}"),
-            }
-        }
-        let circle = BTreeMap::from([("a".into(), "{b}".into()), ("b".into(), "{a}".into())]);
-        assert!(fill("{a}", &circle, circle.len()).unwrap_err().contains("contains itself"));
     }
 
     /// Deltas as an engine would send them, for slots cut into these pieces.
     fn events(slots: &[Vec<String>]) -> Vec<Event> {
         let catalog = catalog();
         let category = catalog.categories()[0].clone();
-        let shape = Shape { kind: Kind::BaseInfo, grounding: Grounding::None };
+        let shape = Shape { describes: true, grounding: Grounding::None };
         let program = catalog.form().program(shape, &category, &[]).unwrap();
         let mut writer = Writer::new(program, category, Grounding::None, Vec::new());
         let mut events = Vec::new();
@@ -470,28 +245,5 @@ mod tests {
         let answer = writer.answer();
         let ids: Vec<&str> = answer.sources.iter().map(|source| &*source.id).collect();
         assert_eq!(ids, [0, 2, 4].map(|index| &*documents[index].id));
-    }
-
-    #[test]
-    fn the_schema_says_what_the_program_says() {
-        let catalog = catalog();
-        let category = &catalog.categories()[0];
-        let documents = catalog.fitting(&category.code, None, None);
-        let schema = catalog.form().schema(SELECT, category, &documents[..4]);
-        assert_eq!(schema["properties"]["challenges"]["minItems"], 3);
-        let choices = schema["properties"]["challenges"]["items"]["anyOf"].as_array().unwrap();
-        assert_eq!(choices.len(), 4);
-        assert_eq!(choices[0]["properties"]["title"]["const"], *documents[0].title);
-        let pattern = schema["properties"]["recommend"]["pattern"].as_str().unwrap();
-        assert!(pattern.contains(&category.label) && !pattern.contains("{category}"), "{pattern}");
-    }
-
-    #[test]
-    fn a_label_in_a_pattern_stands_for_itself_and_its_spaces_stay_as_they_are() {
-        for (label, escaped) in
-            [("에너지 절약", "에너지 절약"), ("a.b (c+d)^|", r"a\.b \(c\+d\)\^\|"), ("-%/\"", "-%/\"")]
-        {
-            assert_eq!(escape(label), escaped);
-        }
     }
 }

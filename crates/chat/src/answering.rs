@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use leafresh_engine::{Delta, Generation, Place, Progress as Written, Request};
 use leafresh_retrieval::QueryVector;
-use leafresh_store::{Key, Role, Session, Standing};
+use leafresh_store::{Key, Role, Standing};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::answer::Writer;
 use crate::brief::Brief;
-use crate::conversations::Turn;
-use crate::documents::{Found, Wanted, randomness};
+use crate::conversations::OpenTurn;
 use crate::event::{Control, Progress};
 use crate::fallback;
 use crate::guard::Refusal;
-use crate::prompt::Exchange;
-use crate::session::Reading;
+use crate::history::{self, Exchange};
+use crate::library::{Found, Wanted, randomness};
+use crate::reading::{Reading, Reply};
 use crate::{
     Answer, BaseInfo, Category, Command, DegradedReason, Document, Event, Failure, FreeText, Grounding,
     Recommender,
@@ -105,8 +105,22 @@ impl Answering {
         let mut turn = self.begin(&owner, session_id.as_deref(), message.clone()).await;
         let reading = Reading::of(&message, &catalog);
         let begun_before = turn.session.as_ref().is_some_and(|session| !session.turns.is_empty());
-        if let Some(refusal) = catalog.guard().refuses_at_sight(&message) {
+        let told = turn.session.as_ref().map(history::offered_last).unwrap_or_default();
+        if let Some(refusal) = Refusal::at_sight(&message, &reading, !told.is_empty(), &catalog) {
             return self.refuse(refusal, turn).await;
+        }
+        let fixed = &catalog.replies().fixed;
+        match reading.reply {
+            Some(Reply::Consent) => return self.reply(fixed.consent.clone(), turn).await,
+            Some(Reply::Number(number)) => match told.get(number - 1) {
+                Some(told) => {
+                    let again = fixed.again(number, &told.title, &told.description);
+                    return self.reply(again, turn).await;
+                }
+                None => return self.refuse(Refusal::Short, turn).await,
+            },
+            // Others of the same category.
+            Some(Reply::Refusal) | None => {}
         }
         self.control.set_progress(Progress::Retrieving);
         // A full queue means: no work.
@@ -119,19 +133,19 @@ impl Answering {
             return self.refuse(Refusal::OffTopic, turn).await;
         }
         let mut nearest = None;
-        if turn.before().is_none() && reading.categories.is_empty() && reading.wish.is_none() {
+        if reading.categories.is_empty()
+            && !reading.is_about_conversation()
+            && !(begun_before && reading.follow_up)
+        {
             let library = &self.recommender.library;
             let library = if degraded { library.without_search() } else { library.clone() };
             let looking = timeout_at(until, library.nearest_category(&message, vector.as_ref()));
             nearest = self.timed(looking).await.ok().flatten();
         }
         turn.standing = reading.apply(turn.before(), nearest, &catalog, &mut self.rng());
-        // What the request itself says counts more than what was said before, less than the message.
-        let said = |mentioned: &Option<String>, sent: Option<String>, known: Option<String>| {
-            mentioned.clone().or(sent).or(known)
-        };
-        turn.standing.location = said(&reading.location, location, turn.standing.location.take());
-        turn.standing.work_type = said(&reading.work_type, work_type, turn.standing.work_type.take());
+        // What was chosen counts more than what words seem to say.
+        turn.standing.location = location.or(turn.standing.location.take());
+        turn.standing.work_type = work_type.or(turn.standing.work_type.take());
         let Some(category) = catalog.category(&turn.standing.category).cloned() else {
             return self.send(Event::Error(Failure::Internal)).await;
         };
@@ -141,14 +155,14 @@ impl Answering {
             Some(text) => (text, None),
             None => (format!("{}. {}", category.label, category.description), None),
         };
-        let history = turn.session.as_ref().map(history).unwrap_or_default();
+        let history = turn.session.as_ref().map(history::exchanges).unwrap_or_default();
         let subject = Subject { message: Some(message), text, vector, category, history };
         self.write(subject, turn, begun).await
     }
 
     /// What to search for: the message, with the question before it where it makes no sense alone; nothing where it
     /// only says where the conversation goes.
-    fn searched_text(&self, message: &str, reading: &Reading, turn: &Turn) -> Option<String> {
+    fn searched_text(&self, message: &str, reading: &Reading, turn: &OpenTurn) -> Option<String> {
         if reading.bare {
             return None;
         }
@@ -163,7 +177,7 @@ impl Answering {
         }
     }
 
-    async fn begin(&mut self, owner: &str, session_id: Option<&str>, question: String) -> Turn {
+    async fn begin(&mut self, owner: &str, session_id: Option<&str>, question: String) -> OpenTurn {
         match (self.recommender.sessions.clone(), session_id) {
             (Some(sessions), Some(id)) => {
                 let key = Key { owner: owner.to_owned(), id: id.to_owned() };
@@ -172,7 +186,7 @@ impl Answering {
                 self.deadline = Instant::now() + self.recommender.deadlines.answer;
                 turn
             }
-            _ => Turn::alone(question),
+            _ => OpenTurn::alone(question),
         }
     }
 
@@ -203,12 +217,17 @@ impl Answering {
         done
     }
 
-    /// A fixed reply, as a whole answer. The conversation stays where it is; one that hasn't begun has no category yet.
-    async fn refuse(&mut self, refusal: Refusal, mut turn: Turn) -> Result<(), Gone> {
-        turn.standing = turn.before().cloned().unwrap_or_default();
+    /// Keeps a message from being answered with challenges.
+    async fn refuse(&mut self, refusal: Refusal, turn: OpenTurn) -> Result<(), Gone> {
         self.recommender.figures.count_refused(refusal);
         tracing::info!(refusal = refusal.name(), "a message got a fixed reply");
         let reply = refusal.reply(self.recommender.catalog.replies()).to_owned();
+        self.reply(reply, turn).await
+    }
+
+    /// A fixed reply, as a whole answer. The conversation stays where it is; one that hasn't begun has no category yet.
+    async fn reply(&mut self, reply: String, mut turn: OpenTurn) -> Result<(), Gone> {
+        turn.standing = turn.before().cloned().unwrap_or_default();
         self.send(Event::Text(reply.clone())).await?;
         let answer = Answer {
             recommend: reply,
@@ -223,7 +242,7 @@ impl Answering {
     }
 
     /// Finds documents, has the model write, and completes what it can't finish.
-    async fn write(&mut self, subject: Subject, turn: Turn, begun: Begun) -> Result<(), Gone> {
+    async fn write(&mut self, subject: Subject, turn: OpenTurn, begun: Begun) -> Result<(), Gone> {
         self.control.set_progress(Progress::Retrieving);
         let degraded = matches!(begun, Begun::Degraded(..));
         let found = self.documents(&subject, &turn, degraded).await;
@@ -279,7 +298,7 @@ impl Answering {
         self.close(answer, turn, offered).await
     }
 
-    async fn documents(&self, subject: &Subject, turn: &Turn, degraded: bool) -> Vec<Found> {
+    async fn documents(&self, subject: &Subject, turn: &OpenTurn, degraded: bool) -> Vec<Found> {
         let recommender = &self.recommender;
         if recommender.grounding == Grounding::None {
             return Vec::new();
@@ -308,15 +327,15 @@ impl Answering {
         mut generation: Generation,
         writer: &mut Writer,
     ) -> Result<Result<(), DegradedReason>, Gone> {
-        let Deadlines { queue, stall } = Deadlines::of(&self.recommender);
+        let patience = Patience::of(&self.recommender);
         let mut positions = generation.positions();
         let mut parked = self.control.parked();
         self.control.set_progress(Progress::Generating(generation.positions()));
         let mut waiting = generation.position().is_some();
         let mut silent_since = Instant::now();
         loop {
-            let patience = if waiting { queue } else { stall };
-            let due = (silent_since + patience).min(self.deadline);
+            let allowed = if waiting { patience.in_queue } else { patience.between_tokens };
+            let due = (silent_since + allowed).min(self.deadline);
             tokio::select! {
                 biased;
                 changed = parked.changed() => {
@@ -367,7 +386,7 @@ impl Answering {
         &mut self,
         writer: &mut Writer,
         reason: DegradedReason,
-        turn: &Turn,
+        turn: &OpenTurn,
     ) -> Result<bool, Gone> {
         let catalog = self.recommender.catalog.clone();
         let mut documents: Vec<Document> =
@@ -399,7 +418,7 @@ impl Answering {
     }
 
     /// The end: the turn is saved, then the reader hears whether it was.
-    async fn close(&mut self, mut answer: Answer, turn: Turn, offered: Vec<String>) -> Result<(), Gone> {
+    async fn close(&mut self, mut answer: Answer, turn: OpenTurn, offered: Vec<String>) -> Result<(), Gone> {
         answer.remembered = turn.close(answer.render(), offered).await;
         self.send(Event::Close(answer)).await
     }
@@ -409,17 +428,17 @@ impl Answering {
     }
 }
 
-/// The two that a generation is watched by.
-struct Deadlines {
-    queue: Duration,
-    stall: Duration,
+/// How long a generation is waited for.
+struct Patience {
+    in_queue: Duration,
+    between_tokens: Duration,
 }
 
-impl Deadlines {
+impl Patience {
     fn of(recommender: &Recommender) -> Self {
         let deadlines = &recommender.deadlines;
         // The engine's own deadline comes first; this one is for an engine that says nothing at all.
-        Self { queue: deadlines.queue + Duration::from_secs(1), stall: deadlines.stall }
+        Self { in_queue: deadlines.queue + Duration::from_secs(1), between_tokens: deadlines.stall }
     }
 }
 
@@ -443,32 +462,4 @@ fn failure(reason: DegradedReason, writer: &Writer) -> Failure {
         DegradedReason::Overloaded | DegradedReason::Timeout => Failure::Unavailable,
         DegradedReason::Engine => Failure::Internal,
     }
-}
-
-/// What was said before, each exchange in one line.
-fn history(session: &Session) -> Vec<Exchange> {
-    let mut history: Vec<Exchange> = Vec::new();
-    for turn in &session.turns {
-        match (turn.role, history.last_mut()) {
-            (Role::User, _) => {
-                history.push(Exchange { question: turn.text.clone(), answer: String::new() });
-            }
-            (Role::Assistant, Some(last)) => last.answer = titles(&turn.text),
-            // Its question was forgotten.
-            (Role::Assistant, None) => {}
-        }
-    }
-    history
-}
-
-/// The titles of an answer's challenges; of a fixed reply its sentence.
-fn titles(answer: &str) -> String {
-    let titles: Vec<&str> = answer
-        .lines()
-        .filter_map(|line| {
-            let (number, title) = line.split_once(". ")?;
-            number.parse::<usize>().ok().map(|_| title)
-        })
-        .collect();
-    if titles.is_empty() { answer.lines().next().unwrap_or_default().to_owned() } else { titles.join(", ") }
 }

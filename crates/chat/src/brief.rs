@@ -3,10 +3,10 @@
 use leafresh_engine::{Program, Prompt, Sampling};
 use serde::Serialize;
 
-use crate::answer::Shape;
-use crate::documents::Wanted;
-use crate::prompt::{self, Exchange, Layout};
-use crate::{BaseInfo, Category, Document, Error, Grounding, Kind, Recommender};
+use crate::catalog::{Layout, PromptRequest, Shape};
+use crate::history::Exchange;
+use crate::library::Wanted;
+use crate::{BaseInfo, Category, Document, Error, Grounding, Recommender};
 
 /// Everything that the engine would be given for a request.
 #[derive(Debug, Serialize)]
@@ -50,13 +50,16 @@ impl Recommender {
     pub(crate) fn check(&self) -> Result<(), Error> {
         // Text that the catalogue doesn't know is longer than any label of it.
         let unknown = "\u{AC00}".repeat(LONGEST_VALUE);
+        let (place, work_type) = (self.catalog.places().first(), self.catalog.work_types().first());
+        let known = (place.map(|place| &*place.code), work_type.map(|work_type| &*work_type.code));
+        let own = (Some(&*unknown), Some(&*unknown));
         for category in self.catalog.categories() {
             let documents = self.catalog.fitting(&category.code, None, None);
-            for message in [None, Some(unknown.as_str())] {
+            for (message, (location, work_type)) in [(None, known), (None, own), (Some(&*unknown), own)] {
                 let brief = Brief {
                     message,
-                    location: Some(&unknown),
-                    work_type: Some(&unknown),
+                    location,
+                    work_type,
                     category,
                     documents: &documents[..documents.len().min(self.catalog.form().grounding.documents)],
                     history: &[],
@@ -120,15 +123,18 @@ impl Recommender {
     }
 
     pub(crate) fn shape(&self, brief: &Brief) -> Shape {
-        let kind = if brief.message.is_some() { Kind::FreeText } else { Kind::BaseInfo };
-        Shape { kind, grounding: self.grounding }
+        let knows_place = brief.location.is_none_or(|text| self.catalog.place(text).is_some());
+        let knows_work = brief.work_type.is_none_or(|text| self.catalog.work_type(text).is_some());
+        // Somebody's own words may be anything, an order to the model too: it doesn't repeat them.
+        let describes = brief.message.is_none() && knows_place && knows_work;
+        Shape { describes, grounding: self.grounding }
     }
 
     pub(crate) fn prompt(&self, brief: &Brief) -> Result<Prompt, Error> {
         let shown = if self.grounding == Grounding::Context { brief.documents } else { &[] };
         let place = brief.location.and_then(|text| self.catalog.place(text));
         let work_type = brief.work_type.and_then(|text| self.catalog.work_type(text));
-        let request = prompt::Request {
+        let request = PromptRequest {
             message: brief.message,
             location: place.map_or(brief.location.unwrap_or_default(), |place| &place.label),
             place_phrase: place.map(|place| &*place.phrase),

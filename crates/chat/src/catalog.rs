@@ -3,7 +3,10 @@
 mod choices;
 mod documents;
 mod files;
+mod form;
+mod gate;
 mod keywords;
+mod prompts;
 mod replies;
 pub(crate) mod source;
 #[cfg(test)]
@@ -13,19 +16,22 @@ use std::path::Path;
 
 pub use choices::{Category, Term};
 pub use files::Files;
-pub(crate) use keywords::Keywords;
+pub(crate) use form::{CHALLENGES, Endings, Shape, title_slot};
+pub(crate) use gate::{Emergency, Gate};
+pub use gate::{Example, Split, Topic};
+pub(crate) use keywords::{Keywords, Mentions, Said, ShortReplies};
 pub use leafresh_retrieval::Document;
+pub(crate) use prompts::{Layout, Request as PromptRequest};
 pub use replies::Replies;
 
 use crate::Error;
-use crate::answer::Form;
-use crate::guard::{Example, Guard};
-use crate::prompt::Prompts;
 use choices::{CATEGORIES, Lists};
+use form::Form;
+use prompts::Prompts;
 use source::error_on_line;
 
 /// An answer has three challenges, and one document is behind each.
-const DOCUMENTS_PER_ANSWER: usize = crate::answer::CHALLENGES;
+const DOCUMENTS_PER_ANSWER: usize = CHALLENGES;
 
 /// A loaded and validated catalogue. It doesn't change; a new one is loaded and put in its place.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ pub struct Catalog {
     form: Form,
     prompts: Prompts,
     keywords: Keywords,
-    guard: Guard,
+    gate: Gate,
 }
 
 impl Catalog {
@@ -58,9 +64,9 @@ impl Catalog {
         let replies = Replies::load(files)?;
         let documents = documents::load(files, &lists)?;
         let keywords = Keywords::load(files, &lists)?;
-        let guard = Guard::load(files, &keywords, &documents)?;
+        let gate = Gate::load(files, &keywords, &documents)?;
         let (form, prompts) = (Form::load(files)?, Prompts::load(files)?);
-        let catalog = Self { lists, documents, replies, form, prompts, keywords, guard };
+        let catalog = Self { lists, documents, replies, form, prompts, keywords, gate };
         catalog.check_coverage(files)?;
         Ok(catalog)
     }
@@ -119,13 +125,13 @@ impl Catalog {
         &self.keywords
     }
 
-    pub(crate) fn guard(&self) -> &Guard {
-        &self.guard
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Labelled messages for the gate: some to learn from, others to measure it with.
     pub fn examples(&self) -> &[Example] {
-        self.guard.examples()
+        self.gate.examples()
     }
 
     /// The documents of a category that fit place and work type; a value the catalogue doesn't know fits all of them.

@@ -109,7 +109,7 @@ impl Sessions {
     }
 
     /// Waits until the session's earlier requests have ended, and takes its next turn.
-    pub(crate) async fn begin(&self, key: Key, question: String) -> Turn {
+    pub(crate) async fn begin(&self, key: Key, question: String) -> OpenTurn {
         let used = self.0.used(&key);
         let order = used.order.clone().lock_owned().await;
         let before = *lock(&used.deletions);
@@ -123,7 +123,13 @@ impl Sessions {
                 (None, None)
             }
         };
-        Turn { open, session, question, asked_at: OffsetDateTime::now_utc(), standing: Standing::default() }
+        OpenTurn {
+            open,
+            session,
+            question,
+            asked_at: OffsetDateTime::now_utc(),
+            standing: Standing::default(),
+        }
     }
 }
 
@@ -167,7 +173,7 @@ impl Open {
 }
 
 /// One request's turn in its session, or outside of any. Dropped before it was closed it leaves its question only.
-pub(crate) struct Turn {
+pub(crate) struct OpenTurn {
     open: Option<Open>,
     pub(crate) session: Option<Session>,
     pub(crate) question: String,
@@ -176,7 +182,7 @@ pub(crate) struct Turn {
     pub(crate) standing: Standing,
 }
 
-impl Turn {
+impl OpenTurn {
     /// A request without a session.
     pub(crate) fn alone(question: String) -> Self {
         let asked_at = OffsetDateTime::now_utc();
@@ -211,7 +217,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for OpenTurn {
     fn drop(&mut self) {
         let (Some(open), Ok(runtime)) = (self.open.take(), Handle::try_current()) else {
             return;

@@ -4,8 +4,9 @@ use leafresh_engine::{Delta, Grammar, Progress, Slot, Usage};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{CHALLENGES, Writer};
-use crate::{Category, DegradedReason, Document};
+use crate::answer::Writer;
+use crate::catalog::{CHALLENGES, Category, Document, Endings};
+use crate::event::DegradedReason;
 
 /// When the catalogue answers instead of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,26 +25,7 @@ impl Default for FallbackSettings {
     }
 }
 
-/// Sentences and endings for answers that the model doesn't finish: `[fallback]` of `answer.toml`. `{category}` is the
-/// label of the category asked for.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Endings {
-    /// The whole opening sentence.
-    pub(crate) recommend: String,
-    /// How a sentence, a title and a description that were begun may end.
-    recommend_ends: Vec<String>,
-    title_ends: Vec<String>,
-    description_ends: Vec<String>,
-}
-
 impl Endings {
-    /// Every text in it, for checks.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &String> {
-        let ends = self.recommend_ends.iter().chain(&self.title_ends).chain(&self.description_ends);
-        [&self.recommend].into_iter().chain(ends)
-    }
-
     /// Finishes what `writer` has begun with these documents: slot by slot, and what was written stays.
     ///
     /// `None` when a slot can't be finished: then nothing was added.
@@ -148,9 +130,9 @@ mod tests {
     use leafresh_engine::{Program, Segment};
 
     use super::*;
-    use crate::answer::Shape;
-    use crate::documents::Found;
-    use crate::{Catalog, Event, Grounding, Kind};
+    use crate::catalog::Shape;
+    use crate::library::Found;
+    use crate::{Catalog, Event, Grounding};
 
     fn catalog() -> Catalog {
         Catalog::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../catalog"))).unwrap()
@@ -201,7 +183,7 @@ mod tests {
         let documents: Vec<&Document> = catalog.fitting("VEGAN", None, None).into_iter().take(6).collect();
         let owned: Vec<Document> = documents.iter().map(|&document| document.clone()).collect();
         for grounding in [Grounding::Select, Grounding::Context, Grounding::None] {
-            let shape = Shape { kind: Kind::BaseInfo, grounding };
+            let shape = Shape { describes: true, grounding };
             let program: Program = catalog.form().program(shape, category, &documents).unwrap();
             for slots in whole(grounding, &documents) {
                 for cut in 0..slots.concat().chars().count() {

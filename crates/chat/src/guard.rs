@@ -1,63 +1,83 @@
 //! Which messages get a fixed reply instead of challenges.
 
 mod classifier;
-mod insults;
 mod kernel;
 mod measure;
-mod nonsense;
-mod topic;
 
 use std::sync::Arc;
 
 use leafresh_retrieval::QueryVector;
 
 pub use measure::{GateReport, measure_gate};
-pub use topic::{Example, Split, Topic};
 
 pub(crate) use self::classifier::Classifier;
 use self::classifier::vectors_of;
-use crate::session::Reading;
-use crate::{Catalog, Document, Error, Files, Replies};
-use insults::Insults;
-use nonsense::Noise;
+use crate::catalog::{Catalog, Emergency, Replies};
+use crate::reading::Reading;
 
-use crate::catalog::Keywords;
-
-/// What is wrong with a message.
+/// What keeps a message from being answered with challenges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
+    /// Somebody thinks of suicide or self-harm.
+    Distress,
+    /// Somebody is in danger at this moment.
+    Danger,
     Insult,
     Nonsense,
     OffTopic,
+    /// "네", with nothing before it that it could answer.
+    Short,
 }
 
 impl Refusal {
-    pub const ALL: [Self; 3] = [Self::Insult, Self::Nonsense, Self::OffTopic];
+    pub const ALL: [Self; 6] =
+        [Self::Distress, Self::Danger, Self::Insult, Self::Nonsense, Self::OffTopic, Self::Short];
 
     /// For logs and figures.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Distress => "distress",
+            Self::Danger => "danger",
             Self::Insult => "insult",
             Self::Nonsense => "nonsense",
             Self::OffTopic => "off_topic",
+            Self::Short => "short",
         }
     }
 
     pub(crate) fn reply(self, replies: &Replies) -> &str {
         match self {
+            Self::Distress => &replies.fixed.distress,
+            Self::Danger => &replies.fixed.danger,
             Self::Insult => &replies.fixed.insult,
             Self::Nonsense => &replies.fixed.nonsense,
             Self::OffTopic => &replies.fixed.off_topic,
+            Self::Short => &replies.fixed.short,
         }
     }
-}
 
-/// The lists and examples of the catalogue's `gate` folder.
-#[derive(Debug)]
-pub(crate) struct Guard {
-    insults: Insults,
-    noise: Noise,
-    examples: Vec<Example>,
+    /// What can be said without knowing what the words mean. `offered`: challenges were offered before, which a message
+    /// of a word can be an answer to.
+    pub(crate) fn at_sight(
+        message: &str,
+        reading: &Reading,
+        offered: bool,
+        catalog: &Catalog,
+    ) -> Option<Self> {
+        let gate = catalog.gate();
+        match gate.emergency(message) {
+            Some(Emergency::Distress) => return Some(Self::Distress),
+            Some(Emergency::Danger) => return Some(Self::Danger),
+            None => {}
+        }
+        if gate.insults(message) {
+            return Some(Self::Insult);
+        }
+        if reading.reply.is_some() {
+            return (!offered).then_some(Self::Short);
+        }
+        gate.is_noise(message).then_some(Self::Nonsense)
+    }
 }
 
 /// From this probability on a message is about the topic; within a conversation less is asked for, and of an answer to
@@ -65,32 +85,6 @@ pub(crate) struct Guard {
 const ON_TOPIC: f32 = 0.5;
 const ON_TOPIC_IN_CONVERSATION: f32 = 0.35;
 const ON_TOPIC_AS_FOLLOW_UP: f32 = 0.1;
-
-impl Guard {
-    pub(crate) fn load(files: &Files, keywords: &Keywords, documents: &[Document]) -> Result<Self, Error> {
-        let examples = topic::load(files)?;
-        let tuning =
-            examples.iter().filter(|example| example.split == Split::Tune && example.topic == Topic::On);
-        let texts = documents
-            .iter()
-            .flat_map(|document| [&*document.title, &*document.text])
-            .chain(tuning.map(|example| &*example.text));
-        let noise = Noise::new(&keywords.keyboard_runs, texts);
-        Ok(Self { insults: Insults::load(files)?, noise, examples })
-    }
-
-    pub(crate) fn examples(&self) -> &[Example] {
-        &self.examples
-    }
-
-    /// What can be said without knowing what the words mean.
-    pub(crate) fn refuses_at_sight(&self, message: &str) -> Option<Refusal> {
-        if self.insults.is_in(message) {
-            return Some(Refusal::Insult);
-        }
-        self.noise.is(message).then_some(Refusal::Nonsense)
-    }
-}
 
 /// Tells whether messages are about the topic.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::brief::Brief;
 use crate::guard::{Classifier, Judge, Refusal};
 use crate::kept::{self, Key};
-use crate::session::Reading;
+use crate::reading::Reading;
 use crate::{Error, Recommender};
 
 impl Recommender {
@@ -60,14 +60,14 @@ impl Recommender {
     /// [`Error::Retrieval`] when the message can't be embedded.
     pub async fn refusal(&self, message: &str) -> Result<Option<Refusal>, Error> {
         self.learn().await?;
-        if let Some(refusal) = self.catalog.guard().refuses_at_sight(message) {
+        let reading = Reading::of(message, &self.catalog);
+        if let Some(refusal) = Refusal::at_sight(message, &reading, false, &self.catalog) {
             return Ok(Some(refusal));
         }
         let vector = match self.library.search.as_ref().filter(|search| search.can_embed()) {
             Some(search) => Some(search.embed(message).await?),
             None => None,
         };
-        let reading = Reading::of(message, &self.catalog);
         let off_topic = self.judge().is_off_topic(message, &reading, vector.as_ref(), false);
         Ok(off_topic.then_some(Refusal::OffTopic))
     }

@@ -2,20 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use leafresh_engine::{Arrival, Backend, Sampling};
+use leafresh_engine::{Backend, Sampling};
 use leafresh_retrieval::Search;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::answering::{Answering, Begun};
 use crate::conversations::Sessions;
-use crate::documents::Library;
 use crate::fallback::FallbackSettings;
 use crate::figures::Figures;
 use crate::guard::Classifier;
-use crate::{BaseInfo, Catalog, Command, DegradedReason, Error, Events, FreeText, Grounding};
+use crate::library::Library;
+use crate::{Catalog, DegradedReason, Error, Grounding};
 
 /// How answers are made. `Default` fits the model's size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,9 +58,6 @@ impl Default for Deadlines {
         }
     }
 }
-
-/// Bytes that a prompt has beside the message, about: a place is reserved before anything is rendered.
-const PROMPT_BYTES: usize = 4096;
 
 /// Answers requests with one catalogue and one engine. Cheap to clone.
 #[derive(Clone)]
@@ -206,54 +202,6 @@ impl Recommender {
     /// What has happened so far.
     pub fn figures(&self) -> &Figures {
         &self.figures
-    }
-
-    /// Admits a request of either kind. Nothing is computed before its events are read. Requests that wait are taken in turn,
-    /// one of each client; `None` is one client too.
-    ///
-    /// # Errors
-    /// [`Error::Engine`] with `Overloaded` when the queue is full and the catalogue may not answer instead.
-    pub fn start(&self, command: &Command, client: Option<String>) -> Result<Events, Error> {
-        let bytes = match command {
-            Command::BaseInfo(_) => 0,
-            Command::FreeText(request) => request.message.len(),
-        };
-        let arrival = Arrival {
-            client,
-            prompt_bytes: PROMPT_BYTES + bytes,
-            deadline: Some(Instant::now() + self.deadlines.queue),
-        };
-        let begun = match self.backend.reserve(&arrival) {
-            Ok(place) => Begun::Place(place),
-            Err(error) => {
-                let reason = match error {
-                    leafresh_engine::Error::Overloaded { .. } => DegradedReason::Overloaded,
-                    _ => DegradedReason::Engine,
-                };
-                match self.may_fall_back(reason) {
-                    Some(permit) => Begun::Degraded(reason, permit),
-                    None => return Err(error.into()),
-                }
-            }
-        };
-        let (recommender, command) = (self.clone(), command.clone());
-        Ok(Events::new(|events, control| Answering::new(recommender, events, control).answer(command, begun)))
-    }
-
-    /// Admits three choices.
-    ///
-    /// # Errors
-    /// As [`Recommender::start`].
-    pub fn base_info(&self, request: &BaseInfo) -> Result<Events, Error> {
-        self.start(&Command::BaseInfo(request.clone()), None)
-    }
-
-    /// Admits a message.
-    ///
-    /// # Errors
-    /// As [`Recommender::start`].
-    pub fn free_text(&self, request: &FreeText) -> Result<Events, Error> {
-        self.start(&Command::FreeText(request.clone()), None)
     }
 
     /// The right to answer from the catalogue for this reason, while one is left.

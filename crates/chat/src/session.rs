@@ -1,95 +1,21 @@
-//! The rules of a conversation: what a message changes about where it stands.
+//! The rules of a conversation: where it stands after a message.
 
 use leafresh_store::Standing;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use crate::Catalog;
-use crate::words::Words;
-
-/// What a message says about the conversation itself.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reading {
-    pub(crate) wish: Option<Wish>,
-    /// Codes of categories that are named, and of those that are named to be left out.
-    pub(crate) categories: Vec<String>,
-    pub(crate) except: Vec<String>,
-    /// A code, or the text that was mentioned.
-    pub(crate) location: Option<String>,
-    pub(crate) work_type: Option<String>,
-    /// Makes sense only as an answer to what was said before.
-    pub(crate) follow_up: bool,
-    /// Nothing but a wish or a name: there is nothing in it to search for.
-    pub(crate) bare: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// Back to the first category.
-    Restore,
-    /// Any other one.
-    Another,
-}
-
-/// A message of so few letters that holds a wish or a category's name holds little else.
-const BARE: usize = 12;
+use crate::catalog::Catalog;
+use crate::library::Nearest;
+use crate::reading::{Reading, Wish};
 
 impl Reading {
-    pub(crate) fn of(message: &str, catalog: &Catalog) -> Self {
-        let keywords = catalog.keywords();
-        let words = keywords.words(message);
-        let (except, named): (Vec<_>, Vec<_>) = words
-            .coded(&keywords.categories)
-            .into_iter()
-            .partition(|(_, range)| words.followed_by(range, &keywords.wishes.except));
-        let codes = |found: Vec<(&str, _)>| -> Vec<String> {
-            let mut codes: Vec<String> = found.into_iter().map(|(code, _)| code.to_owned()).collect();
-            codes.dedup();
-            codes
-        };
-        let (categories, except) = (codes(named), codes(except));
-        let wish = if words.has_any(&keywords.wishes.restore) {
-            Some(Wish::Restore)
-        } else if words.has_any(&keywords.wishes.another) || (categories.is_empty() && !except.is_empty()) {
-            Some(Wish::Another)
-        } else {
-            None
-        };
-        let first = |terms| -> Option<String> {
-            let found = words.coded(terms);
-            found
-                .iter()
-                .find(|(_, range)| !words.followed_by(range, &keywords.wishes.except))
-                .map(|(code, _)| (*code).to_owned())
-        };
-        let mentions = &keywords.mentions;
-        let mentioned = |pattern: &regex::Regex| {
-            let text = pattern.captures(message)?.get(1)?.as_str();
-            (!mentions.ignore.iter().any(|word| word == text)).then(|| text.to_owned())
-        };
-        let bare = words.letters() <= BARE && (wish.is_some() || !categories.is_empty());
-        Self {
-            location: first(&keywords.places).or_else(|| mentioned(&mentions.place)),
-            work_type: first(&keywords.work_types).or_else(|| mentioned(&mentions.work)),
-            follow_up: follows_up(&words, catalog),
-            wish,
-            categories,
-            except,
-            bare,
-        }
-    }
-
-    /// Whether the message is about the conversation, whatever else it says.
-    pub(crate) fn is_about_conversation(&self) -> bool {
-        self.wish.is_some()
-    }
-
-    /// Where the conversation stands after this message. `nearest` is the category that the words are nearest to; it
-    /// counts only where the conversation has none yet.
+    /// Where the conversation stands after this message. It goes back where that is wished for; else to what is named;
+    /// else to any other category where that is wished for; else to the category that the words are nearest to, if that
+    /// is clear or the conversation has none yet; else it stays.
     pub(crate) fn apply(
         &self,
         before: Option<&Standing>,
-        nearest: Option<String>,
+        nearest: Option<Nearest>,
         catalog: &Catalog,
         rng: &mut impl Rng,
     ) -> Standing {
@@ -111,7 +37,9 @@ impl Reading {
             }
             (None, None) => None,
         };
-        let category = category.or(current).or(nearest).unwrap_or_else(default);
+        let clear = nearest.as_ref().filter(|nearest| nearest.clear).map(|nearest| nearest.category.clone());
+        let category = category.or(clear).or(current).or(nearest.map(|nearest| nearest.category));
+        let category = category.unwrap_or_else(default);
         // A catalogue that was changed since may know the stored category no longer.
         let category = if catalog.category(&category).is_some() { category } else { default() };
         Standing {
@@ -121,10 +49,6 @@ impl Reading {
             work_type: self.work_type.clone().or_else(|| before?.work_type.clone()),
         }
     }
-}
-
-fn follows_up(words: &Words, catalog: &Catalog) -> bool {
-    words.has_any(&catalog.keywords().wishes.follow_up)
 }
 
 #[cfg(test)]
@@ -167,7 +91,12 @@ mod tests {
             ("계산하는 법이 궁금해", "PLOGGING"),
         ] {
             let reading = Reading::of(message, &catalog);
-            let after = reading.apply(Some(&before), Some("MEDIA".into()), &catalog, &mut rand::rng());
+            let after = reading.apply(
+                Some(&before),
+                Some(Nearest { category: "MEDIA".into(), clear: false }),
+                &catalog,
+                &mut rand::rng(),
+            );
             assert_eq!(after.category, expected, "{message}: {reading:?}");
             assert_eq!(after.base_category, "VEGAN", "{message}");
         }
@@ -231,7 +160,12 @@ mod tests {
         let catalog = catalog();
         let category = |message: &str, nearest: Option<&str>| {
             let reading = Reading::of(message, &catalog);
-            let after = reading.apply(None, nearest.map(String::from), &catalog, &mut rand::rng());
+            let after = reading.apply(
+                None,
+                nearest.map(|category| Nearest { category: category.into(), clear: false }),
+                &catalog,
+                &mut rand::rng(),
+            );
             assert_eq!(after.base_category, after.category);
             after.category
         };

@@ -64,9 +64,36 @@ impl EventReplies {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FixedReplies {
+    pub distress: String,
+    pub danger: String,
     pub off_topic: String,
     pub insult: String,
     pub nonsense: String,
+    /// "네" without anything before it.
+    pub short: String,
+    /// "네" to challenges.
+    pub consent: String,
+    again: String,
+}
+
+impl FixedReplies {
+    /// A challenge of the last answer, with its number from 1.
+    pub fn again(&self, number: usize, title: &str, description: &str) -> String {
+        // In one pass: what is filled in may hold braces itself.
+        let mut told = String::new();
+        let mut rest = self.again.as_str();
+        while let Some((before, after)) = rest.split_once('{') {
+            told.push_str(before);
+            let (name, after) = after.split_once('}').unwrap_or((after, ""));
+            match name {
+                "n" => told.push_str(&number.to_string()),
+                "title" => told.push_str(title),
+                _ => told.push_str(description),
+            }
+            rest = after;
+        }
+        told + rest
+    }
 }
 
 /// Errors, as JSON bodies and as `error` events.
@@ -158,18 +185,22 @@ impl Replies {
 
 fn check(section: &str, key: &str, sentence: &str) -> Result<(), String> {
     check_line(sentence)?;
-    let wanted = match (section, key) {
-        ("events", "challenge") => Some("{n}"),
-        ("errors", "invalid_fields") => Some("{fields}"),
-        _ => None,
+    let wanted: &[&str] = match (section, key) {
+        ("events", "challenge") => &["{n}"],
+        ("errors", "invalid_fields") => &["{fields}"],
+        ("fixed", "again") => &["{n}", "{title}", "{description}"],
+        _ => &[],
     };
-    if let Some(wanted) = wanted.filter(|wanted| !sentence.contains(wanted)) {
-        return Err(format!("lacks `{wanted}`, which the server fills in"));
+    let mut rest = sentence.to_owned();
+    for wanted in wanted {
+        if !rest.contains(wanted) {
+            return Err(format!("lacks `{wanted}`, which the server fills in"));
+        }
+        rest = rest.replace(wanted, "");
     }
-    let rest = wanted.map_or_else(|| sentence.to_owned(), |wanted| sentence.replace(wanted, ""));
-    match (rest.find(['{', '}']), wanted) {
-        (None, _) => Ok(()),
-        (Some(_), Some(wanted)) => Err(format!("holds a brace that isn't part of `{wanted}`")),
-        (Some(_), None) => Err("holds a brace, but nothing is filled in here".into()),
+    match (rest.contains(['{', '}']), wanted) {
+        (false, _) => Ok(()),
+        (true, []) => Err("holds a brace, but nothing is filled in here".into()),
+        (true, _) => Err(format!("holds a brace that isn't part of `{}`", wanted.join("`, `"))),
     }
 }

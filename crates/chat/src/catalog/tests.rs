@@ -45,13 +45,32 @@ const SMALL_KEYWORDS: &str = r#"particles = ["은", "는"]
 [wishes]
 restore = ["원래대로"]
 another = ["아무거나"]
-except = ["말고"]
+excluded = ['@말고']
+not_excluded = []
+also = ["랑"]
 follow_up = ["그거"]
+
+[replies]
+laughter = "ㅋ"
+consent = ["네"]
+refusal = ["아니"]
+filler = ["음"]
+numbers = [["1"], ["2"], ["3"]]
+mentioned = ['1번', '2번', '3번']
+turned_down = '싫'
+question = ["왜"]
 
 [categories]
 VEGAN = ["두부"]
 
 [mentions]
+self = '저는'
+living = ['@에 살']
+not_living = []
+working = ['@로 일']
+not_working = []
+running = ['@ 운영']
+there = '@에서'
 place = '(\S+)에 살아'
 work = '(\S+)로 일해'
 ignore = ["집"]
@@ -313,9 +332,9 @@ fn faults_in_the_keywords_are_named() {
         "keywords.toml",
         &[
             ("VEGAN = ", "VEGEN = ", 0, &["no code `VEGEN`", "did you mean `VEGAN`?"]),
-            ("place = '(", "place = '((", 0, &["mentions.place"]),
+            ("place = '(", "place = '((", 0, &["`place`"]),
             ("work = '(\\S+)로", "work = '로", 0, &["mentions.work", "no group"]),
-            ("except = ", "excep = ", 0, &["unknown key `excep`", "did you mean `except`?"]),
+            ("excluded = ", "excuded = ", 0, &["unknown key `excuded`", "did you mean `excluded`?"]),
         ],
     );
 }

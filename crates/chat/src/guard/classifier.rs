@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use super::kernel::Likeness;
-use super::topic::{Example, Split, Topic};
 use crate::Error;
+use crate::catalog::{Example, Split, Topic};
 
 /// How fast likeness falls with the distance of two vectors, and how strongly large weights are punished: chosen by
 /// five-fold cross-validation on the examples for tuning; half or twice as much is about as good.

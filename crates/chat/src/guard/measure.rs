@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use leafresh_retrieval::{QueryVector, Search};
 
-use super::topic::{Split, Topic};
 use super::{Classifier, Judge, Refusal};
-use crate::session::Reading;
-use crate::{Catalog, Error};
+use crate::Error;
+use crate::catalog::{Catalog, Split, Topic};
+use crate::reading::Reading;
 
 /// What became of the labelled messages of one split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,9 +67,7 @@ pub async fn measure_gate(catalog: &Arc<Catalog>, search: Option<&Search>) -> Re
 }
 
 fn refusal(judge: &Judge, message: &str, vector: Option<&QueryVector>) -> Option<Refusal> {
-    let at_sight = judge.catalog.guard().refuses_at_sight(message);
-    at_sight.or_else(|| {
-        let reading = Reading::of(message, &judge.catalog);
-        judge.is_off_topic(message, &reading, vector, false).then_some(Refusal::OffTopic)
-    })
+    let reading = Reading::of(message, &judge.catalog);
+    Refusal::at_sight(message, &reading, false, &judge.catalog)
+        .or_else(|| judge.is_off_topic(message, &reading, vector, false).then_some(Refusal::OffTopic))
 }

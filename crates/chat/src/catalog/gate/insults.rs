@@ -3,16 +3,18 @@
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
 
+use super::disguises::{composed, is_jamo, prolonged, split, with_finals, without_single_jamo};
+use crate::Error;
+use crate::catalog::files::Files;
 use crate::catalog::source;
-use crate::{Error, Files};
 
 const INSULTS: &str = "gate/insults.toml";
 
-/// Stands for an innocent text: a letter that no entry has.
+/// Stands for an innocent text, or for a number in front of a word: a letter that no other text has.
 const BLANK: char = '\u{E000}';
 
 #[derive(Debug)]
-pub(crate) struct Insults {
+pub(super) struct Insults {
     anywhere: Vec<Pattern>,
     start: Vec<Pattern>,
     word: Vec<Pattern>,
@@ -36,7 +38,7 @@ struct File {
 /// Messages that are insults, or that look like some and are none.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Case {
+struct Case {
     insult: bool,
     texts: Vec<String>,
 }
@@ -72,7 +74,7 @@ impl Pattern {
 impl Insults {
     /// # Errors
     /// [`Error::Catalog`] when the file can't be used, or when one of its own cases comes out wrong.
-    pub(crate) fn load(files: &Files) -> Result<Self, Error> {
+    pub(super) fn load(files: &Files) -> Result<Self, Error> {
         let (text, path) = source::read(files, INSULTS)?;
         let file: File = source::from_toml(&text, &path)?;
         let patterns = |list: &[String]| list.iter().map(|entry| Pattern::new(entry)).collect();
@@ -96,7 +98,7 @@ impl Insults {
         Ok(insults)
     }
 
-    pub(crate) fn is_in(&self, message: &str) -> bool {
+    pub(super) fn is_in(&self, message: &str) -> bool {
         let mut text = plain(message);
         self.blank_out(&mut text);
         let one = squeeze(&text);
@@ -151,6 +153,12 @@ fn plain(message: &str) -> Vec<char> {
             if plain.last().is_some_and(|&last| last != ' ') {
                 plain.push(' ');
             }
+        } else if c.is_ascii_digit()
+            && plain.last().is_none_or(|&last| last == ' ')
+            && chars.get(index + 1).is_some_and(|&next| is_letter(next))
+        {
+            // What follows a number doesn't begin a word.
+            plain.push(BLANK);
         } else {
             // Between two letters it hides a word; elsewhere it ends one.
             let next = chars[index..].iter().find(|&&c| is_letter(c) || c.is_whitespace());
@@ -194,96 +202,6 @@ fn squeeze(text: &[char]) -> Vec<char> {
     squeezed
 }
 
-const FIRST_SYLLABLE: u32 = 0xAC00;
-const VOWELS: u32 = 21;
-const FINALS: u32 = 28;
-/// The first consonant of a syllable that begins with a vowel.
-const SILENT: u32 = 11;
-
-/// First consonant, vowel and final of a syllable.
-fn parts(c: char) -> Option<(u32, u32, u32)> {
-    let index = ('가'..='힣').contains(&c).then(|| u32::from(c) - FIRST_SYLLABLE)?;
-    Some((index / FINALS / VOWELS, index / FINALS % VOWELS, index % FINALS))
-}
-
-fn syllable(first: u32, vowel: u32, last: u32) -> Option<char> {
-    char::from_u32(FIRST_SYLLABLE + (first * VOWELS + vowel) * FINALS + last)
-}
-
-/// One syllable out of two of which the second only repeats the first one's vowel.
-fn prolonged(before: char, c: char) -> Option<char> {
-    let ((first, vowel, 0), (SILENT, same, last)) = (parts(before)?, parts(c)?) else {
-        return None;
-    };
-    (vowel == same).then(|| syllable(first, vowel, last)).flatten()
-}
-
-/// Compatibility jamo, which keyboards write.
-fn is_jamo(c: char) -> bool {
-    ('ㄱ'..='ㅣ').contains(&c)
-}
-
-fn is_vowel(c: char) -> bool {
-    ('ㅏ'..='ㅣ').contains(&c)
-}
-
-/// In the order of Unicode's first consonants and finals; finals begin with none.
-const FIRSTS: &str = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ";
-const LASTS: &str = "ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ";
-
-fn index_in(list: &str, c: char) -> Option<u32> {
-    list.chars().position(|known| known == c).map(|index| index as u32)
-}
-
-/// "ㅄ" is written for "ㅂㅅ".
-fn split(c: char) -> impl Iterator<Item = char> {
-    let (first, second) = if c == 'ㅄ' { ('ㅂ', Some('ㅅ')) } else { (c, None) };
-    [first].into_iter().chain(second)
-}
-
-/// Jamo that spell syllables, put together.
-fn composed(chars: &[char]) -> Vec<char> {
-    let mut composed = Vec::new();
-    let mut at = 0;
-    while let Some(&c) = chars.get(at) {
-        let vowel = chars.get(at + 1).copied().filter(|&c| is_vowel(c));
-        let (Some(first), Some(vowel)) = (index_in(FIRSTS, c), vowel) else {
-            composed.push(c);
-            at += 1;
-            continue;
-        };
-        at += 2;
-        let follows = |at: usize| chars.get(at).copied();
-        let last =
-            follows(at).and_then(|c| index_in(LASTS, c)).filter(|_| !follows(at + 1).is_some_and(is_vowel));
-        at += usize::from(last.is_some());
-        let vowel = u32::from(vowel) - u32::from('ㅏ');
-        composed.extend(syllable(first, vowel, last.map_or(0, |last| last + 1)));
-    }
-    composed
-}
-
-/// Without jamo that stand between syllables.
-fn without_single_jamo(text: &[char]) -> Vec<char> {
-    text.iter().copied().filter(|&c| !is_jamo(c)).collect()
-}
-
-/// Consonants after an open syllable become its final.
-fn with_finals(text: &[char]) -> Vec<char> {
-    let mut joined: Vec<char> = Vec::new();
-    for &c in text {
-        let closed = joined.last().and_then(|&before| {
-            let (first, vowel, 0) = parts(before)? else { return None };
-            syllable(first, vowel, index_in(LASTS, c)? + 1)
-        });
-        match (closed, joined.last_mut()) {
-            (Some(closed), Some(last)) => *last = closed,
-            _ => joined.push(c),
-        }
-    }
-    joined
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,6 +219,7 @@ mod tests {
         assert_eq!(text("ㅋㅋㅋ 네"), "ㅋㅋㅋ 네");
         assert_eq!(text("ㅄ"), "ㅂㅅ");
         assert_eq!(text("시1발, F.U.C.K! 그래"), "시발 fuck 그래");
+        assert_eq!(text("10시발 8등신 1.시발"), "\u{E000}시발 \u{E000}등신 시발");
     }
 
     #[test]

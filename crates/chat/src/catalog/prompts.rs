@@ -3,17 +3,16 @@
 use leafresh_engine::{ModelInfo, Piece, Prompt};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
-use crate::catalog::source;
-use crate::{Category, Document, Error, Files};
+use super::{Category, Document, Files, source};
+use crate::Error;
+use crate::chat_template::{self, describe};
+use crate::history::Exchange;
 
 const BASE_INFO: &str = "prompts/base-info.j2";
 const BASE_INFO_CHAT: &str = "prompts/base-info.chat.j2";
 const FREE_TEXT: &str = "prompts/free-text.j2";
 const FREE_TEXT_CHAT: &str = "prompts/free-text.chat.j2";
 const ALL: [&str; 4] = [BASE_INFO, BASE_INFO_CHAT, FREE_TEXT, FREE_TEXT_CHAT];
-
-/// Stands for the content while the chat template is rendered: private-use characters, which no input may hold.
-const CONTENT: &str = "\u{E000}content\u{E000}";
 
 /// The catalogue's prompt templates.
 #[derive(Debug, Clone)]
@@ -37,13 +36,6 @@ pub(crate) struct Request<'a> {
     pub(crate) documents: &'a [&'a Document],
     /// What was said before, oldest first.
     pub(crate) history: &'a [Exchange],
-}
-
-/// A question of the conversation and, in one line, what was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Exchange {
-    pub(crate) question: String,
-    pub(crate) answer: String,
 }
 
 /// How a prompt is laid out, and how long it may be.
@@ -186,43 +178,11 @@ impl Prompts {
     }
 }
 
-/// What the model's chat template puts before and after a user's turn, the answer's opening included.
+/// What the model's chat template puts before and after a user's turn.
 fn chat_frame(model: &ModelInfo) -> Result<(String, String), Error> {
-    let unusable = |reason: String| {
+    chat_template::frame(model).map_err(|reason| {
         Error::Settings(format!("chat.chat_template = true, but the model {reason}; set it to false"))
-    };
-    let Some(template) = &model.chat_template else {
-        return Err(unusable("has no chat template".into()));
-    };
-    let mut environment = Environment::new();
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function("raise_exception", |reason: String| -> Result<String, minijinja::Error> {
-        Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, reason))
-    });
-    let values = context! {
-        messages => vec![context! { role => "user", content => CONTENT }],
-        add_generation_prompt => true,
-        bos_token => model.bos,
-        eos_token => model.eos,
-    };
-    let rendered = environment
-        .render_str(template, values)
-        .map_err(|error| unusable(format!("has a chat template that fails: {}", describe(&error))))?;
-    match rendered.split_once(CONTENT) {
-        Some((before, after)) => Ok((before.to_owned(), after.to_owned())),
-        None => Err(unusable("has a chat template that drops the user's turn".into())),
-    }
-}
-
-/// An error with its causes, in one line.
-fn describe(error: &minijinja::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 /// Tells words from noise.
 #[derive(Debug)]
-pub(crate) struct Noise {
+pub(super) struct Noise {
     /// Runs over a keyboard, small letters.
     runs: Vec<String>,
     /// Every syllable that the catalogue uses: what people write is made of them.
@@ -12,12 +12,12 @@ pub(crate) struct Noise {
 }
 
 impl Noise {
-    pub(crate) fn new<'a>(runs: &[String], texts: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(super) fn new<'a>(runs: &[String], texts: impl IntoIterator<Item = &'a str>) -> Self {
         let syllables = texts.into_iter().flat_map(str::chars).filter(|&c| is_syllable(c)).collect();
         Self { runs: runs.to_vec(), syllables }
     }
 
-    pub(crate) fn is(&self, message: &str) -> bool {
+    pub(super) fn is(&self, message: &str) -> bool {
         let letters: Vec<char> =
             message.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
         let syllables: Vec<char> = letters.iter().copied().filter(|&c| is_syllable(c)).collect();

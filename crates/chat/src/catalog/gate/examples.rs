@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use crate::Error;
+use crate::catalog::files::Files;
 use crate::catalog::source;
-use crate::{Error, Files};
 
 /// A message and whether it is about the topic.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -29,7 +30,7 @@ pub enum Split {
     Test,
 }
 
-pub(crate) fn load(files: &Files) -> Result<Vec<Example>, Error> {
+pub(super) fn load(files: &Files) -> Result<Vec<Example>, Error> {
     let mut examples = Vec::new();
     for name in source::list(files, "gate", "jsonl")? {
         let (text, path) = source::read(files, &name)?;

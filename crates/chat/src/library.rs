@@ -8,8 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngCore, SeedableRng};
 
-use crate::answer::CHALLENGES;
-use crate::{Catalog, Document};
+use crate::catalog::{CHALLENGES, Catalog, Document};
 
 /// A document, and how near it is to what was asked: 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +38,17 @@ pub(crate) struct Wanted<'a> {
 
 /// When nearly all was offered before, only so many of the last ones stay left out.
 const LATELY: usize = 3 * CHALLENGES;
+
+/// The category that a message is nearest to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Nearest {
+    pub(crate) category: String,
+    /// Hardly another one comes into question: a conversation may move there.
+    pub(crate) clear: bool,
+}
+
+/// Of the weights of the nearest documents the share that one category has to have, for that to be clear.
+const CLEAR: f32 = 0.75;
 
 /// Documents among which the nearest category is looked for.
 const NEIGHBOURS: usize = 12;
@@ -134,7 +144,7 @@ impl Library {
         &self,
         message: &str,
         vector: Option<&QueryVector>,
-    ) -> Option<String> {
+    ) -> Option<Nearest> {
         let query = Query {
             text: message.to_owned(),
             vector: vector.cloned(),
@@ -142,7 +152,9 @@ impl Library {
             per_category: NEIGHBOURS,
             ..Query::default()
         };
-        let neighbours: Vec<String> = match self.hits(&query).await {
+        let hits = self.hits(&query).await;
+        let by_meaning = hits.is_some() && vector.is_some();
+        let neighbours: Vec<String> = match hits {
             Some(hits) => hits.into_iter().map(|hit| hit.document.category).collect(),
             None => self.neighbours(message),
         };
@@ -152,7 +164,9 @@ impl Library {
         for (rank, code) in known {
             *weights.entry(code).or_default() += 1.0 / (rank as f32 + 2.0);
         }
-        weights.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(code, _)| code)
+        let all: f32 = weights.values().sum();
+        let (category, weight) = weights.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        Some(Nearest { category, clear: by_meaning && weight >= CLEAR * all })
     }
 
     /// The categories of the documents that share words with a message, nearest first.

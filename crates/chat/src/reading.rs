@@ -1,0 +1,112 @@
+//! What a message says about the conversation and about the person, by words alone.
+
+mod mentions;
+mod replies;
+
+use crate::catalog::Catalog;
+use crate::words::Words;
+use mentions::Mentioned;
+pub(crate) use replies::Reply;
+
+/// What a message says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) wish: Option<Wish>,
+    /// It answers what was offered, and says nothing else.
+    pub(crate) reply: Option<Reply>,
+    /// Codes of categories that are named, then of those that things in it belong to; and of those that are named to be
+    /// left out.
+    pub(crate) categories: Vec<String>,
+    pub(crate) except: Vec<String>,
+    /// Where the person says that they live and work: a code, or the text that was mentioned.
+    pub(crate) location: Option<String>,
+    pub(crate) work_type: Option<String>,
+    /// Makes sense only as an answer to what was said before.
+    pub(crate) follow_up: bool,
+    /// Nothing but a wish, a reply or a name: there is nothing in it to search for.
+    pub(crate) bare: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Back to the first category.
+    Restore,
+    /// Any other one.
+    Another,
+}
+
+/// A message of so few letters that holds a wish or a category's name holds little else.
+const BARE: usize = 12;
+
+impl Reading {
+    pub(crate) fn of(message: &str, catalog: &Catalog) -> Self {
+        let keywords = catalog.keywords();
+        let words = keywords.words(message);
+        let (categories, except) = categories(&words, catalog);
+        let restores = words.has_any(&keywords.wishes.restore);
+        let another = words.has_any(&keywords.wishes.another);
+        let aside = restores || another || !categories.is_empty() || !except.is_empty();
+        let reply = if restores { None } else { replies::of(message, &words, aside, &keywords.replies) };
+        let wish = if restores {
+            Some(Wish::Restore)
+        } else if reply.is_none() && (another || categories.is_empty() && !except.is_empty()) {
+            Some(Wish::Another)
+        } else {
+            None
+        };
+        let Mentioned { location, work_type } = mentions::of(message, catalog.keywords());
+        let short = words.letters() <= BARE && (wish.is_some() || !categories.is_empty());
+        Self {
+            bare: reply.is_some() || short,
+            follow_up: words.has_any(&keywords.wishes.follow_up),
+            wish,
+            reply,
+            categories,
+            except,
+            location,
+            work_type,
+        }
+    }
+
+    /// Whether the message is about the conversation, whatever else it says.
+    pub(crate) fn is_about_conversation(&self) -> bool {
+        self.wish.is_some() || self.reply.is_some()
+    }
+}
+
+/// The categories that a message names, then those of the things in it; and those that it excludes by name.
+fn categories(words: &Words, catalog: &Catalog) -> (Vec<String>, Vec<String>) {
+    let keywords = catalog.keywords();
+    let found = words.coded(&keywords.categories);
+    let names: Vec<_> = found.iter().filter(|(named, _)| named.by_name).collect();
+    // From the end: what is joined to an excluded name is excluded with it.
+    let mut excluded = vec![false; names.len()];
+    for (index, (_, range)) in names.iter().enumerate().rev() {
+        let end = names.get(index + 1).map_or(words.text().len(), |(_, next)| next.start);
+        let tail = words.text().get(range.end..end).unwrap_or_default();
+        let joined = excluded.get(index + 1).copied().unwrap_or(false);
+        excluded[index] = keywords.wishes.excluded.of(&format!("{MARK}{tail}"))
+            || joined && keywords.wishes.also.contains(tail);
+    }
+    let codes = |left_out: bool| {
+        let of = names.iter().zip(&excluded).filter(move |(_, excluded)| **excluded == left_out);
+        of.map(|((named, _), _)| named.code.clone())
+    };
+    let mut except = Vec::new();
+    for code in codes(true) {
+        if !except.contains(&code) && !codes(false).any(|named| named == code) {
+            except.push(code);
+        }
+    }
+    let things = found.iter().filter(|(named, _)| !named.by_name).map(|(named, _)| named.code.clone());
+    let mut categories = Vec::new();
+    for code in codes(false).chain(things) {
+        if !categories.contains(&code) && !except.contains(&code) {
+            categories.push(code);
+        }
+    }
+    (categories, except)
+}
+
+/// Stands in an expression for the word that it is about; no text of [`Words`] holds it.
+const MARK: char = '@';

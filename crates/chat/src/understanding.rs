@@ -1,0 +1,191 @@
+//! What is understood by words alone, without any model: for measuring it.
+
+use leafresh_store::Standing;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::catalog::Catalog;
+use crate::guard::Refusal;
+use crate::reading::{Reading, Reply, Wish};
+
+/// What was understood of the last message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Understood {
+    /// Why it gets a fixed reply, as far as lists tell.
+    pub refusal: Option<Refusal>,
+    /// Code of the category that it is about; and of those that are excluded.
+    pub category: Option<String>,
+    pub excluded: Vec<String>,
+    /// Where the person says that they live and work: codes, or what they wrote.
+    pub location: Option<String>,
+    pub work_type: Option<String>,
+    /// `consent`, `refusal`, `number` (which then is in `number`), `restore`, `another`; empty for anything else.
+    pub says: &'static str,
+    pub number: Option<usize>,
+    /// Where the conversation stood before the message, and where it stands after it.
+    pub before: Option<String>,
+    pub after: String,
+}
+
+/// Reads a conversation that began in the category with the code `base`, or with its first message. Each message but the
+/// last one is taken to have been answered with challenges.
+///
+/// # Panics
+/// Without a message.
+pub fn understand(catalog: &Catalog, base: Option<&str>, messages: &[&str]) -> Understood {
+    let (last, earlier) = messages.split_last().expect("a conversation has a message");
+    let mut rng = StdRng::seed_from_u64(0);
+    let mut standing = base.map(|code| Standing {
+        base_category: code.to_owned(),
+        category: code.to_owned(),
+        ..Standing::default()
+    });
+    for message in earlier {
+        let reading = Reading::of(message, catalog);
+        standing = Some(reading.apply(standing.as_ref(), None, catalog, &mut rng));
+    }
+    let reading = Reading::of(last, catalog);
+    let refusal = Refusal::at_sight(last, &reading, !earlier.is_empty(), catalog);
+    let after = reading.apply(standing.as_ref(), None, catalog, &mut rng).category;
+    let (says, number) = match (reading.reply, reading.wish) {
+        (Some(Reply::Consent), _) => ("consent", None),
+        (Some(Reply::Refusal), _) => ("refusal", None),
+        (Some(Reply::Number(number)), _) => ("number", Some(number)),
+        (None, Some(Wish::Restore)) => ("restore", None),
+        (None, Some(Wish::Another)) if reading.categories.is_empty() => ("another", None),
+        (None, _) => ("", None),
+    };
+    Understood {
+        refusal,
+        category: reading.categories.into_iter().next(),
+        excluded: reading.except,
+        location: reading.location,
+        work_type: reading.work_type,
+        says,
+        number,
+        before: standing.map(|standing| standing.category),
+        after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::Files;
+
+    fn catalog() -> Catalog {
+        Catalog::of(&Files::built_in()).unwrap()
+    }
+
+    /// Field report 28.
+    #[test]
+    fn innocent_messages_that_contain_syllables_of_insults_are_no_insults() {
+        let catalog = catalog();
+        for message in [
+            "북극곰이 새끼를 키우기 어렵다는데 뭘 할 수 있을까",
+            "화분 하나가 죽어가요",
+            "상추씨발아가 안돼요",
+            "물병신청하고 싶어요",
+            "분리수거 쓰레기 챗봇 추천해줘",
+        ] {
+            assert_eq!(understand(&catalog, None, &[message]).refusal, None, "{message}");
+        }
+        let insult = understand(&catalog, None, &["야 이 씨발아"]).refusal;
+        assert_eq!(insult, Some(Refusal::Insult));
+    }
+
+    /// Field report 29.
+    #[test]
+    fn short_replies_answer_challenges_and_are_asked_back_without_any() {
+        let catalog = catalog();
+        for (message, says, number) in [
+            ("ㅇㅇ", "consent", None),
+            ("👍", "consent", None),
+            ("2", "number", Some(2)),
+            ("네네네네", "consent", None),
+            ("세 번째 거요", "number", Some(3)),
+            ("별로", "refusal", None),
+            ("1번은 싫어", "refusal", None),
+        ] {
+            let within = understand(&catalog, Some("VEGAN"), &["비건 추천해 줘", message]);
+            assert_eq!((within.says, within.number, within.refusal), (says, number, None), "{message}");
+            assert_eq!(within.after, "VEGAN", "{message}");
+            let alone = understand(&catalog, None, &[message]);
+            assert_eq!(alone.refusal, Some(Refusal::Short), "{message}");
+        }
+        assert_eq!(understand(&catalog, None, &["ㅋㅋㅋㅋ"]).refusal, Some(Refusal::Nonsense));
+    }
+
+    /// Field report 30.
+    #[test]
+    fn only_categories_can_be_excluded_and_never_things() {
+        let catalog = catalog();
+        for (message, category, excluded) in [
+            ("비닐봉지 그만 쓰고 싶어요", Some("ZERO_WASTE"), &[][..]),
+            ("에어컨 말고 시원하게 지내는 법", Some("ENERGY_SAVING"), &[]),
+            ("고기 말고 다른 거 먹자고 했더니", Some("VEGAN"), &[]),
+            ("비건 말고", None, &["VEGAN"]),
+            ("플로깅 말고 제로 웨이스트", Some("ZERO_WASTE"), &["PLOGGING"]),
+        ] {
+            let understood = understand(&catalog, None, &[message]);
+            assert_eq!(understood.category.as_deref(), category, "{message}");
+            assert_eq!(understood.excluded, excluded, "{message}");
+        }
+    }
+
+    /// Field report 31.
+    #[test]
+    fn places_and_jobs_that_are_only_mentioned_are_nobodys() {
+        let catalog = catalog();
+        for (message, location, work_type) in [
+            ("택배 상자가 현관을 막았어", None, None),
+            ("산 지 세 달 된 이어폰이 고장 났어요", None, None),
+            ("제주 여행 가서 할 수 있는 거", None, None),
+            ("제주에 살아요", Some("beach"), None),
+            ("택배 일을 하고 있어요", None, Some("field")),
+        ] {
+            let understood = understand(&catalog, None, &[message]);
+            let found = (understood.location.as_deref(), understood.work_type.as_deref());
+            assert_eq!(found, (location, work_type), "{message}");
+        }
+    }
+
+    /// Field report 32.
+    #[test]
+    fn a_message_that_is_clearly_about_another_category_moves_the_conversation() {
+        let after = |message| understand(&catalog(), Some("VEGAN"), &["비건 라면", message]).after;
+        assert_eq!(after("에어캡이 한가득"), "ZERO_WASTE");
+        assert_eq!(after("더 쉬운 걸로"), "VEGAN");
+    }
+
+    #[derive(Deserialize)]
+    struct Mention {
+        text: String,
+        not: Vec<String>,
+        location: Option<String>,
+        #[serde(rename = "workType")]
+        work_type: Option<String>,
+        split: String,
+    }
+
+    #[test]
+    fn what_a_person_would_remember_is_remembered() {
+        let catalog = catalog();
+        let text = String::from_utf8(Files::built_in().read("eval/mentions.jsonl").unwrap()).unwrap();
+        let (mut all, mut wrong) = (0, Vec::new());
+        let mentions = text.lines().map(|line| serde_json::from_str::<Mention>(line).unwrap());
+        for mention in mentions.filter(|mention| mention.split == "test") {
+            all += 1;
+            let understood = understand(&catalog, None, &[&mention.text]);
+            let right = understood.location == mention.location
+                && understood.work_type == mention.work_type
+                && understood.excluded == mention.not;
+            if !right {
+                wrong.push(mention.text);
+            }
+        }
+        assert!(all > 100 && wrong.len() * 100 <= all * 3, "{} of {all}: {wrong:?}", wrong.len());
+    }
+}
