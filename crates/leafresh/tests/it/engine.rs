@@ -126,7 +126,7 @@ async fn a_relay_in_java_sees_nothing_of_an_engine_s_death() {
     let mut expected = close["recommend"].as_str().unwrap().to_owned();
     for (index, challenge) in close["challenges"].as_array().unwrap().iter().enumerate() {
         let (title, description) = (part(challenge, "title"), part(challenge, "description"));
-        expected += &format!("\n\n{}. {title}\n{description}", index + 1);
+        expected.extend([format!("\n\n{}. {title}\n{description}", index + 1)]);
     }
     assert_eq!(relayed.text(), expected);
 }
