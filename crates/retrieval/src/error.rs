@@ -19,6 +19,14 @@ pub enum Error {
     #[error("{}: another process uses this index; stop it first, or use a Qdrant server for both", .0.display())]
     Locked(PathBuf),
 
+    /// The folder lies on a file system that can't lock files.
+    #[error(
+        "{}: this file system can't lock files, which an index needs; name a folder on another disk with data.dir, or use a \
+         Qdrant server (retrieval.url)",
+        .0.display()
+    )]
+    NoLocks(PathBuf),
+
     /// Documents that can't be read; `line` counts from 1.
     #[error("{}:{line}: {reason}", path.display())]
     Document { path: PathBuf, line: usize, reason: String },

@@ -124,6 +124,10 @@ impl Search {
         Self { embedder, store, metric: Arc::default() }
     }
 
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
     /// Whether texts can be embedded. Without a model documents are found by their words.
     pub fn can_embed(&self) -> bool {
         self.embedder.is_some()

@@ -96,7 +96,7 @@ async fn case_9_a_repeat_with_the_same_request_id_gets_the_finished_answer_again
 #[tokio::test]
 async fn case_9_a_finished_answer_expires_with_its_stream() {
     let short = |config: &mut leafresh_server::config::Config| {
-        config.stream.retention_seconds.0 = std::time::Duration::ZERO
+        config.stream.retention_seconds.0 = std::time::Duration::ZERO;
     };
     let server = Setup::default().with(short).start().await;
     let first = events(&server, &get(&with("requestId=r"), &[SSE])).await;
