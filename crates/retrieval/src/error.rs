@@ -7,6 +7,10 @@ pub enum Error {
     #[error("no embedding model is configured; set retrieval.model")]
     NoEmbedder,
 
+    /// More questions wait for the embedding model than may.
+    #[error("too many questions wait for the embedding model")]
+    Busy,
+
     /// The index is still being opened, or the server can't be reached yet.
     #[error("the index isn't open yet")]
     NotOpen,

@@ -3,6 +3,7 @@
 //! [`Search`] answers a [`Query`] with [`Hit`]s. A query's vector is made once by [`Search::embed`] and serves whoever else
 //! wants to know what a message is about. [`Index`] puts documents in and takes them out again.
 
+mod asking;
 mod chunk;
 mod corpus;
 mod document;

@@ -199,6 +199,10 @@ fn describe() {
         "Times that deleted words stayed in the write-ahead log at first, because another process read it"
     );
     describe_counter!(
+        "leafresh_gate_without_meaning_total",
+        "Messages that there was no time to embed: the gate had keywords only"
+    );
+    describe_counter!(
         "leafresh_log_lines_dropped_total",
         "Lines of the log that nobody took from stderr in time"
     );
