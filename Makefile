@@ -32,7 +32,7 @@ endif
 
 say = @echo "==> $(1)"
 
-.PHONY: help setup setup-test build model default-model embedding-model run test bench eval soak lint deny test-scripts test-rust fmt
+.PHONY: help install setup setup-test build model default-model embedding-model run test bench eval soak lint deny test-scripts test-rust fmt
 
 help: ## show this
 	@echo "Usage: make TARGET [NAME=VALUE ...]"
@@ -62,6 +62,20 @@ eval: build model ## how good the default model's answers are, with reports in E
 	@$(BINARY) eval --model "$(or $(MODEL),$(MODELS)/$(DEFAULT_MODEL))" \
 		--json "$(EVAL)/eval.json" --markdown "$(EVAL)/eval.md" --html "$(EVAL)/eval.html"
 	@grep -E "^goal (indexing|search)_" "$(EVAL)/search.txt"
+
+# Where `make install` puts things; DESTDIR stands before it while a package is made.
+PREFIX ?= /usr/local
+SHARE := $(DESTDIR)$(PREFIX)/share
+
+install: build ## the server, its manual pages and completions below PREFIX (DESTDIR)
+	$(call say,installing below $(DESTDIR)$(PREFIX))
+	@install -Dm755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/leafresh"
+	@mkdir -p "$(SHARE)/man/man1"
+	@"$(BINARY)" man "$(SHARE)/man/man1"
+	@mkdir -p "$(SHARE)/bash-completion/completions" "$(SHARE)/zsh/site-functions" "$(SHARE)/fish/vendor_completions.d"
+	@"$(BINARY)" completions bash > "$(SHARE)/bash-completion/completions/leafresh"
+	@"$(BINARY)" completions zsh > "$(SHARE)/zsh/site-functions/_leafresh"
+	@"$(BINARY)" completions fish > "$(SHARE)/fish/vendor_completions.d/leafresh.fish"
 
 setup: ## install the build tools that are missing
 	$(call say,build tools)

@@ -138,7 +138,11 @@ impl Answering {
             && !(begun_before && reading.follow_up)
         {
             let library = &self.recommender.library;
-            let library = if degraded { library.without_search() } else { library.clone() };
+            let library = if degraded || self.is_unread(vector.as_ref()) {
+                library.without_search()
+            } else {
+                library.clone()
+            };
             let looking = timeout_at(until, library.nearest_category(&message, vector.as_ref()));
             nearest = self.timed(looking).await.ok().flatten();
         }
@@ -203,10 +207,17 @@ impl Answering {
                 None
             }
             Err(_) => {
+                self.recommender.figures.count_unread();
                 tracing::warn!("embedding a message took too long; keywords have to do");
                 None
             }
         }
+    }
+
+    /// Whether a message could not be embedded in time: no search tries that again.
+    fn is_unread(&self, vector: Option<&QueryVector>) -> bool {
+        let search = self.recommender.library.search.as_ref();
+        vector.is_none() && search.is_some_and(leafresh_retrieval::Search::can_embed)
     }
 
     /// Counts the time that this takes as retrieval.
@@ -311,7 +322,8 @@ impl Answering {
             offered: turn.offered(),
             ..recommender.wanted(subject.message.as_deref(), location, work_type, &subject.category)
         };
-        if !degraded {
+        let unread = subject.message.is_some() && self.is_unread(subject.vector.as_ref());
+        if !degraded && !unread {
             let until = Instant::now() + recommender.deadlines.retrieval;
             match self.timed(timeout_at(until, recommender.library.find(&wanted))).await {
                 Ok(found) => return found,

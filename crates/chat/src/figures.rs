@@ -10,6 +10,7 @@ use crate::guard::Refusal;
 pub struct Figures {
     refused: [AtomicU64; Refusal::ALL.len()],
     degraded: [AtomicU64; DegradedReason::ALL.len()],
+    unread: AtomicU64,
 }
 
 impl Figures {
@@ -21,6 +22,15 @@ impl Figures {
     /// Answers that came from the catalogue, as a whole or in part.
     pub fn degraded(&self, reason: DegradedReason) -> u64 {
         self.degraded[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Messages for whose meaning there was no time: keywords had to do for the gate.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_unread(&self) {
+        self.unread.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_refused(&self, refusal: Refusal) {

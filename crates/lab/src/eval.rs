@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(if comparison.regressions == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let config = options.common.load(None)?;
-    setup::start_logging(&config)?;
+    let _logging = setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
     let models = if options.models.is_empty() { vec![config.model.file()?] } else { options.models.clone() };
     if options.writes() {

@@ -34,7 +34,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut config = options.common.load(None)?;
     // One answer: there is nothing to go on with when the engine dies.
     config.engine.process = false;
-    setup::start_logging(&config)?;
+    let _logging = setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
     let request = options.request(&catalog)?;
     setup::check_model(&config.model.file()?)?;

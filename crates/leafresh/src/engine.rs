@@ -25,7 +25,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let format = if options.log_json { LogFormat::Json } else { LogFormat::Text };
     let log = Log { filter: options.log_filter, format };
-    setup::start_logging(&Config { log, ..Config::default() })?;
+    let _logging = setup::start_logging(&Config { log, ..Config::default() })?;
     serve_parent().context("the engine's process and the server don't understand each other")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -72,7 +72,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.load()?;
-    setup::start_logging(&config)?;
+    let _logging = setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
     let files = if options.remove {
         Corpus::nothing_at(&options.paths)?
@@ -98,8 +98,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         };
         let index = index.map_err(|error| match error {
             Error::Locked(folder) => anyhow::anyhow!(
-                "{}: another process uses this index; stop the server first, or let both use a Qdrant server \
-                 (retrieval.url)",
+                "{}: another process uses this index, most likely `leafresh serve`; stop it, run this command, and start it \
+                 again, or let both use a Qdrant server (retrieval.url)",
                 folder.display()
             ),
             error => error.into(),

@@ -2,6 +2,7 @@
 
 mod reload;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +12,10 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use leafresh_chat::Sessions;
+use leafresh_chat::{Catalog, Sessions};
 use leafresh_retrieval::Search;
 use leafresh_server::config::{Common, Config, Listen};
-use leafresh_server::setup::{self, ABOUT_EMBEDDING};
+use leafresh_server::setup::{self, ABOUT_EMBEDDING, Logging};
 use leafresh_server::{AppState, Listeners, Retrieval, assemble};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,14 +37,50 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let listen = options.listen.map(|listen| ("--listen", "server.listen", listen));
-    let sources = options.common.sources(listen);
-    let config = Config::load(&sources)?;
-    setup::start_logging(&config)?;
-    let catalog = setup::load_catalog(&config)?;
-    leafresh_server::allow_many_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(async {
+    let served = runtime.block_on(serve(options));
+    // A model that is still loading can't be interrupted; the process doesn't wait for it.
+    runtime.shutdown_background();
+    // The last lines of the log are written when it is dropped.
+    served.map(|_logging| ExitCode::SUCCESS)
+}
+
+async fn serve(options: Options) -> anyhow::Result<Option<Logging>> {
+    // First of all: as the first process of a container, one without a handler isn't ended by SIGTERM.
+    let mut shutdown = Box::pin(signals()?);
+    // On a thread of its own, for it reads files.
+    let mut prepared = tokio::spawn(Prepared::new(options));
+    let prepared = tokio::select! {
+        prepared = &mut prepared => prepared.context("the start failed")??,
+        () = &mut shutdown => return Ok(None),
+    };
+    let Prepared { logging, config, catalog, state, sessions, listeners } = prepared;
+    tokio::spawn(purge(sessions.clone()));
+    let loading = load(config, catalog, sessions, state.clone());
+    tokio::select! {
+        () = leafresh_server::run(listeners, state, shutdown) => Ok(Some(logging)),
+        Err(error) = loading => Err(error),
+    }
+}
+
+/// What is there before the first request is taken.
+struct Prepared {
+    logging: Logging,
+    config: Config,
+    catalog: Arc<Catalog>,
+    state: AppState,
+    sessions: Sessions,
+    listeners: Listeners,
+}
+
+impl Prepared {
+    async fn new(options: Options) -> anyhow::Result<Self> {
+        let listen = options.listen.map(|listen| ("--listen", "server.listen", listen));
+        let sources = options.common.sources(listen);
+        let config = Config::load(&sources)?;
+        let logging = setup::start_logging(&config)?;
+        let catalog = setup::load_catalog(&config)?;
+        leafresh_server::allow_many_descriptors();
         let listener = bind(&config.server.listen, "--listen").await?;
         let admin = match &config.admin.listen {
             Some(admin) => Some(bind(admin, "admin.listen").await?),
@@ -57,20 +94,9 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         announce(listener.local_addr()?);
         say_who_may(&config, &listener, admin.as_ref());
         Reload::new(sources, &config, catalog.clone(), state.clone()).on_hangup()?;
-        tokio::spawn(purge(sessions.clone()));
-        let retrieval = retrieval(&config).await?;
-        let search = retrieval.search.clone();
-        let index = retrieval.keep(catalog.clone(), state.clone());
-        let loading = load(config, catalog, (sessions, search), state.clone());
-        tokio::select! {
-            () = leafresh_server::run(Listeners::new(listener, admin), state, signals()?) => Ok(()),
-            Err(error) = loading => Err(error),
-            Err(error) = index => Err(error.into()),
-        }
-    });
-    // A model that is still loading can't be interrupted; the process doesn't wait for it.
-    runtime.shutdown_background();
-    served.map(|()| ExitCode::SUCCESS)
+        let listeners = Listeners::new(listener, admin);
+        Ok(Self { logging, config, catalog, state, sessions, listeners })
+    }
 }
 
 /// Listens on an address; `name` is the flag or key that sets it.
@@ -127,13 +153,32 @@ fn say_who_may(config: &Config, listener: &TcpListener, admin: Option<&TcpListen
     }
 }
 
-/// Loads the model beside the server, which says 503 until then. Ends with an error or not at all.
+/// Loads the models and opens the index beside the server, which says 503 until there is a model. Ends with an error or not
+/// at all.
 async fn load(
     config: Config,
-    catalog: Arc<leafresh_chat::Catalog>,
+    catalog: Arc<Catalog>,
+    sessions: Sessions,
+    state: AppState,
+) -> anyhow::Result<Infallible> {
+    let retrieval = retrieval(&config).await?;
+    let search = retrieval.search.clone();
+    let index = retrieval.keep(catalog.clone(), state.clone());
+    let model = load_model(config, catalog, (sessions, search), state);
+    tokio::select! {
+        Err(error) = model => Err(error),
+        Err(error) = index => Err(error.into()),
+        else => Err(anyhow!("nothing is left to serve with")),
+    }
+}
+
+/// Ends with an error or not at all.
+async fn load_model(
+    config: Config,
+    catalog: Arc<Catalog>,
     (sessions, search): (Sessions, Option<Search>),
     state: AppState,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Infallible> {
     let loaded = tokio::task::spawn_blocking(move || setup::load_recommender(&config, catalog)).await;
     let mut recommender = loaded.map_err(|_| anyhow!("loading the model failed"))??.with_sessions(sessions);
     if let Some(search) = search {
@@ -163,7 +208,7 @@ async fn purge(sessions: Sessions) {
 }
 
 /// Completes at the first Ctrl-C or SIGTERM; the second one ends the process at once.
-fn signals() -> anyhow::Result<impl Future<Output = ()>> {
+fn signals() -> anyhow::Result<impl Future<Output = ()> + Send> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

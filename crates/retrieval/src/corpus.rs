@@ -173,11 +173,13 @@ impl Corpus {
         for part in &self.parts {
             match part {
                 Part::Documents(documents) => {
-                    documents.iter().try_for_each(|document| each(CATALOG, document.clone()))?;
+                    documents.iter().try_for_each(|document| each(CATALOG, in_lines(document.clone())))?;
                 }
                 Part::File { path, origin, name } => {
                     self.read(path, name, &mut |document| {
-                        split(document, embedder).into_iter().try_for_each(|document| each(origin, document))
+                        split(document, embedder)
+                            .into_iter()
+                            .try_for_each(|document| each(origin, in_lines(document)))
                     })?;
                 }
             }
@@ -200,6 +202,24 @@ impl Corpus {
         }
         let title = path.file_stem().unwrap_or_default().to_string_lossy().nfc().collect();
         each(Document { id: name.into(), title, text, source: name.into(), ..Document::default() })
+    }
+}
+
+/// A document whose title and texts are one line each: an answer may hold them as they are, and in it a line has a meaning.
+fn in_lines(document: Document) -> Document {
+    let line = |text: String| {
+        let is_break = |character| matches!(character, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        if !text.contains(is_break) {
+            return text;
+        }
+        let parts = text.split(is_break).map(str::trim).filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join(" ")
+    };
+    Document {
+        title: line(document.title),
+        text: line(document.text),
+        short: line(document.short),
+        ..document
     }
 }
 

@@ -7,6 +7,10 @@ pub enum Error {
     #[error("no embedding model is configured; set retrieval.model")]
     NoEmbedder,
 
+    /// More questions wait for the embedding model than may.
+    #[error("too many questions wait for the embedding model")]
+    Busy,
+
     /// The index is still being opened, or the server can't be reached yet.
     #[error("the index isn't open yet")]
     NotOpen,
@@ -18,6 +22,14 @@ pub enum Error {
     /// Another process uses the index's folder.
     #[error("{}: another process uses this index; stop it first, or use a Qdrant server for both", .0.display())]
     Locked(PathBuf),
+
+    /// The folder lies on a file system that can't lock files.
+    #[error(
+        "{}: this file system can't lock files, which an index needs; name a folder on another disk with data.dir, or use a \
+         Qdrant server (retrieval.url)",
+        .0.display()
+    )]
+    NoLocks(PathBuf),
 
     /// Documents that can't be read; `line` counts from 1.
     #[error("{}:{line}: {reason}", path.display())]

@@ -13,6 +13,7 @@
 //! **Where**: one trait (`store`), two stores: Qdrant in a folder with a journal of our own, for its log isn't read after a
 //! crash; and a Qdrant server over gRPC. Blocking calls run on threads that may wait.
 
+mod asking;
 mod chunk;
 mod corpus;
 mod document;

@@ -47,4 +47,9 @@ impl Opener {
     pub fn open(&self, index: &Index) {
         self.0.open(index.store());
     }
+
+    /// The same for an index that is only searched.
+    pub fn open_found(&self, found: &Search) {
+        self.0.open(found.store());
+    }
 }

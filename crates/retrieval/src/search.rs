@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use leafresh_engine::{Embedder, EmbedderInfo};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::asking::Questions;
 use crate::lexical::{self, Sparse};
 use crate::metric::{self, Metric};
 use crate::store::{Candidate, Candidates, Filter, PointId, Request, Store};
@@ -29,7 +30,7 @@ const AT_ONCE: usize = 16;
 /// Finds documents. Cheap to clone: clones share the model and the index.
 #[derive(Clone)]
 pub struct Search {
-    embedder: Option<Arc<dyn Embedder>>,
+    questions: Option<Arc<Questions>>,
     store: Arc<dyn Store>,
     metric: Arc<OnceLock<Metric>>,
 }
@@ -88,17 +89,22 @@ pub struct Hit {
 
 impl Search {
     pub(crate) fn new(embedder: Option<Arc<dyn Embedder>>, store: Arc<dyn Store>) -> Self {
-        Self { embedder, store, metric: Arc::default() }
+        let questions = embedder.map(|embedder| Arc::new(Questions::new(embedder)));
+        Self { questions, store, metric: Arc::default() }
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
     }
 
     /// Whether texts can be embedded. Without a model documents are found by their words.
     pub fn can_embed(&self) -> bool {
-        self.embedder.is_some()
+        self.questions.is_some()
     }
 
     /// The embedding model.
     pub fn model(&self) -> Option<&EmbedderInfo> {
-        self.embedder.as_deref().map(Embedder::info)
+        self.questions.as_ref().map(|questions| questions.embedder.info())
     }
 
     /// Documents there are.
@@ -112,7 +118,7 @@ impl Search {
     /// What a message means. One vector serves the gate and the search.
     ///
     /// # Errors
-    /// [`Error::NoEmbedder`] without a model, [`Error::Engine`] when it fails.
+    /// [`Error::NoEmbedder`] without a model, [`Error::Busy`] when too many wait, [`Error::Engine`] when it fails.
     pub async fn embed(&self, text: &str) -> Result<QueryVector, Error> {
         let mut vectors = self.embed_all(vec![text.to_owned()]).await?;
         vectors.pop().ok_or(Error::NoEmbedder)
@@ -123,11 +129,8 @@ impl Search {
     /// # Errors
     /// As [`Search::embed`].
     pub async fn embed_all(&self, texts: Vec<String>) -> Result<Vec<QueryVector>, Error> {
-        let embedder = self.embedder.clone().ok_or(Error::NoEmbedder)?;
-        let work = move || embed_as(&*embedder, QUERY, texts.iter().map(String::as_str));
-        let vectors = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|panic| Error::Store(format!("the embedding model's thread failed: {panic}")))??;
+        let questions = self.questions.as_ref().ok_or(Error::NoEmbedder)?;
+        let vectors = questions.embed(texts).await?;
         Ok(vectors.into_iter().map(QueryVector).collect())
     }
 

@@ -12,6 +12,7 @@
 //! | [`config`] | one configuration from file, environment and flags |
 //! | [`assemble`], [`setup`] | from the configuration to what answers are made with |
 //! | `retrieval` | the index beside the server |
+//! | `log` | the log's way to stderr, which holds nobody up |
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod config;
 mod door;
 mod http;
 mod installed;
+mod log;
 mod metrics;
 mod retrieval;
 mod serve;

@@ -154,6 +154,7 @@ impl Metrics {
             gauge!("leafresh_requests_parked").set(streams.parked() as f64);
             gauge!("leafresh_kv_cells_used").set(engine.kv_used as f64);
             gauge!("leafresh_kv_cells").set(engine.kv_total as f64);
+            counter!("leafresh_log_lines_dropped_total").absolute(crate::log::dropped());
             counter!("leafresh_engine_steps_total").absolute(engine.steps);
             counter!("leafresh_engine_nan_logits_total").absolute(engine.nan_logits);
             counter!("leafresh_engine_preemptions_total").absolute(engine.preemptions);
@@ -196,6 +197,14 @@ fn describe() {
     describe_counter!(
         "leafresh_session_scrubs_delayed_total",
         "Times that deleted words stayed in the write-ahead log at first, because another process read it"
+    );
+    describe_counter!(
+        "leafresh_gate_without_meaning_total",
+        "Messages that there was no time to embed: the gate had keywords only"
+    );
+    describe_counter!(
+        "leafresh_log_lines_dropped_total",
+        "Lines of the log that nobody took from stderr in time"
     );
     describe_counter!("leafresh_engine_steps_total", "Batches decoded");
     describe_counter!(

@@ -13,6 +13,9 @@ use crate::state::AppState;
 /// Between two attempts to reach a Qdrant server.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Between two attempts to have a folder that another process has: the server before this one, which is draining.
+const BETWEEN_LOCKS: Duration = Duration::from_millis(250);
+
 /// What the server finds documents with.
 #[derive(Debug)]
 pub struct Retrieval {
@@ -23,7 +26,8 @@ pub struct Retrieval {
 
 struct Upkeep {
     location: Location,
-    embedder: Arc<dyn Embedder>,
+    /// None: what is indexed already is searched by words.
+    embedder: Option<Arc<dyn Embedder>>,
     opener: Opener,
 }
 
@@ -35,31 +39,57 @@ impl std::fmt::Debug for Upkeep {
 
 impl Retrieval {
     /// With an embedding model the index is opened by [`Retrieval::keep`]. Without one only an index that is there already
-    /// can be searched, by words.
+    /// can be searched, by words; another server may still have it.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Store`] for an index without a model.
+    /// [`Error::Store`] for an index without a model.
     pub async fn new(location: Location, embedder: Option<Arc<dyn Embedder>>) -> Result<Self, Error> {
         let Some(embedder) = embedder else {
-            return Ok(Self { search: Search::by_words(&location).await?, upkeep: None });
+            return match Search::by_words(&location).await {
+                Err(Error::Locked(_)) => Ok(Self::later(location, None)),
+                Err(error @ Error::NoLocks(_)) => {
+                    tracing::error!(%error, "documents come from the catalogue");
+                    Ok(Self { search: None, upkeep: None })
+                }
+                found => Ok(Self { search: found?, upkeep: None }),
+            };
         };
-        let (search, opener) = Search::later(Some(embedder.clone()));
-        Ok(Self { search: Some(search), upkeep: Some(Upkeep { location, embedder, opener }) })
+        Ok(Self::later(location, Some(embedder)))
     }
 
-    /// Opens the index and indexes what has changed in the catalogue; the server isn't ready before that. Ends with an error
-    /// or not at all.
+    fn later(location: Location, embedder: Option<Arc<dyn Embedder>>) -> Self {
+        let (search, opener) = Search::later(embedder.clone());
+        Self { search: Some(search), upkeep: Some(Upkeep { location, embedder, opener }) }
+    }
+
+    /// Opens the index, which another server may have until it ends, and indexes what has changed in the catalogue; the
+    /// server isn't ready before that, and the catalogue answers. Ends with an error or not at all.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] and [`Error::Locked`], which no waiting mends.
+    /// [`Error::Mismatch`], which no waiting mends.
     pub async fn keep(self, catalog: Arc<Catalog>, state: AppState) -> Result<Infallible, Error> {
         if let Some(upkeep) = self.upkeep {
             state.index_prepares();
             let mut ready = Some(|| state.index_is_ready());
+            let mut told = false;
             loop {
                 match upkeep.open(&catalog, &mut ready).await {
                     Ok(()) => break,
-                    Err(error @ (Error::Mismatch(_) | Error::Locked(_))) => return Err(error),
+                    Err(error @ Error::Mismatch(_)) => return Err(error),
+                    Err(error @ Error::NoLocks(_)) => {
+                        tracing::error!(%error, "documents come from the catalogue");
+                        state.index_is_ready();
+                        break;
+                    }
+                    Err(Error::Locked(folder)) => {
+                        if !std::mem::replace(&mut told, true) {
+                            tracing::warn!(
+                                folder = %folder.display(),
+                                "another process uses the index; the catalogue answers until it lets go"
+                            );
+                        }
+                        tokio::time::sleep(BETWEEN_LOCKS).await;
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the index can't be used yet; trying again");
                         tokio::time::sleep(PATIENCE).await;
@@ -74,7 +104,16 @@ impl Retrieval {
 impl Upkeep {
     /// `ready` is called, once, when all documents can be found.
     async fn open(&self, catalog: &Catalog, ready: &mut Option<impl FnOnce()>) -> Result<(), Error> {
-        let index = Index::open(&self.location, self.embedder.clone()).await?;
+        let Some(embedder) = &self.embedder else {
+            if let Some(found) = Search::by_words(&self.location).await? {
+                self.opener.open_found(&found);
+            }
+            if let Some(ready) = ready.take() {
+                ready();
+            }
+            return Ok(());
+        };
+        let index = Index::open(&self.location, embedder.clone()).await?;
         // What is there can be found while the rest is embedded.
         self.opener.open(&index);
         if index.search().count().await? == 0 {

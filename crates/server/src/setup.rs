@@ -9,8 +9,9 @@ use leafresh_chat::{Catalog, Recommender};
 use leafresh_engine::{Backend, Launch, Local, Process, Source};
 use tracing_subscriber::EnvFilter;
 
-use crate::assemble;
 use crate::config::{Config, LogFormat};
+pub use crate::log::Logging;
+use crate::{assemble, log};
 
 const ABOUT_MODELS: &str = "the model can't be used (`make model` fetches one, --model names another file)";
 
@@ -18,19 +19,20 @@ const ABOUT_MODELS: &str = "the model can't be used (`make model` fetches one, -
 pub const ABOUT_EMBEDDING: &str =
     "the embedding model can't be used (`make model` fetches one, --embedding-model names another file)";
 
-/// Writes the log to stderr as the configuration says. Once in a process.
+/// Writes the log to stderr as the configuration says, until what this returns is dropped. Once in a process.
 ///
 /// # Errors
 /// A filter that is none.
-pub fn start_logging(config: &Config) -> anyhow::Result<()> {
+pub fn start_logging(config: &Config) -> anyhow::Result<Logging> {
     // Qdrant's own lines help only whoever asks for them.
     let filter = format!("qdrant_edge=error,{}", config.log.filter);
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("log.filter: \"{}\" is no filter such as info or leafresh=debug,info", config.log.filter)
     })?;
+    let (queue, logging) = log::to_stderr().context("the log can't be written")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(queue)
         .with_ansi(std::io::stderr().is_terminal());
     match config.log.format {
         LogFormat::Text => builder.init(),
@@ -39,7 +41,7 @@ pub fn start_logging(config: &Config) -> anyhow::Result<()> {
     for note in &config.notes {
         tracing::warn!("{note}");
     }
-    Ok(())
+    Ok(logging)
 }
 
 /// # Errors

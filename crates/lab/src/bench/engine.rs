@@ -36,7 +36,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.common.load(None)?;
-    setup::start_logging(&config)?;
+    let _logging = setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
     let model = config.model.file()?;
     setup::check_model(&model)?;

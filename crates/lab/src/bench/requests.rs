@@ -58,7 +58,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         ("--grounding", "chat.grounding", name.to_owned())
     });
     let config = options.common.load(grounding)?;
-    setup::start_logging(&config)?;
+    let _logging = setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
     setup::check_model(&config.model.file()?)?;
     let recommender = setup::load_recommender(&config, catalog)?;

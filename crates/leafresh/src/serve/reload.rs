@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use leafresh_chat::Catalog;
@@ -21,6 +21,9 @@ pub(super) struct Reload {
     file: Option<Identity>,
 }
 
+/// Between two looks at whether the first model is there.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 /// Tells a file from the one that was there before.
 type Identity = (SystemTime, u64);
 
@@ -34,8 +37,13 @@ impl Reload {
         let mut hangup = signal(SignalKind::hangup())?;
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                if let Err(error) = self.state.load_keys() {
-                    tracing::error!(%error, "the API keys stay as they were");
+                self.keys();
+                // While the first model loads, the next signals mean what this one means.
+                while self.state.recommender().is_none() {
+                    tokio::select! {
+                        Some(()) = hangup.recv() => self.keys(),
+                        () = tokio::time::sleep(BETWEEN_LOOKS) => {}
+                    }
                 }
                 if let Err(error) = self.model().await {
                     tracing::error!("the model stays as it was: {error:#}");
@@ -45,10 +53,20 @@ impl Reload {
         Ok(())
     }
 
+    fn keys(&self) {
+        if let Err(error) = self.state.load_keys() {
+            tracing::error!(%error, "the API keys stay as they were");
+        }
+    }
+
     /// Loads the model again if it is another one. New requests go to it as soon as it can compute; answers that are being
     /// written go on where they began.
     async fn model(&mut self) -> anyhow::Result<()> {
+        self.sources = self.sources.clone().again();
         let read = Config::load(&self.sources)?;
+        for note in read.notes.iter().filter(|note| !self.config.notes.contains(note)) {
+            tracing::warn!("{note}");
+        }
         let next = Config {
             model: read.model.clone(),
             engine: read.engine.clone(),

@@ -21,7 +21,7 @@ fn markdown_is_a_document_for_each_heading() {
     let titles: Vec<&str> = found.iter().map(|document| document.title.as_str()).collect();
     assert_eq!(titles, ["a", "하나", "하나 › 둘", "셋"]);
     assert!(found.iter().all(|document| document.category == "VEGAN" && document.source == "a.md"));
-    assert_eq!(found[2].text, "# 제목이 아님\n둘째 글.");
+    assert_eq!(found[2].text, "# 제목이 아님 둘째 글.");
     assert_eq!(found[3].id, "a.md/4");
 }
 
@@ -96,4 +96,19 @@ fn folders_are_searched_hidden_files_and_other_kinds_left_out() {
     let origin =
         inner.join("gone.txt").canonicalize().unwrap_or(inner.canonicalize().unwrap().join("gone.txt"));
     assert!(corpus.covers(&origin.to_string_lossy()) && !corpus.covers("/elsewhere/a.txt"));
+}
+
+/// Field report 27.
+#[test]
+fn line_breaks_in_own_documents_become_spaces() {
+    for broken in ["\\n\\n4. ", "\\r\\n", "\\u2028", "\\u2029", "\\u0085", "\\u000b", "\\f"] {
+        let line = format!(
+            "{{\"title\": \"가{broken}나\", \"text\": \"다{broken}라\", \"short\": \"마{broken}바\"}}\n"
+        );
+        let found = read("a.jsonl", &line, Codes::default()).unwrap();
+        let [document] = &found[..] else { panic!("{found:?}") };
+        let space = if broken.ends_with(' ') { " 4. " } else { " " };
+        let expected = [format!("가{space}나"), format!("다{space}라"), format!("마{space}바")];
+        assert_eq!([&document.title, &document.text, &document.short], expected.each_ref());
+    }
 }

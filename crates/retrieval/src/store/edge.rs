@@ -22,6 +22,7 @@ use qdrant_edge::{
     VectorStructInternal, Vectors, WalOptions, WithPayloadInterface, WithVector,
 };
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::journal::{Journal, write_whole};
 use super::{
@@ -284,9 +285,17 @@ fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|source| Error::Io { path, source })?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(_) => Err(Error::Locked(folder.to_owned())),
+    let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    locked.map_err(|error| not_locked(folder, error))?;
+    Ok(file)
+}
+
+fn not_locked(folder: &Path, error: Errno) -> Error {
+    match error {
+        Errno::WOULDBLOCK => Error::Locked(folder.to_owned()),
+        // Network disks without a lock service, and drivers that know no locks.
+        Errno::NOLCK | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP => Error::NoLocks(folder.to_owned()),
+        other => Error::Io { path: folder.join(LOCK), source: other.into() },
     }
 }
 

@@ -24,6 +24,9 @@ use crate::{Document, Error, ServerSettings};
 /// Key of the layout among the collection's metadata.
 const METADATA: &str = "leafresh";
 
+/// What the client says of a server that speaks HTTP/1.1.
+const NO_GRPC: [&str; 2] = ["h2 protocol error", "http2 error"];
+
 /// Points read at once.
 const PAGE: u32 = 1000;
 
@@ -123,6 +126,12 @@ impl Server {
 }
 
 fn failed(url: &str, error: impl std::fmt::Display) -> Error {
+    let error = error.to_string();
+    if NO_GRPC.iter().any(|sign| error.contains(sign)) {
+        return Error::Store(format!(
+            "{url} answers, but not in gRPC: this is Qdrant's REST port; gRPC is 6334 (retrieval.url)"
+        ));
+    }
     Error::Store(format!(
         "the Qdrant server at {url}: {error}; check that it runs, and retrieval.url and retrieval.api_key"
     ))

@@ -188,7 +188,7 @@ async fn curl_reads_streams_objects_and_the_rest_of_a_stream() {
 /// nginx with the site that is shipped, on a port of its own.
 struct Nginx {
     address: SocketAddr,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     _process: Child,
 }
 
@@ -208,6 +208,9 @@ impl Nginx {
             assert_eq!(site.matches(&format!("\n    {shipped}")).count(), 1, "{shipped}");
             site = site.replace(&format!("\n    {shipped}"), &format!("\n    {here}"));
         }
+        let logs = "/var/log/nginx/";
+        assert_eq!(site.matches(logs).count(), 2, "{site}");
+        site = site.replace(logs, &format!("{}/", dir.path().display()));
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {}/{name};\n", dir.path().display()));
         let config = format!(
@@ -225,7 +228,7 @@ impl Nginx {
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("nginx: {error}; `scripts/setup.sh --test` installs it"));
-        let nginx = Self { address: free, _dir: dir, _process: process };
+        let nginx = Self { address: free, dir, _process: process };
         until_async("nginx listens", async || TcpStream::connect(free).await.is_ok()).await;
         nginx
     }
@@ -236,6 +239,20 @@ async fn open(address: SocketAddr, request: &[u8]) -> Connection {
     connection.send(request).await;
     assert_eq!(connection.head().await.status, 200);
     connection
+}
+
+/// Field report 48.
+#[tokio::test]
+async fn what_people_say_is_not_in_the_log_of_nginx() {
+    let server = Setup::default().start().await;
+    let nginx = Nginx::start(server.address).await;
+    let target = "/ai/chatbot/recommendation/free-text?message=secret-words";
+    Connection::ask(nginx.address, &get(target, &[])).await;
+    let log = || std::fs::read_to_string(nginx.dir.path().join("leafresh.log")).unwrap_or_default();
+    until_async("nginx logs", async || !log().is_empty()).await;
+    let log = log();
+    assert!(log.contains("GET /ai/chatbot/recommendation/free-text HTTP/1.1"), "{log}");
+    assert!(!log.contains("secret-words"), "{log}");
 }
 
 #[tokio::test]

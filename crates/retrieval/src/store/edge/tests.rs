@@ -203,3 +203,20 @@ async fn case_20_a_shard_with_bytes_missing_is_an_error_that_says_what_to_do() {
     let error = Edge::open(folder.path().to_owned(), Mode::For(embedder().info())).await.err().unwrap();
     assert!(error.to_string().contains("leafresh index --rebuild"), "{error}");
 }
+
+/// Field report 9.
+#[test]
+fn a_file_system_without_locks_is_not_taken_for_another_process() {
+    let folder = Path::new("/data/index");
+    for errno in [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP] {
+        let error = not_locked(folder, errno);
+        assert!(matches!(error, Error::NoLocks(_)), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("/data/index") && text.contains("data.dir") && !text.contains("process"),
+            "{text}"
+        );
+    }
+    assert!(matches!(not_locked(folder, Errno::WOULDBLOCK), Error::Locked(_)));
+    assert!(matches!(not_locked(folder, Errno::IO), Error::Io { .. }));
+}

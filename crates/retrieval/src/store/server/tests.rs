@@ -138,3 +138,28 @@ async fn without_a_model_a_collection_is_searched_by_words() {
     assert!((0.1..1.0).contains(&hits[0].score), "{}", hits[0].score);
     assert!(!search.can_embed() && matches!(search.embed("글").await, Err(Error::NoEmbedder)));
 }
+
+/// Field report 13.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rest_port_is_told_from_a_server_that_is_not_there() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let _ = stream.read(&mut [0; 64]).await;
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+            });
+        }
+    });
+    let open = async |settings: ServerSettings| {
+        Search::by_words(&Location::Server(settings)).await.map(|_| ()).unwrap_err().to_string()
+    };
+    let error = open(settings(address)).await;
+    assert!(error.contains("this is Qdrant's REST port; gRPC is 6334"), "{error}");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = open(settings(free)).await;
+    assert!(error.contains("check that it runs"), "{error}");
+}
