@@ -7,6 +7,7 @@ mod envelope;
 mod error;
 mod health;
 mod metrics;
+mod names;
 mod params;
 mod paths;
 mod recommend;
@@ -58,13 +59,13 @@ pub(crate) fn app(state: &AppState) -> Router {
     paths::below(&state.server().prefix, state.catalog(), router.with_state(state.clone()))
 }
 
-async fn not_found(State(app): State<AppState>) -> Response {
-    Error::NotFound.response(app.replies())
+async fn not_found(State(catalog): State<Arc<Catalog>>) -> Response {
+    Error::NotFound.response(catalog.replies())
 }
 
 /// axum adds `Allow`.
-async fn method_not_allowed(State(app): State<AppState>) -> Response {
-    Error::MethodNotAllowed.response(app.replies())
+async fn method_not_allowed(State(catalog): State<Arc<Catalog>>) -> Response {
+    Error::MethodNotAllowed.response(catalog.replies())
 }
 
 /// Gives the request an id for the logs. The query isn't logged: it holds people's words.

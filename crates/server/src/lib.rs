@@ -20,6 +20,7 @@ pub mod config;
 mod door;
 mod http;
 mod installed;
+mod life;
 mod metrics;
 mod retrieval;
 mod serve;

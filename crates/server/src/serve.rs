@@ -28,8 +28,9 @@ pub use self::connections::allow_many_descriptors;
 use self::connections::{Connections, Ticket, turn_away};
 use crate::door::Peer;
 use crate::http::app;
+use crate::life::Stage;
 use crate::socket::{Answering, Exchange, Patience, Socket};
-use crate::state::{AppState, Stage};
+use crate::state::AppState;
 
 /// Request line and headers. A thousand Korean characters encoded twice are 15 KB.
 const MAX_HEAD: usize = 32 * 1024;
@@ -107,19 +108,19 @@ pub async fn run(listeners: impl Into<Listeners>, state: AppState, shutdown: imp
         () = shutdown => {}
     }
     let state = server.state.clone();
-    state.advance(Stage::Draining);
+    state.life().advance(Stage::Draining);
     let deadline = Instant::now() + state.server().drain_seconds.0;
     tracing::info!("draining: running answers go on, new requests get 503");
     tokio::select! {
         never = server.accept(&listener) => match never {},
-        () = state.idle() => {}
+        () = state.life().idle() => {}
         () = tokio::time::sleep_until(deadline) => {
             tracing::warn!("drain deadline reached; the answers still running end now");
         }
     }
     drop(listener);
-    state.advance(Stage::Stopping);
-    let _ = timeout(LAST_WORDS, state.idle()).await;
+    state.life().advance(Stage::Stopping);
+    let _ = timeout(LAST_WORDS, state.life().idle()).await;
     let _ = timeout(FAREWELL, async { while server.connections.join_next().await.is_some() {} }).await;
     server.connections.shutdown().await;
 }
@@ -247,7 +248,7 @@ async fn connection(stream: TcpStream, service: Addressed, state: AppState, _tic
         .keep_alive(!draining)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let mut stages = state.stages();
+    let mut stages = state.life().stages();
     let drain = async {
         // A connection that came later still gets its 503.
         if draining || stages.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {

@@ -26,7 +26,9 @@ use self::account::Account;
 use self::index::{Index, Joined};
 use self::log::{Live, Share, Tally};
 use crate::config;
-use crate::state::AppState;
+use crate::installed::Installed;
+use crate::life::Life;
+use crate::metrics::Metrics;
 
 /// The name of one answer's stream: 128 random bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +133,11 @@ struct Shared {
     memory: usize,
     memory_per_key: usize,
     retention: Duration,
+    life: Life,
+    /// What they are counted in.
+    metrics: Arc<Metrics>,
+    /// The model, which knows how many tokens a text has.
+    installed: Arc<Installed>,
 }
 
 /// What a request comes to.
@@ -146,13 +153,21 @@ pub(crate) enum Opened {
 pub(crate) struct Full;
 
 impl Streams {
-    pub(crate) fn new(config: &config::Stream) -> Self {
+    pub(crate) fn new(
+        config: &config::Stream,
+        life: Life,
+        metrics: Arc<Metrics>,
+        installed: Arc<Installed>,
+    ) -> Self {
         Self(Arc::new(Shared {
             index: Mutex::new(Index::default()),
             tally: Arc::default(),
             memory: config.memory_mib << 20,
             memory_per_key: config.memory_per_key_mib << 20,
             retention: config.retention_seconds.0,
+            life,
+            metrics,
+            installed,
         }))
     }
 
@@ -161,10 +176,10 @@ impl Streams {
     ///
     /// # Errors
     /// [`Full`] when running answers alone take all the memory, or all of their key's.
-    pub(crate) fn open(&self, asked: Asked, grace: Duration, app: &AppState) -> Result<Opened, Full> {
+    pub(crate) fn open(&self, asked: Asked, grace: Duration) -> Result<Opened, Full> {
         let mut index = self.index();
         if let Some(Joined(live)) = index.find(&asked) {
-            return Ok(Opened::Joined(Reader::new(live, 0, grace, app)));
+            return Ok(Opened::Joined(Reader::new(live, 0, grace, &self.0.life)));
         }
         let owner = asked.question.command.owner();
         self.make_room(&mut index, owner);
@@ -175,21 +190,15 @@ impl Streams {
         let live = Arc::new(Live::new(asked, share));
         index.insert(live.clone());
         // Its first reader is there before anything runs, so that it doesn't begin as one that nobody reads.
-        let reader = Reader::new(live.clone(), 0, grace, app);
+        let reader = Reader::new(live.clone(), 0, grace, &self.0.life);
         Ok(Opened::First(Start { reader, ending: Ending { live, streams: self.clone() } }))
     }
 
     /// The rest of a stream after `position`; `None` if it can't be had, whatever the reason.
-    pub(crate) fn resume(
-        &self,
-        position: Position,
-        question: &Question,
-        grace: Duration,
-        app: &AppState,
-    ) -> Option<Reader> {
+    pub(crate) fn resume(&self, position: Position, question: &Question, grace: Duration) -> Option<Reader> {
         let live = self.index().get(position.stream)?;
         let same = live.asked().question == *question && position.number <= live.last_number();
-        same.then(|| Reader::new(live, position.number, grace, app))
+        same.then(|| Reader::new(live, position.number, grace, &self.0.life))
     }
 
     /// Ends one's own stream now; one that has ended, or that somebody else asked for, stays as it is.
@@ -296,10 +305,10 @@ impl Start {
     }
 
     /// Runs the source in a task of its own until its end.
-    pub(crate) fn run<S: Source>(self, source: S, permit: Permit, app: &AppState) -> Reader {
-        let account = Account::new(app, permit);
+    pub(crate) fn run<S: Source>(self, source: S, permit: Permit) -> Reader {
+        let account = Account::new(&self.ending.streams, permit);
         self.ending.live.set_stage(source.stage());
-        tokio::spawn(driver::drive(source, self.ending, app.clone(), account));
+        tokio::spawn(driver::drive(source, self.ending, account));
         self.reader
     }
 

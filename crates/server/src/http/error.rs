@@ -6,7 +6,7 @@ use leafresh_chat::{Failure, Replies};
 use serde_json::{Value, json};
 
 use super::envelope::Envelope;
-use super::params::Name;
+use super::names::Name;
 use crate::door::TooMuch;
 
 /// Seconds after which a client may try again.

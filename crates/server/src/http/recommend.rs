@@ -1,5 +1,6 @@
 //! `/ai/chatbot/recommendation/*`: one pipeline, answered as a stream or as one JSON object.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,11 +9,12 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Pa
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use leafresh_chat::{Event, Kind};
+use leafresh_chat::{Catalog, Event, Kind};
 
 use super::envelope::Envelope;
 use super::error::Error;
-use super::params::{self, Given, Name, Raw, Table};
+use super::names::Name;
+use super::params::{self, Given, Raw, Table};
 use super::view::View;
 use super::{body, sse};
 use crate::door::{Identity, met};
@@ -31,8 +33,8 @@ pub(super) fn router() -> Router<AppState> {
         .route("/ai/chatbot/recommendation/free-text", methods(Kind::FreeText))
 }
 
-async fn not_allowed(State(app): State<AppState>) -> Response {
-    let mut response = Error::MethodNotAllowed.response(app.replies());
+async fn not_allowed(State(catalog): State<Arc<Catalog>>) -> Response {
+    let mut response = Error::MethodNotAllowed.response(catalog.replies());
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     response
 }
@@ -127,7 +129,7 @@ fn begin(start: Start, identity: &Identity, app: &AppState) -> Result<Reader, Er
         Ok((events.map_err(|error| Error::from_admission(&error, app.draining()))?, place))
     })();
     match source {
-        Ok((events, place)) => Ok(start.run(events, place, app)),
+        Ok((events, place)) => Ok(start.run(events, place)),
         Err(error) => {
             start.refuse();
             Err(error)
@@ -169,7 +171,7 @@ impl Client {
     fn ask(&self, wanted: Wanted, identity: &Identity, app: &AppState) -> Result<(Reader, View), Error> {
         app.door().ask(identity)?;
         let asked = wanted.asked.clone();
-        let reader = match app.streams().open(asked, self.grace(&wanted, app), app) {
+        let reader = match app.streams().open(asked, self.grace(&wanted, app)) {
             Ok(Opened::Joined(reader)) => reader,
             Ok(Opened::First(start)) => begin(start, identity, app)?,
             Err(Full) => {
@@ -184,7 +186,7 @@ impl Client {
 
     fn resume(&self, id: &str, wanted: Wanted, app: &AppState) -> Option<(Reader, View)> {
         let grace = self.grace(&wanted, app);
-        let reader = app.streams().resume(Position::parse(id)?, &wanted.asked.question, grace, app)?;
+        let reader = app.streams().resume(Position::parse(id)?, &wanted.asked.question, grace)?;
         let progress = wanted.progress && self.streams();
         Some(Wanted { progress, ..wanted }.reader(reader))
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Asked, Stage, StreamId};
-use crate::state::{AppState, Running};
+use crate::life::{Life, Running};
 
 /// What a stream costs besides its events: its task, its channels, its entries in the index.
 const BASE_BYTES: usize = 4096;
@@ -254,9 +254,9 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(live: Arc<Live>, read: u64, grace: Duration, app: &AppState) -> Self {
+    pub(super) fn new(live: Arc<Live>, read: u64, grace: Duration, life: &Life) -> Self {
         live.attendance.send_modify(|attendance| attendance.readers += 1);
-        Self { log: live.log.subscribe(), live, read, grace, progress: None, _running: app.begin() }
+        Self { log: live.log.subscribe(), live, read, grace, progress: None, _running: life.begin() }
     }
 
     /// Tells it of progress too, until its first event.
