@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use leafresh_chat::{Catalog, Recommender, Replies, Sessions};
-
 use axum::extract::FromRef;
+use leafresh_chat::{Catalog, Recommender, Replies, Sessions};
 
 use crate::config::{self, Config};
 use crate::door::Door;

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Pa
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use leafresh_chat::{Catalog, Event, Kind};
+use leafresh_chat::{Catalog, Event, Kind, is_blank};
 
 use super::envelope::Envelope;
 use super::error::Error;
@@ -224,7 +224,7 @@ fn is_end(id: &str) -> bool {
 fn last(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get_all(name).iter().next_back()?;
     let text = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
-    (!text.is_empty()).then_some(text)
+    (!is_blank(&text)).then_some(text)
 }
 
 /// Whether `Accept` names `text/event-stream` itself, and not with `q=0`.
@@ -274,7 +274,9 @@ mod tests {
         headers.append(name(), HeaderValue::from_static("a"));
         headers.append(name(), HeaderValue::from_static(" b "));
         assert_eq!(last(&headers, "idempotency-key").as_deref(), Some("b"));
-        headers.append(name(), HeaderValue::from_static(""));
-        assert_eq!(last(&headers, "idempotency-key"), None);
+        for blank in ["", " ", "\u{200b}"] {
+            headers.append(name(), HeaderValue::from_bytes(blank.as_bytes()).unwrap());
+            assert_eq!(last(&headers, "idempotency-key"), None);
+        }
     }
 }
