@@ -7,8 +7,6 @@ use leafresh_engine::Health;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::streams::{Stage, Streams};
-
 /// Seconds; from a warm cache on a GPU to a long queue on a small CPU.
 const FIRST_TOKEN_BUCKETS: [f64; 12] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0];
 const RETRIEVAL_BUCKETS: [f64; 10] = [0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.6, 1.2];
@@ -36,6 +34,35 @@ impl Outcome {
             Self::Stopped => "stopped",
         }
     }
+}
+
+/// How far an answer was when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Queued,
+    Retrieving,
+    Prefill,
+    Writing,
+}
+
+impl Phase {
+    const ALL: [Self; 4] = [Self::Queued, Self::Retrieving, Self::Prefill, Self::Writing];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Retrieving => "retrieving",
+            Self::Prefill => "prefill",
+            Self::Writing => "writing",
+        }
+    }
+}
+
+/// What streams take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamFigures {
+    pub(crate) bytes: usize,
+    pub(crate) parked: usize,
 }
 
 pub(crate) struct Metrics {
@@ -67,7 +94,7 @@ impl Metrics {
             gauge!("leafresh_connections").set(0.0);
         });
         for outcome in Outcome::ALL {
-            for phase in Stage::NAMES {
+            for phase in Phase::ALL {
                 metrics.count_ended(outcome, phase, 0);
             }
         }
@@ -89,18 +116,18 @@ impl Metrics {
         self.with(|| counter!("leafresh_requests_admitted_total").increment(1));
     }
 
-    /// An answer ended, in this stage.
-    pub(crate) fn ended(&self, outcome: Outcome, stage: Stage, after: Duration, tokens: usize) {
-        self.count_ended(outcome, stage.name(), 1);
+    /// An answer ended, in this phase.
+    pub(crate) fn ended(&self, outcome: Outcome, phase: Phase, after: Duration, tokens: usize) {
+        self.count_ended(outcome, phase, 1);
         self.with(|| {
             histogram!("leafresh_answer_seconds").record(after);
             counter!("leafresh_answer_tokens_total").increment(tokens as u64);
         });
     }
 
-    fn count_ended(&self, outcome: Outcome, phase: &'static str, by: u64) {
+    fn count_ended(&self, outcome: Outcome, phase: Phase, by: u64) {
         self.with(|| {
-            counter!("leafresh_requests_ended_total", "outcome" => outcome.name(), "phase" => phase)
+            counter!("leafresh_requests_ended_total", "outcome" => outcome.name(), "phase" => phase.name())
                 .increment(by);
         });
     }
@@ -146,12 +173,12 @@ impl Metrics {
     }
 
     /// Prometheus' text format.
-    pub(crate) fn render(&self, engine: &Health, streams: &Streams) -> String {
+    pub(crate) fn render(&self, engine: &Health, streams: StreamFigures) -> String {
         self.with(|| {
-            gauge!("leafresh_stream_bytes").set(streams.bytes() as f64);
+            gauge!("leafresh_stream_bytes").set(streams.bytes as f64);
             gauge!("leafresh_requests_running").set(engine.running as f64);
             gauge!("leafresh_requests_queued").set(engine.queued as f64);
-            gauge!("leafresh_requests_parked").set(streams.parked() as f64);
+            gauge!("leafresh_requests_parked").set(streams.parked as f64);
             gauge!("leafresh_kv_cells_used").set(engine.kv_used as f64);
             gauge!("leafresh_kv_cells").set(engine.kv_total as f64);
             counter!("leafresh_log_lines_dropped_total").absolute(crate::log::dropped());

@@ -1,28 +1,18 @@
-//! What every request shares. Cheap to clone.
+//! What every request shares: the parts that handlers take, each by itself. Cheap to clone.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use axum::extract::FromRef;
 use leafresh_chat::{Catalog, Recommender, Replies, Sessions};
-use leafresh_engine::Health;
-use tokio::sync::watch;
 
 use crate::config::{self, Config};
 use crate::door::Door;
 use crate::installed::Installed;
+use crate::life::Life;
 use crate::metrics::Metrics;
 use crate::streams::Streams;
-
-/// How far the server is from its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    Serving,
-    /// Running answers go on, new ones are refused.
-    Draining,
-    /// Running answers end now.
-    Stopping,
-}
 
 /// The server's state: catalogue and settings from the start, the model once it is loaded.
 #[derive(Clone)]
@@ -33,14 +23,13 @@ struct Inner {
     stream: config::Stream,
     origins: Vec<config::Origin>,
     catalog: Arc<Catalog>,
-    installed: Installed,
+    installed: Arc<Installed>,
     sessions: OnceLock<Sessions>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     index_prepares: AtomicBool,
     streams: Streams,
-    door: Door,
-    stage: watch::Sender<Stage>,
-    running: watch::Sender<usize>,
+    door: Arc<Door>,
+    life: Life,
     started: Instant,
 }
 
@@ -48,19 +37,20 @@ impl AppState {
     /// A server without a model: it answers 503 until [`AppState::install`]. Where keys are configured nobody has one that
     /// fits until [`AppState::load_keys`].
     pub fn new(config: &Config, catalog: Arc<Catalog>) -> Self {
+        let (life, metrics) = (Life::default(), Arc::new(Metrics::new()));
+        let installed = Arc::<Installed>::default();
         Self(Arc::new(Inner {
             server: config.server.clone(),
             stream: config.stream.clone(),
             origins: config.cors.origins.clone(),
             catalog,
-            installed: Installed::default(),
             sessions: OnceLock::new(),
-            metrics: Metrics::new(),
             index_prepares: AtomicBool::new(false),
-            streams: Streams::new(&config.stream),
-            door: Door::new(config),
-            stage: watch::Sender::new(Stage::Serving),
-            running: watch::Sender::new(0),
+            streams: Streams::new(&config.stream, life.clone(), metrics.clone(), installed.clone()),
+            door: Arc::new(Door::new(config)),
+            installed,
+            metrics,
+            life,
             started: Instant::now(),
         }))
     }
@@ -124,11 +114,6 @@ impl AppState {
         self.0.installed.get()
     }
 
-    /// How the engine does; zero everywhere before there is one.
-    pub(crate) fn engine(&self) -> Health {
-        self.0.installed.health()
-    }
-
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {
         &self.0.catalog
     }
@@ -157,36 +142,29 @@ impl AppState {
         self.0.started.elapsed().as_secs()
     }
 
+    pub(crate) fn life(&self) -> &Life {
+        &self.0.life
+    }
+
     pub(crate) fn draining(&self) -> bool {
-        *self.0.stage.borrow() > Stage::Serving
-    }
-
-    /// Moves on to a later stage; never back.
-    pub(crate) fn advance(&self, stage: Stage) {
-        self.0.stage.send_if_modified(|now| std::mem::replace(now, stage.max(*now)) < stage);
-    }
-
-    pub(crate) fn stages(&self) -> watch::Receiver<Stage> {
-        self.0.stage.subscribe()
-    }
-
-    /// Counts an answer as running until the guard is dropped.
-    pub(crate) fn begin(&self) -> Running {
-        self.0.running.send_modify(|count| *count += 1);
-        Running(self.clone())
-    }
-
-    /// Returns when no answer is running.
-    pub(crate) async fn idle(&self) {
-        // An error would mean that the sender is gone, and `self` has it.
-        let _ = self.0.running.subscribe().wait_for(|count| *count == 0).await;
+        self.0.life.draining()
     }
 }
 
-pub(crate) struct Running(AppState);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.0.running.send_modify(|count| *count -= 1);
-    }
+/// What a handler may take: a part of the state, and no more than that.
+macro_rules! part {
+    ($part:ty, $field:ident) => {
+        impl FromRef<AppState> for $part {
+            fn from_ref(app: &AppState) -> Self {
+                app.0.$field.clone()
+            }
+        }
+    };
 }
+
+part!(Arc<Catalog>, catalog);
+part!(Arc<Door>, door);
+part!(Arc<Metrics>, metrics);
+part!(Arc<Installed>, installed);
+part!(Life, life);
+part!(Streams, streams);

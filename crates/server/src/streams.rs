@@ -24,9 +24,11 @@ use tokio::time::Instant;
 
 use self::account::Account;
 use self::index::{Index, Joined};
-use self::log::{Live, Tally};
+use self::log::{Live, Share, Tally};
 use crate::config;
-use crate::state::AppState;
+use crate::installed::Installed;
+use crate::life::Life;
+use crate::metrics::Metrics;
 
 /// The name of one answer's stream: 128 random bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,7 +131,13 @@ struct Shared {
     index: Mutex<Index>,
     tally: Arc<Tally>,
     memory: usize,
+    memory_per_key: usize,
     retention: Duration,
+    life: Life,
+    /// What they are counted in.
+    metrics: Arc<Metrics>,
+    /// The model, which knows how many tokens a text has.
+    installed: Arc<Installed>,
 }
 
 /// What a request comes to.
@@ -145,12 +153,21 @@ pub(crate) enum Opened {
 pub(crate) struct Full;
 
 impl Streams {
-    pub(crate) fn new(config: &config::Stream) -> Self {
+    pub(crate) fn new(
+        config: &config::Stream,
+        life: Life,
+        metrics: Arc<Metrics>,
+        installed: Arc<Installed>,
+    ) -> Self {
         Self(Arc::new(Shared {
             index: Mutex::new(Index::default()),
             tally: Arc::default(),
             memory: config.memory_mib << 20,
+            memory_per_key: config.memory_per_key_mib << 20,
             retention: config.retention_seconds.0,
+            life,
+            metrics,
+            installed,
         }))
     }
 
@@ -158,34 +175,30 @@ impl Streams {
     /// reader when it has left.
     ///
     /// # Errors
-    /// [`Full`] when running answers alone take all the memory.
-    pub(crate) fn open(&self, asked: Asked, grace: Duration, app: &AppState) -> Result<Opened, Full> {
+    /// [`Full`] when running answers alone take all the memory, or all of their key's.
+    pub(crate) fn open(&self, asked: Asked, grace: Duration) -> Result<Opened, Full> {
         let mut index = self.index();
         if let Some(Joined(live)) = index.find(&asked) {
-            return Ok(Opened::Joined(Reader::new(live, 0, grace, app)));
+            return Ok(Opened::Joined(Reader::new(live, 0, grace, &self.0.life)));
         }
-        self.make_room(&mut index);
-        if self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
+        let owner = asked.question.command.owner();
+        self.make_room(&mut index, owner);
+        if self.is_full() || self.is_full_for(&mut index, owner) {
             return Err(Full);
         }
-        let live = Arc::new(Live::new(asked, self.0.tally.clone()));
+        let share = Share { all: self.0.tally.clone(), own: index.bytes_of(owner) };
+        let live = Arc::new(Live::new(asked, share));
         index.insert(live.clone());
         // Its first reader is there before anything runs, so that it doesn't begin as one that nobody reads.
-        let reader = Reader::new(live.clone(), 0, grace, app);
+        let reader = Reader::new(live.clone(), 0, grace, &self.0.life);
         Ok(Opened::First(Start { reader, ending: Ending { live, streams: self.clone() } }))
     }
 
     /// The rest of a stream after `position`; `None` if it can't be had, whatever the reason.
-    pub(crate) fn resume(
-        &self,
-        position: Position,
-        question: &Question,
-        grace: Duration,
-        app: &AppState,
-    ) -> Option<Reader> {
+    pub(crate) fn resume(&self, position: Position, question: &Question, grace: Duration) -> Option<Reader> {
         let live = self.index().get(position.stream)?;
         let same = live.asked().question == *question && position.number <= live.last_number();
-        same.then(|| Reader::new(live, position.number, grace, app))
+        same.then(|| Reader::new(live, position.number, grace, &self.0.life))
     }
 
     /// Ends one's own stream now; one that has ended, or that somebody else asked for, stays as it is.
@@ -230,29 +243,53 @@ impl Streams {
         index
     }
 
-    /// Below the limit again: what has ended goes first, oldest first, then what waits for its reader.
-    fn make_room(&self, index: &mut Index) {
-        while self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
-            if index.drop_oldest_ended() {
-                continue;
-            }
-            if let Some(parked) = index.longest_parked() {
-                parked.stop();
-            }
-            return;
+    fn is_full(&self) -> bool {
+        self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory
+    }
+
+    /// Who has no key is nobody in particular: for all of those together there is the limit of all.
+    fn is_full_for(&self, index: &mut Index, owner: &str) -> bool {
+        !owner.is_empty() && index.bytes_of(owner).load(Ordering::Relaxed) > self.0.memory_per_key
+    }
+
+    /// Below the limits again: what has ended goes first, oldest first, then what waits for its reader. What is too much of one
+    /// owner's is taken from that one.
+    fn make_room(&self, index: &mut Index, owner: &str) {
+        while self.is_full_for(index, owner) && index.drop_oldest_ended(Some(owner)) {}
+        if self.is_full_for(index, owner)
+            && let Some(parked) = index.longest_parked(Some(owner))
+        {
+            parked.stop();
+        }
+        while self.is_full() && index.drop_oldest_ended(None) {}
+        if self.is_full()
+            && let Some(parked) = index.longest_parked(None)
+        {
+            parked.stop();
         }
     }
 
-    fn appended(&self) {
-        if self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
-            self.make_room(&mut self.index());
-        }
+    fn appended(&self, live: &Live) {
+        self.make_room(&mut self.index(), live.owner());
     }
 
     fn ended(&self, live: &Arc<Live>) {
         let mut index = self.index();
         index.ended(live, Instant::now() + self.0.retention);
-        self.make_room(&mut index);
+        self.make_room(&mut index, live.owner());
+    }
+
+    /// Somebody reads `live`: what its session began before and nobody reads doesn't hold it up.
+    fn clear_way(&self, live: &Live) {
+        let index = self.index();
+        let parked =
+            index.running().filter(|other| other.comes_before(live) && other.parked_since().is_some());
+        parked.for_each(|other| other.stop());
+    }
+
+    /// Whether somebody reads what has to wait for `live`.
+    fn is_waited_for(&self, live: &Live) -> bool {
+        self.index().running().any(|other| live.comes_before(other) && other.parked_since().is_none())
     }
 }
 
@@ -268,16 +305,18 @@ impl Start {
     }
 
     /// Runs the source in a task of its own until its end.
-    pub(crate) fn run<S: Source>(self, source: S, permit: Permit, app: &AppState) -> Reader {
-        let account = Account::new(app, permit);
+    pub(crate) fn run<S: Source>(self, source: S, permit: Permit) -> Reader {
+        let account = Account::new(&self.ending.streams, permit);
         self.ending.live.set_stage(source.stage());
-        tokio::spawn(driver::drive(source, self.ending, app.clone(), account));
+        tokio::spawn(driver::drive(source, self.ending, account));
         self.reader
     }
 
-    /// There will be no source: it was refused. Whoever joined meanwhile is told so.
+    /// There will be no source: it was refused. Whoever joined meanwhile is told so; then nothing is left of it.
     pub(crate) fn refuse(self) {
-        self.ending.push(Event::Error(Failure::Unavailable));
+        let Ending { live, streams } = &self.ending;
+        streams.index().remove(live.id());
+        live.push(Event::Error(Failure::Unavailable));
     }
 }
 
@@ -292,7 +331,7 @@ impl Ending {
         if self.live.push(event) {
             self.streams.ended(&self.live);
         } else {
-            self.streams.appended();
+            self.streams.appended(&self.live);
         }
     }
 }

@@ -2,41 +2,22 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 
 /// An address, or all that begin with the same bits: `127.0.0.1`, `10.0.0.0/8`, `fd00::/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u32,
-}
+pub struct Network(IpNet);
 
 impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                common(own.to_bits().into(), other.to_bits().into(), 32 - self.bits)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => common(own.to_bits(), other.to_bits(), 128 - self.bits),
-            _ => false,
-        }
+        self.0.contains(&address)
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse().ok()?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        (bits <= most).then_some(Self { address, bits })
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| address()).ok().map(Self)
     }
-}
-
-/// Whether two addresses agree but for their last `rest` bits.
-fn common(one: u128, other: u128, rest: u32) -> bool {
-    (one ^ other).checked_shr(rest).unwrap_or(0) == 0
 }
 
 impl<'de> Deserialize<'de> for Network {

@@ -3,7 +3,8 @@
 use leafresh_chat::{BaseInfo, Catalog, Failure};
 
 use super::Error;
-use super::params::{Given, Name, Raw, Table, Values, check};
+use super::names::Name;
+use super::params::{Given, Raw, Table, Values, check};
 
 /// Why values can't be used, as a sentence of the catalogue.
 #[derive(Debug, thiserror::Error)]

@@ -11,84 +11,10 @@ pub(crate) use check::{Dialect, Table, Values, check};
 pub(crate) use json::from_json;
 pub(crate) use query::from_query;
 
-use std::fmt;
-
-use leafresh_chat::{Replies, is_blank};
+use leafresh_chat::is_blank;
 
 use super::error::Error;
-
-/// The parameters there are. Others are ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Name {
-    Message,
-    Location,
-    WorkType,
-    Category,
-    SessionId,
-    Dialect,
-    Adapter,
-    Progress,
-    Details,
-    Errors,
-    LastEventId,
-    RequestId,
-}
-
-impl Name {
-    const ALL: [Self; 12] = [
-        Self::Message,
-        Self::Location,
-        Self::WorkType,
-        Self::Category,
-        Self::SessionId,
-        Self::Dialect,
-        Self::Adapter,
-        Self::Progress,
-        Self::Details,
-        Self::Errors,
-        Self::LastEventId,
-        Self::RequestId,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Message => "message",
-            Self::Location => "location",
-            Self::WorkType => "workType",
-            Self::Category => "category",
-            Self::SessionId => "sessionId",
-            Self::Dialect => "dialect",
-            Self::Adapter => "adapter",
-            Self::Progress => "progress",
-            Self::Details => "details",
-            Self::Errors => "errors",
-            Self::LastEventId => "lastEventId",
-            Self::RequestId => "requestId",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == name)
-    }
-
-    /// The sentence that says that it is missing.
-    pub(crate) fn missing(self, replies: &Replies) -> String {
-        match self {
-            Self::Message => replies.required.message.clone(),
-            Self::Location => replies.required.location.clone(),
-            Self::WorkType => replies.required.work_type.clone(),
-            Self::Category => replies.required.category.clone(),
-            // No table requires another one.
-            other => replies.errors.invalid_fields(&[other.as_str()]),
-        }
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::names::Name;
 
 /// A value as it was sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,7 +32,7 @@ pub(crate) enum Raw {
 
 /// The known parameters of one request. Of a repeated one the last counts; JSON's null is absent.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Given([Option<Raw>; Name::ALL.len()]);
+pub(crate) struct Given([Option<Raw>; Name::COUNT]);
 
 impl Given {
     pub(crate) fn set(&mut self, name: Name, value: Option<Raw>) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRef, FromRequestParts, Path, Request, State};
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::middleware::{Next, from_fn_with_state};
@@ -13,7 +13,6 @@ use tower_http::normalize_path::NormalizePath;
 
 use super::error::Error;
 use crate::config::Prefix;
-use crate::state::AppState;
 
 /// All of `router` below the prefix.
 pub(super) fn below(prefix: &Prefix, catalog: &Arc<Catalog>, router: Router) -> Router {
@@ -57,12 +56,16 @@ fn to_the_page(address: &str) -> Response {
 /// The part of a path that names something.
 pub(super) struct Segment(pub(super) String);
 
-impl FromRequestParts<AppState> for Segment {
+impl<S: Send + Sync> FromRequestParts<S> for Segment
+where
+    Arc<Catalog>: FromRef<S>,
+{
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Response> {
-        let path = Path::<String>::from_request_parts(parts, app).await;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
         // What else may go wrong there is a fault of the route's.
-        path.map(|Path(segment)| Self(segment)).map_err(|_| Error::InvalidEncoding.response(app.replies()))
+        let refuse = |_| Error::InvalidEncoding.response(Arc::<Catalog>::from_ref(state).replies());
+        path.map(|Path(segment)| Self(segment)).map_err(refuse)
     }
 }

@@ -1,5 +1,6 @@
 //! `/ai/chatbot/recommendation/*`: one pipeline, answered as a stream or as one JSON object.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,14 +9,16 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Pa
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use leafresh_chat::{Event, Kind};
+use leafresh_chat::{Catalog, Event, Kind, is_blank};
 
 use super::envelope::Envelope;
 use super::error::Error;
-use super::params::{self, Given, Name, Raw, Table};
+use super::names::Name;
+use super::params::{self, Given, Raw, Table};
 use super::view::View;
 use super::{body, sse};
-use crate::door::Identity;
+use crate::door::{Identity, met};
+use crate::socket::Exchange;
 use crate::state::AppState;
 use crate::streams::{Asked, Full, Opened, Position, Question, Read, Reader, Start};
 
@@ -30,8 +33,8 @@ pub(super) fn router() -> Router<AppState> {
         .route("/ai/chatbot/recommendation/free-text", methods(Kind::FreeText))
 }
 
-async fn not_allowed(State(app): State<AppState>) -> Response {
-    let mut response = Error::MethodNotAllowed.response(app.replies());
+async fn not_allowed(State(catalog): State<Arc<Catalog>>) -> Response {
+    let mut response = Error::MethodNotAllowed.response(catalog.replies());
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     response
 }
@@ -47,7 +50,11 @@ async fn answer(
     if resume.as_deref().is_some_and(is_end) {
         return StatusCode::NO_CONTENT.into_response();
     }
+    let exchange = head.extensions.get::<Exchange>();
     let given = read(&head, body, &app).await;
+    if let Some(exchange) = exchange {
+        exchange.has_body();
+    }
     let client = Client {
         get: head.method == Method::GET,
         accepts_stream: accepts_stream(&head.headers),
@@ -64,6 +71,9 @@ async fn answer(
         Some(id) => wanted.ok().and_then(|wanted| client.resume(id, wanted, &app)).ok_or(Error::StreamGone),
         None => wanted.and_then(|wanted| client.ask(wanted, &identity, &app)),
     };
+    if let (Some(exchange), Ok(_)) = (exchange, &opened) {
+        exchange.takes_long();
+    }
     match opened {
         Ok((reader, view)) if client.streams() => sse::response(reader, view, &app),
         Ok((reader, view)) => collect(reader, view, &app).await,
@@ -119,7 +129,7 @@ fn begin(start: Start, identity: &Identity, app: &AppState) -> Result<Reader, Er
         Ok((events.map_err(|error| Error::from_admission(&error, app.draining()))?, place))
     })();
     match source {
-        Ok((events, place)) => Ok(start.run(events, place, app)),
+        Ok((events, place)) => Ok(start.run(events, place)),
         Err(error) => {
             start.refuse();
             Err(error)
@@ -161,10 +171,13 @@ impl Client {
     fn ask(&self, wanted: Wanted, identity: &Identity, app: &AppState) -> Result<(Reader, View), Error> {
         app.door().ask(identity)?;
         let asked = wanted.asked.clone();
-        let reader = match app.streams().open(asked, self.grace(&wanted, app), app) {
+        let reader = match app.streams().open(asked, self.grace(&wanted, app)) {
             Ok(Opened::Joined(reader)) => reader,
             Ok(Opened::First(start)) => begin(start, identity, app)?,
-            Err(Full) => return Err(Error::Overloaded),
+            Err(Full) => {
+                met("stream.memory_mib or stream.memory_per_key_mib");
+                return Err(Error::Overloaded);
+            }
         };
         // One object tells of nothing before it.
         let progress = wanted.progress && self.streams();
@@ -173,7 +186,7 @@ impl Client {
 
     fn resume(&self, id: &str, wanted: Wanted, app: &AppState) -> Option<(Reader, View)> {
         let grace = self.grace(&wanted, app);
-        let reader = app.streams().resume(Position::parse(id)?, &wanted.asked.question, grace, app)?;
+        let reader = app.streams().resume(Position::parse(id)?, &wanted.asked.question, grace)?;
         let progress = wanted.progress && self.streams();
         Some(Wanted { progress, ..wanted }.reader(reader))
     }
@@ -211,7 +224,7 @@ fn is_end(id: &str) -> bool {
 fn last(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get_all(name).iter().next_back()?;
     let text = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
-    (!text.is_empty()).then_some(text)
+    (!is_blank(&text)).then_some(text)
 }
 
 /// Whether `Accept` names `text/event-stream` itself, and not with `q=0`.
@@ -261,7 +274,9 @@ mod tests {
         headers.append(name(), HeaderValue::from_static("a"));
         headers.append(name(), HeaderValue::from_static(" b "));
         assert_eq!(last(&headers, "idempotency-key").as_deref(), Some("b"));
-        headers.append(name(), HeaderValue::from_static(""));
-        assert_eq!(last(&headers, "idempotency-key"), None);
+        for blank in ["", " ", "\u{200b}"] {
+            headers.append(name(), HeaderValue::from_bytes(blank.as_bytes()).unwrap());
+            assert_eq!(last(&headers, "idempotency-key"), None);
+        }
     }
 }

@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use leafresh_chat::Event;
 
-use super::Stage;
+use super::{Stage, Streams};
 use crate::door::Place;
+use crate::life::Running;
 use crate::metrics::Outcome;
-use crate::state::{AppState, Running};
 
 /// A client's place among the answers that it may have at the same time; none for whom nothing is limited.
 pub(crate) type Permit = Option<Place>;
 
 /// What is known of an answer when it ends. It counts when it is dropped.
 pub(super) struct Account {
-    app: AppState,
+    streams: Streams,
     started: Instant,
     /// What of it was spent on finding documents.
     pub(super) retrieval: Option<Duration>,
@@ -29,10 +29,10 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(app: &AppState, permit: Permit) -> Self {
-        app.metrics().admitted();
+    pub(super) fn new(streams: &Streams, permit: Permit) -> Self {
+        streams.0.metrics.admitted();
         Self {
-            app: app.clone(),
+            streams: streams.clone(),
             started: Instant::now(),
             retrieval: None,
             first_text: None,
@@ -41,7 +41,7 @@ impl Account {
             stage: Stage::default(),
             span: tracing::Span::current(),
             _permit: permit,
-            _running: app.begin(),
+            _running: streams.0.life.begin(),
         }
     }
 
@@ -49,7 +49,7 @@ impl Account {
         self.written.push_str(text);
         if self.first_text.is_none() && !text.is_empty() {
             let after = self.started.elapsed();
-            self.app.metrics().first_token(after);
+            self.streams.0.metrics.first_token(after);
             self.first_text = Some(after);
         }
     }
@@ -67,14 +67,15 @@ impl Drop for Account {
     fn drop(&mut self) {
         let total = self.started.elapsed();
         if let Some(time) = self.retrieval {
-            self.app.metrics().retrieved(time);
+            self.streams.0.metrics.retrieved(time);
         }
-        let tokens = self.app.recommender().map_or(0, |model| model.backend().count_tokens(&self.written));
-        self.app.metrics().ended(self.outcome, self.stage, total, tokens);
+        let model = self.streams.0.installed.get();
+        let tokens = model.map_or(0, |model| model.backend().count_tokens(&self.written));
+        self.streams.0.metrics.ended(self.outcome, self.stage.phase(), total, tokens);
         tracing::info!(
             parent: &self.span,
             outcome = self.outcome.name(),
-            phase = self.stage.name(),
+            phase = self.stage.phase().name(),
             retrieval_ms = self.retrieval.map(|time| time.as_millis() as u64),
             first_text_ms = self.first_text.map(|time| time.as_millis() as u64),
             total_ms = total.as_millis() as u64,

@@ -8,8 +8,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::account::Account;
 use super::log::Attendance;
 use super::{Ending, Source, Stage};
+use crate::life;
 use crate::metrics::Outcome;
-use crate::state::{self, AppState};
 
 /// Longer texts are sent as several events. Six bytes of JSON are the most that one byte becomes, so an event stays
 /// below 32 KiB.
@@ -33,13 +33,14 @@ enum Turn {
 }
 
 /// Runs a source until its terminal event, until nobody can return, or until the server stops.
-pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, app: AppState, mut account: Account) {
+pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, mut account: Account) {
     let live = ending.live.clone();
     let mut attendance = live.attendance();
-    let mut stages = app.stages();
+    let mut stages = ending.streams.0.life.stages();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut parked = false;
+    ending.streams.clear_way(&live);
     let last = loop {
         // A parked source stands nowhere in a queue; what counts is where it was.
         if !parked && live.stage() != Stage::Writing {
@@ -66,11 +67,19 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, app: AppStat
                 source.resume();
             }
             live.set_parked(parked.then(Instant::now));
+            if !parked {
+                ending.streams.clear_way(&live);
+            }
+        }
+        // Looked at each time: who waits may have come just now.
+        if parked && ending.streams.is_waited_for(&live) {
+            account.outcome = Outcome::Left;
+            break Event::Error(Failure::Cancelled);
         }
         let turn = tokio::select! {
             biased;
-            // The sender lives as long as the server's state, of which `app` has a share.
-            _ = stages.wait_for(|stage| *stage == state::Stage::Stopping) => Turn::Stopping,
+            // The sender lives as long as the server's life, of which `streams` has a share.
+            _ = stages.wait_for(|stage| *stage == life::Stage::Stopping) => Turn::Stopping,
             // And this one in `live`.
             _ = attendance.changed() => Turn::Attendance,
             () = until(deadline) => Turn::Abandoned,

@@ -1,5 +1,7 @@
 //! How far an answer is before its first text.
 
+use crate::metrics::Phase;
+
 /// Said to readers who asked for it, and counted when an answer ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -15,16 +17,14 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    pub(crate) const NAMES: [&str; 4] = ["queued", "retrieving", "prefill", "writing"];
-
-    pub(crate) fn name(self) -> &'static str {
-        let index = match self {
-            Self::Queued { .. } => 0,
-            Self::Retrieving => 1,
-            Self::Prefill => 2,
-            Self::Writing => 3,
-        };
-        Self::NAMES[index]
+    /// As it is counted.
+    pub(super) fn phase(self) -> Phase {
+        match self {
+            Self::Queued { .. } => Phase::Queued,
+            Self::Retrieving => Phase::Retrieving,
+            Self::Prefill => Phase::Prefill,
+            Self::Writing => Phase::Writing,
+        }
     }
 
     /// What readers are told: that it writes as soon as the model has the request, and nothing of a queue in which its

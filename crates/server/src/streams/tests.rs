@@ -10,7 +10,8 @@ use leafresh_chat::{Answer, BaseInfo, Catalog, Challenge, Grounding};
 use super::driver::MAX_TEXT;
 use super::*;
 use crate::config::Config;
-use crate::state::Stage as Server;
+use crate::life::Stage as Server;
+use crate::state::AppState;
 
 /// Events as a list; what comes after them is up to `then`.
 pub(crate) struct Script {
@@ -81,14 +82,14 @@ pub(crate) fn run<S: Source>(source: S, app: &AppState) -> Reader {
 }
 
 fn start<S: Source>(source: S, asked: &Asked, app: &AppState) -> Reader {
-    match app.streams().open(asked.clone(), HOUR, app) {
-        Ok(Opened::First(start)) => start.run(source, None, app),
+    match app.streams().open(asked.clone(), HOUR) {
+        Ok(Opened::First(start)) => start.run(source, None),
         _ => panic!("there is one already, or no room"),
     }
 }
 
 fn join(asked: &Asked, app: &AppState) -> Option<Reader> {
-    match app.streams().open(asked.clone(), HOUR, app) {
+    match app.streams().open(asked.clone(), HOUR) {
         Ok(Opened::Joined(reader)) => Some(reader),
         _ => None,
     }
@@ -170,7 +171,7 @@ async fn case_29_a_source_that_panics_ends_in_an_error_and_counts_once() {
     let source = Script { then: Then::Panic, ..script([text("가")]) };
     let events = all(run(source, &app)).await;
     assert_eq!(events, numbered([text("가"), Event::Error(Failure::Internal)]));
-    app.idle().await;
+    app.life().idle().await;
 }
 
 #[tokio::test]
@@ -205,12 +206,12 @@ async fn a_server_that_stops_ends_what_is_running() {
     let app = state(|_| ());
     let waiting = Script { then: Then::Wait, ..script([]) };
     let running = tokio::spawn(all(run(waiting, &app)));
-    app.advance(Server::Draining);
+    app.life().advance(Server::Draining);
     tokio::task::yield_now().await;
     assert!(!running.is_finished());
-    app.advance(Server::Stopping);
+    app.life().advance(Server::Stopping);
     assert_eq!(running.await.unwrap(), numbered([Event::Error(Failure::Unavailable)]));
-    app.idle().await;
+    app.life().idle().await;
 }
 
 #[tokio::test]
@@ -270,7 +271,11 @@ async fn full_memory_drops_what_has_ended_first_then_what_is_parked_and_then_ref
     // 1 MiB; each stream below takes a quarter and a bit of it.
     let app = state(|config| config.stream.memory_mib = 1);
     let large = || Event::Text("a".repeat(250 * 1024));
-    let request = |name: &str| asked(Some(name));
+    // Of no session, where one that is parked would make way for the next.
+    let request = |name: &str| {
+        let question = Question { command: BaseInfo::default().into(), adapter: None };
+        Asked { question, request_id: Some(name.into()) }
+    };
     let ended = start(script([large(), Event::Close(answer(""))]), &request("ended"), &app);
     let ended_id = ended.stream();
     all(ended).await;
@@ -290,7 +295,7 @@ async fn full_memory_drops_what_has_ended_first_then_what_is_parked_and_then_ref
     until("it fits again", || bytes() <= 1 << 20).await;
     let fourth = start(waiting(), &request("d"), &app);
     until("it is over the limit", || bytes() > 1 << 20).await;
-    assert!(matches!(app.streams().open(request("e"), HOUR, &app), Err(Full)));
+    assert!(matches!(app.streams().open(request("e"), HOUR), Err(Full)));
     assert_eq!(app.streams().parked(), 0);
     drop((running, third, fourth));
 }
@@ -313,7 +318,7 @@ async fn a_reader_of_dropped_events_hears_that_they_are_gone() {
     let mut reader = run(script([text("가"), text("나"), Event::Close(answer(""))]), &app);
     assert!(matches!(reader.next().await, Read::Event(_)));
     until("it has ended", || reader.live_has_ended()).await;
-    app.streams().index().drop_oldest_ended();
+    app.streams().index().drop_oldest_ended(None);
     assert_eq!(reader.next().await, Read::Gone);
 }
 
@@ -327,9 +332,9 @@ async fn a_deleted_session_ends_its_streams_and_forgets_what_is_kept() {
     let question = asked(None).question;
     app.streams().forget_session("somebody", "s").await;
     app.streams().forget_session("", "another").await;
-    assert!(app.streams().resume(position, &question, HOUR, &app).is_some());
+    assert!(app.streams().resume(position, &question, HOUR).is_some());
     app.streams().forget_session("", "s").await;
-    assert!(app.streams().resume(position, &question, HOUR, &app).is_none());
+    assert!(app.streams().resume(position, &question, HOUR).is_none());
     assert_eq!(all(running).await, numbered([Event::Error(Failure::Cancelled)]));
 }
 
@@ -377,4 +382,44 @@ fn a_position_is_32_digits_and_a_number() {
     ] {
         assert_eq!(Position::parse(&bad), None, "{bad}");
     }
+}
+
+/// Field report 41.
+#[tokio::test]
+async fn what_was_refused_is_kept_nowhere() {
+    let app = state(|_| ());
+    let Ok(Opened::First(start)) = app.streams().open(asked(Some("r")), HOUR) else { panic!("the first") };
+    let id = start.reader.stream();
+    let joined = join(&asked(Some("r")), &app).expect("it waits for its source");
+    start.refuse();
+    assert!(app.streams().index().get(id).is_none());
+    let events = all(joined).await;
+    assert_eq!(*events.last().unwrap().event, Event::Error(Failure::Unavailable));
+    assert_eq!(app.streams().bytes(), 0);
+    assert!(join(&asked(Some("r")), &app).is_none());
+}
+
+/// Field report 41.
+#[tokio::test]
+async fn too_much_of_one_keys_is_taken_from_that_key() {
+    let app = state(|config| (config.stream.memory_mib, config.stream.memory_per_key_mib) = (64, 1));
+    let of = |owner: &str, id: &str| {
+        let command = BaseInfo { owner: owner.into(), ..BaseInfo::default() };
+        let question = Question { command: command.into(), adapter: None };
+        Asked { question, request_id: Some(id.into()) }
+    };
+    let large = || script([text(&"가".repeat(200_000)), Event::Close(answer(""))]);
+    let mut ids = Vec::new();
+    for (owner, id) in [("b", "1"), ("a", "1"), ("a", "2")] {
+        let reader = start(large(), &of(owner, id), &app);
+        ids.push(reader.stream());
+        all(reader).await;
+    }
+    let kept = || ids.iter().map(|id| app.streams().index().get(*id).is_some()).collect::<Vec<_>>();
+    until("the limit holds", || kept() == [true, false, true]).await;
+    // Who has no key shares what all have.
+    for id in ["1", "2", "3"] {
+        all(start(large(), &of("", id), &app)).await;
+    }
+    assert_eq!(kept(), [true, false, true]);
 }

@@ -131,7 +131,6 @@ impl Model {
 
 /// The real thing beside its model.
 struct Trial {
-    app: AppState,
     streams: Streams,
     live: Arc<Live>,
     request: Asked,
@@ -143,15 +142,14 @@ struct Trial {
 
 impl Trial {
     fn begin(app: &AppState, request_id: Option<&str>) -> Self {
-        let streams = Streams::new(&config::Stream::default());
+        let streams = app.streams().clone();
         let request = asked(request_id);
-        let Ok(Opened::First(start)) = streams.open(request.clone(), HOUR, app) else { panic!("the first") };
+        let Ok(Opened::First(start)) = streams.open(request.clone(), HOUR) else { panic!("the first") };
         let live = start.ending.live.clone();
         let (feed, events) = mpsc::unbounded_channel();
         let parked = Arc::new(AtomicBool::new(false));
-        let reader = start.run(Fed { events, parked: parked.clone() }, None, app);
+        let reader = start.run(Fed { events, parked: parked.clone() }, None);
         Self {
-            app: app.clone(),
             streams,
             live,
             request,
@@ -191,7 +189,7 @@ impl Trial {
                 }
             }
             Step::Join { returns } => {
-                let opened = self.streams.open(self.request.clone(), grace(returns), &self.app);
+                let opened = self.streams.open(self.request.clone(), grace(returns));
                 let running = !self.model.ended && !self.model.expired;
                 let expected = running || (self.request.request_id.is_some() && self.model.joinable());
                 match opened {
@@ -211,7 +209,7 @@ impl Trial {
             Step::Resume { read, returns } => {
                 let position = Position { stream: self.live.id(), number: read };
                 let question = self.request.question.clone();
-                let reader = self.streams.resume(position, &question, grace(returns), &self.app);
+                let reader = self.streams.resume(position, &question, grace(returns));
                 let kept = self.streams.index().get(self.live.id()).is_some();
                 assert_eq!(reader.is_some(), kept && read <= self.model.last_number());
                 if let Some(reader) = reader {
@@ -222,7 +220,7 @@ impl Trial {
                 let position = Position { stream: self.live.id(), number: 0 };
                 let mut question = self.request.question.clone();
                 question.adapter = Some("another".into());
-                assert!(self.streams.resume(position, &question, HOUR, &self.app).is_none());
+                assert!(self.streams.resume(position, &question, HOUR).is_none());
             }
             Step::Read { reader, events } => self.read(reader, events),
             Step::Leave { reader } => {
@@ -323,7 +321,7 @@ proptest! {
             let Trial { live, streams, readers, .. } = trial;
             drop(readers);
             live.forget_grace();
-            app.idle().await;
+            app.life().idle().await;
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }
