@@ -41,6 +41,8 @@ pub(crate) struct Answering {
     control: Arc<Control>,
     /// When the answer as a whole has taken too long.
     deadline: Instant,
+    /// How long it waited for its session's earlier requests.
+    waited: Duration,
 }
 
 /// What a request asks for, once the conversation's rules have been applied.
@@ -56,7 +58,7 @@ struct Subject {
 impl Answering {
     pub(crate) fn new(recommender: Recommender, events: mpsc::Sender<Event>, control: Arc<Control>) -> Self {
         let deadline = Instant::now() + recommender.deadlines.answer;
-        Self { recommender, events, control, deadline }
+        Self { recommender, events, control, deadline, waited: Duration::ZERO }
     }
 
     pub(crate) async fn answer(mut self, command: Command, begun: Begun) {
@@ -167,8 +169,10 @@ impl Answering {
         match (self.recommender.sessions.clone(), session_id) {
             (Some(sessions), Some(id)) => {
                 let key = Key { owner: owner.to_owned(), id: id.to_owned() };
+                let since = Instant::now();
                 let turn = sessions.begin(key, question).await;
                 // Waiting for one's own earlier request is no fault of the engine's.
+                self.waited = since.elapsed();
                 self.deadline = Instant::now() + self.recommender.deadlines.answer;
                 turn
             }
@@ -249,7 +253,8 @@ impl Answering {
         let mut writer = Writer::new(program.clone(), subject.category.clone(), recommender.grounding, found);
         let outcome = match begun {
             Begun::Degraded(reason, permit) => Err((reason, Some(permit))),
-            Begun::Place(place) => {
+            Begun::Place(mut place) => {
+                place.wait_longer(self.waited);
                 let request = Request {
                     prompt,
                     program,

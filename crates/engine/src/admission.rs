@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::scheduler::Client;
@@ -92,6 +92,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// It waited for something else than the engine: that much is added to its time in the queue.
+    pub fn wait_longer(&mut self, by: Duration) {
+        self.deadline = self.deadline.map(|deadline| deadline + by);
+    }
+
     /// The prompt has come.
     ///
     /// # Errors

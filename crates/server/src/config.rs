@@ -13,7 +13,7 @@ mod values;
 pub use flags::Common;
 pub use network::Network;
 pub use sources::{DEFAULT_FILE, Flags, Sources};
-pub use values::{Listen, LogFormat, Origin, Prefix, Seconds};
+pub use values::{CookieName, HostName, Listen, LogFormat, Origin, Prefix, SameSite, Seconds};
 
 use std::path::{Path, PathBuf};
 
@@ -53,9 +53,14 @@ pub struct Server {
     pub listen: Listen,
     /// What all paths begin with; empty: nothing.
     pub prefix: Prefix,
+    /// Names beside `localhost` under which it is asked where it listens on this machine only and there are no keys.
+    pub hosts: Vec<HostName>,
     /// How long a client may take to send the request line and headers, and then the body.
     #[serde(deserialize_with = "values::positive")]
     pub request_seconds: Seconds,
+    /// How long a connection may be open without a request.
+    #[serde(deserialize_with = "values::positive")]
+    pub idle_seconds: Seconds,
     /// How long running answers may go on after Ctrl-C or SIGTERM.
     pub drain_seconds: Seconds,
     /// Connections at the same time; one more gets 503. None: as many as the process may open files, less a reserve.
@@ -67,7 +72,9 @@ impl Default for Server {
         Self {
             listen: Listen::default(),
             prefix: Prefix::default(),
+            hosts: Vec::new(),
             request_seconds: Seconds::new(15),
+            idle_seconds: Seconds::new(75),
             drain_seconds: Seconds::new(30),
             connections: None,
         }
@@ -89,11 +96,18 @@ pub struct Keys {
     /// How long a browser's cookie stands for the key it was given for.
     #[serde(deserialize_with = "values::positive")]
     pub cookie_seconds: Seconds,
+    pub cookie_name: CookieName,
+    pub cookie_same_site: SameSite,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { file: None, cookie_seconds: Seconds::new(12 * 60 * 60) }
+        Self {
+            file: None,
+            cookie_seconds: Seconds::new(12 * 60 * 60),
+            cookie_name: CookieName::default(),
+            cookie_same_site: SameSite::Strict,
+        }
     }
 }
 
@@ -115,10 +129,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            requests_per_minute: 120,
+            // Off: a client may ask as much as the server takes.
+            requests_per_minute: 0,
             burst: 30,
-            running: 16,
-            connections: 256,
+            running: 0,
+            connections: 0,
             trusted_proxies: Vec::new(),
         }
     }
@@ -127,7 +142,9 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stream {
-    /// How long a stream may be silent before a keep-alive line; 0 sends none.
+    /// How long a stream may be silent before its first keep-alive line; 0: as long as before the others.
+    pub first_keep_alive_seconds: Seconds,
+    /// The time between those that follow in the same silence; 0 sends none at all.
     pub keep_alive_seconds: Seconds,
     /// Sends a `close` without data after an `error`, for relays that complete on `close` only.
     pub error_then_close: bool,
@@ -138,6 +155,9 @@ pub struct Stream {
     /// Memory for the events of all answers that are running or kept.
     #[serde(deserialize_with = "values::at_least_one")]
     pub memory_mib: usize,
+    /// How much of it the answers of one key may take.
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub memory_per_key_mib: usize,
     /// How long a reader may leave what was sent to it unread before its connection is closed.
     #[serde(deserialize_with = "values::positive")]
     pub write_seconds: Seconds,
@@ -146,11 +166,13 @@ pub struct Stream {
 impl Default for Stream {
     fn default() -> Self {
         Self {
-            keep_alive_seconds: Seconds::new(15),
+            first_keep_alive_seconds: Seconds::new(5),
+            keep_alive_seconds: Seconds::new(8),
             error_then_close: false,
-            grace_seconds: Seconds::new(15),
-            retention_seconds: Seconds::new(60),
+            grace_seconds: Seconds::new(120),
+            retention_seconds: Seconds::new(300),
             memory_mib: 64,
+            memory_per_key_mib: 16,
             write_seconds: Seconds::new(30),
         }
     }

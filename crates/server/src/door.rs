@@ -11,7 +11,7 @@ pub use keys::{fresh_key, is_name};
 pub(crate) use limiter::Place;
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use self::address::client_address;
 use self::cookies::Cookies;
-use self::limiter::{Client, Limiter};
+use self::limiter::{Client, Limiter, one_client};
 use crate::config::{self, Config};
 
 /// What one client may do. 0 is no limit.
@@ -36,6 +36,8 @@ pub(crate) struct Allowance {
 pub(crate) struct Identity {
     key: Option<Arc<Key>>,
     address: IpAddr,
+    /// This machine itself, with nobody in between: nothing of it is counted.
+    own: bool,
 }
 
 impl Identity {
@@ -70,6 +72,7 @@ pub(crate) struct Door {
     ring: OnceLock<KeyRing>,
     cookies: Cookies,
     limiter: Limiter,
+    warned_of_proxy: Once,
 }
 
 impl Door {
@@ -78,8 +81,9 @@ impl Door {
             limits: config.limits.clone(),
             keys: config.keys.clone(),
             ring: OnceLock::new(),
-            cookies: Cookies::new(config.keys.cookie_seconds.0),
+            cookies: Cookies::new(&config.keys),
             limiter: Limiter::default(),
+            warned_of_proxy: Once::new(),
         }
     }
 
@@ -109,13 +113,17 @@ impl Door {
         self.keys.file.is_some()
     }
 
-    /// Whether addresses of this client are counted by others: a proxy's, or this machine's own.
-    pub(crate) fn is_exempt(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.is_proxy(address)
+    /// Whether a proxy stands in front, which answers for the names that the server is asked under.
+    pub(crate) fn has_proxies(&self) -> bool {
+        !self.limits.trusted_proxies.is_empty()
     }
 
-    pub(crate) fn limits(&self) -> &config::Limits {
-        &self.limits
+    /// As whom the connections of an address are counted, and how many it may have; `None` for a proxy's, and for this machine's
+    /// own where there is none.
+    pub(crate) fn connections_of(&self, address: IpAddr) -> Option<(IpAddr, u32)> {
+        let limit = self.limits.connections;
+        let own = address.is_loopback() && !self.has_proxies();
+        (limit > 0 && !own && !self.is_proxy(address)).then(|| (one_client(address), limit))
     }
 
     /// Who sends these headers, with a key if one fits. Without keys in the configuration nobody needs one.
@@ -135,15 +143,41 @@ impl Door {
         Ok(Identity { key: Some(key.ok_or(Unknown)?), ..identity })
     }
 
+    /// The same where a cookie isn't enough: it would renew itself for ever.
+    ///
+    /// # Errors
+    /// [`Unknown`] when a key is needed.
+    pub(crate) fn identify_by_key(&self, peer: Peer, headers: &HeaderMap) -> Result<Identity, Unknown> {
+        if self.has_keys() && presented(headers).is_none() {
+            return Err(Unknown);
+        }
+        self.identify(peer, headers)
+    }
+
     /// The same without looking at keys, for what is open to everybody.
     pub(crate) fn stranger(&self, peer: Peer, headers: &HeaderMap) -> Identity {
         let address = client_address(peer.address.ip(), headers, |address| self.is_proxy(address));
-        Identity { key: None, address }
+        let loopback = peer.address.ip().to_canonical().is_loopback();
+        let forwarded = headers.contains_key("x-forwarded-for");
+        if loopback && forwarded && !self.is_proxy(peer.address.ip().to_canonical()) {
+            self.warned_of_proxy.call_once(|| {
+                tracing::warn!(
+                    "requests come through a proxy on this machine that limits.trusted_proxies doesn't name: all of its \
+                     clients count as one"
+                );
+            });
+        }
+        Identity { key: None, address, own: loopback && !forwarded && !self.has_proxies() }
     }
 
     /// A cookie that stands for a key for a while, as the value of `Set-Cookie`.
     pub(crate) fn cookie(&self, key: &Key, secure: bool) -> String {
         self.cookies.make(key, secure)
+    }
+
+    /// Ends the cookies that came with a request, and says so to the browser.
+    pub(crate) fn end_cookie(&self, headers: &HeaderMap, secure: bool) -> String {
+        self.cookies.end(headers, secure)
     }
 
     /// Whether the request came over TLS to a proxy that can be believed.
@@ -158,7 +192,10 @@ impl Door {
     /// [`TooMuch`] when there is none left.
     pub(crate) fn ask(&self, identity: &Identity) -> Result<(), TooMuch> {
         match self.client(identity) {
-            Some((client, allowance)) => self.limiter.ask(client, &allowance, Instant::now()),
+            Some((client, allowance)) => {
+                let asked = self.limiter.ask(client, &allowance, Instant::now());
+                asked.inspect_err(|_| met("limits.requests_per_minute"))
+            }
             None => Ok(()),
         }
     }
@@ -169,14 +206,15 @@ impl Door {
     /// [`TooMuch`] when all are taken.
     pub(crate) fn place(&self, identity: &Identity) -> Result<Option<Place>, TooMuch> {
         let client = self.client(identity);
-        client.map(|(client, allowance)| self.limiter.place(client, &allowance, Instant::now())).transpose()
+        let place = client.map(|(client, allowance)| self.limiter.place(client, &allowance, Instant::now()));
+        place.transpose().inspect_err(|_| met("limits.running"))
     }
 
     /// Who is counted, and how much they may; `None` for whom nothing is.
     fn client(&self, identity: &Identity) -> Option<(Client, Allowance)> {
         let allowance = match &identity.key {
             Some(key) => key.allowance,
-            None if identity.address.is_loopback() => return None,
+            None if identity.own => return None,
             None => self.allowance(),
         };
         Some((identity.client(), allowance))
@@ -192,13 +230,21 @@ impl Door {
     }
 }
 
-/// The key in a request's headers, whether it fits or not.
-fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    let bearer = headers.get(header::AUTHORIZATION).map(|value| {
-        // A scheme of another kind is a key that fits nowhere.
-        let value = value.as_bytes();
-        let is_bearer = value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-        if is_bearer { value[7..].trim_ascii() } else { b"" }
-    });
-    bearer.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes().trim_ascii()))
+/// Tells the operator which setting it was. Whom it met is in the request's span, if it may be known.
+pub(crate) fn met(setting: &'static str) {
+    tracing::warn!(setting, "a client has met a limit");
 }
+
+/// The key in a request's headers, whether it fits or not. Another scheme in `Authorization` is somebody else's: a proxy's
+/// password, say.
+fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, key) = value.as_bytes().split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+    });
+    let own = || headers.get("x-api-key").map(|value| value.as_bytes().trim_ascii());
+    bearers.next().or_else(own).filter(|key| !key.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,12 +19,18 @@ mod web;
 pub use direct::{Refused, base_info, sentence};
 pub(crate) use error::Error;
 
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use leafresh_chat::Catalog;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::config::Origin;
@@ -43,6 +49,7 @@ pub(crate) fn app(state: &AppState) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(state.clone(), door::pass));
+    let router = caught(state.catalog(), router);
     let router = match cors(state.origins()) {
         Some(layer) => router.layer(layer),
         None => router,
@@ -78,22 +85,58 @@ fn cors(origins: &[Origin]) -> Option<CorsLayer> {
     if origins.is_empty() {
         return None;
     }
-    let allowed = if origins.iter().any(Origin::is_any) {
-        AllowOrigin::any()
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(Duration::from_mins(10));
+    Some(if origins.iter().any(Origin::is_any) {
+        let names = ["x-api-key", "last-event-id", "idempotency-key", "traceparent", "baggage"];
+        let ours = names.map(HeaderName::from_static);
+        let theirs = [header::CONTENT_TYPE, header::AUTHORIZATION, header::CACHE_CONTROL];
+        layer
+            .allow_origin(AllowOrigin::any())
+            .allow_headers(AllowHeaders::list(theirs.into_iter().chain(ours)))
     } else {
-        AllowOrigin::list(origins.iter().map(|origin| origin.header().clone()))
-    };
-    Some(
-        CorsLayer::new()
-            .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::POST, Method::DELETE])
-            .allow_headers([
-                header::CONTENT_TYPE,
-                header::AUTHORIZATION,
-                HeaderName::from_static("x-api-key"),
-                HeaderName::from_static("last-event-id"),
-                HeaderName::from_static("idempotency-key"),
-            ])
-            .expose_headers([header::RETRY_AFTER]),
-    )
+        // Libraries add headers of their own, and front ends ask with their cookies.
+        layer
+            .allow_origin(AllowOrigin::list(origins.iter().map(|origin| origin.header().clone())))
+            .allow_headers(AllowHeaders::mirror_request())
+            .allow_credentials(true)
+    })
+}
+
+/// A fault in a handler is answered as one; its text is in the log.
+fn caught(catalog: &Arc<Catalog>, router: Router<AppState>) -> Router<AppState> {
+    let catalog = catalog.clone();
+    router.layer(CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
+        Error::Internal.response(catalog.replies())
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use axum::routing::get;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+    use crate::streams::tests::state;
+
+    async fn faulty() {
+        panic!("as the test wants it");
+    }
+
+    /// Field report 47.
+    #[tokio::test]
+    async fn a_fault_in_a_handler_is_answered_with_500() {
+        let app = state(|_| ());
+        let router = caught(app.catalog(), Router::new().route("/", get(faulty))).with_state(app);
+        let request = axum::http::Request::get("/").body(axum::body::Body::empty()).unwrap();
+        let response = TowerToHyperService::new(router).call(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let body = to_bytes(response.into_body(), 4096).await.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(json["message"], "응답이 중간에 종료되었습니다.");
+    }
 }

@@ -6,14 +6,19 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::Request;
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -23,7 +28,7 @@ pub use self::connections::allow_many_descriptors;
 use self::connections::{Connections, Ticket, turn_away};
 use crate::door::Peer;
 use crate::http::app;
-use crate::socket::Socket;
+use crate::socket::{Answering, Exchange, Patience, Socket};
 use crate::state::{AppState, Stage};
 
 /// Request line and headers. A thousand Korean characters encoded twice are 15 KB.
@@ -72,9 +77,10 @@ impl Listeners {
             accepted = self.main.accept() => (accepted?, false),
             accepted = admin => (accepted?, true),
         };
-        let local = self.address().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        let listener = self.admin.as_ref().filter(|_| apart).unwrap_or(&self.main);
+        let local = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
         let admin = apart || main_has_admin(self.admin.is_some(), state.door().has_keys(), local);
-        Ok((stream, Peer { address, admin, apart }))
+        Ok((stream, Peer { address, local, admin, apart }))
     }
 }
 
@@ -147,11 +153,10 @@ impl Server {
     fn take(&mut self, stream: TcpStream, peer: Peer) {
         let state = self.state.clone();
         let address = peer.address.ip().to_canonical();
-        let door = state.door();
-        let address = (!door.is_exempt(address)).then_some(address);
-        match self.counted.ticket(address, door.limits().connections) {
+        match self.counted.ticket(state.door().connections_of(address)) {
             Ok(ticket) => {
-                let service = Addressed { router: TowerToHyperService::new(self.router.clone()), peer };
+                let router = TowerToHyperService::new(self.router.clone());
+                let service = Addressed { router, peer, exchange: Exchange::default() };
                 self.connections.spawn(connection(stream, service, state, ticket));
             }
             Err(error) => {
@@ -165,16 +170,48 @@ impl Server {
 struct Addressed {
     router: TowerToHyperService<Router>,
     peer: Peer,
+    exchange: Exchange,
 }
 
 impl Service<Request<Incoming>> for Addressed {
-    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Response = Response<Body>;
     type Error = Infallible;
-    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
-        self.router.call(request)
+        request.extensions_mut().insert(self.exchange.clone());
+        let answering = self.exchange.begin(!request.body().is_end_stream());
+        let answer = self.router.call(request);
+        Box::pin(
+            async move { Ok(answer.await?.map(|body| Body::new(Answer { body, _answering: answering }))) },
+        )
+    }
+}
+
+/// A response's body, and the note that its request is being answered.
+struct Answer {
+    body: Body,
+    _answering: Answering,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -196,11 +233,16 @@ impl Drop for Connected {
 
 async fn connection(stream: TcpStream, service: Addressed, state: AppState, _ticket: Ticket) {
     let _connected = Connected::new(&state);
-    let stream = Socket::new(stream, state.stream().write_seconds.0);
+    let patience = Patience {
+        write: state.stream().write_seconds.0,
+        head: state.server().request_seconds.0,
+        idle: state.server().idle_seconds.0,
+    };
+    let stream = Socket::new(stream, patience, service.exchange.clone());
     let draining = state.draining();
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(state.server().request_seconds.0)
+        // The socket has one of its own, which tells a connection without a request from one with a begun one.
+        .header_read_timeout(None)
         .max_header_size(MAX_HEAD)
         .keep_alive(!draining)
         .serve_connection(TokioIo::new(stream), service);

@@ -1,4 +1,9 @@
-//! Connections that don't wait for ever: for a peer that vanished, or for one that doesn't read.
+//! Connections that don't wait for ever: for a peer that vanished, for one that doesn't read, and for one that doesn't ask.
+
+mod exchange;
+
+use exchange::Waiting;
+pub(crate) use exchange::{Answering, Exchange};
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -25,24 +30,56 @@ fn keep_alive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(silence).with_interval(INTERVAL).with_retries(3)
 }
 
-/// A connection whose peer has to take what is written to it in a given time.
+/// How long a connection's peer may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// To read what is written to it.
+    pub(crate) write: Duration,
+    /// To send the whole head of a request.
+    pub(crate) head: Duration,
+    /// To begin one.
+    pub(crate) idle: Duration,
+}
+
+/// A connection whose peer has to ask, and to take what is written to it, in a given time.
+///
+/// Its socket options and deadlines are our own because no layer above knows of bytes that the kernel didn't take over.
 ///
 /// Half of that is the kernel's: bytes that it has taken over and that the peer's machine doesn't acknowledge, or
 /// doesn't let it send, end the connection (`TCP_USER_TIMEOUT`, RFC 5482). The other half is bytes that the kernel
 /// doesn't take over: all that lies ready has to be gone in that time, a byte now and then isn't enough.
 pub(crate) struct Socket {
     stream: TcpStream,
-    limit: Duration,
+    patience: Patience,
+    exchange: Exchange,
+    /// What is waited for, and how long still.
+    asking: Option<(Waiting, Pin<Box<Sleep>>)>,
     /// When what couldn't be written has to be gone. `None`: all was written.
     due: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
-        if let Err(error) = tune(&stream, limit) {
+    pub(crate) fn new(stream: TcpStream, patience: Patience, exchange: Exchange) -> Self {
+        if let Err(error) = tune(&stream, patience.write) {
             tracing::debug!(%error, "a socket option was refused");
         }
-        Self { stream, limit, due: None }
+        Self { stream, patience, exchange, asking: None, due: None }
+    }
+
+    /// Fails when a request should have begun, or its head should have come.
+    fn ask(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let waiting = self.exchange.waiting();
+        if self.asking.as_ref().map(|(known, _)| *known) != waiting {
+            self.asking = waiting.map(|waiting| {
+                let limit = match waiting {
+                    Waiting::Request => self.patience.idle,
+                    Waiting::Head => self.patience.head,
+                };
+                (waiting, Box::pin(sleep(limit)))
+            });
+        }
+        let late = self.asking.as_mut().is_some_and(|(_, due)| due.as_mut().poll(context).is_ready());
+        if late { Err(io::Error::new(io::ErrorKind::TimedOut, "no request came in time")) } else { Ok(()) }
     }
 
     /// Notes how much of what was offered has been taken, and fails when that took too long.
@@ -54,11 +91,11 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         match taken {
             Poll::Ready(Ok(taken)) if taken < offered => {
-                self.due.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+                self.due.get_or_insert_with(|| Box::pin(sleep(self.patience.write)));
             }
             Poll::Ready(_) => self.due = None,
             Poll::Pending => {
-                let due = self.due.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+                let due = self.due.get_or_insert_with(|| Box::pin(sleep(self.patience.write)));
                 if due.as_mut().poll(context).is_ready() {
                     let text = "the peer doesn't read what was sent to it";
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)));
@@ -87,7 +124,21 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        match &read {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => self.exchange.arrived(),
+            Poll::Ready(Ok(())) if buffer.remaining() > 0 && self.exchange.hides_end(context) => {
+                return Poll::Pending;
+            }
+            // When it is answered the time for the next one begins.
+            Poll::Pending => self.exchange.wakes(context),
+            Poll::Ready(_) => {}
+        }
+        match self.ask(context) {
+            Ok(()) => read,
+            Err(late) => Poll::Ready(Err(late)),
+        }
     }
 }
 
@@ -137,7 +188,8 @@ mod tests {
         SockRef::from(&listener).set_send_buffer_size(4096).unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         SockRef::from(&peer).set_recv_buffer_size(4096).unwrap();
-        (Socket::new(listener.accept().await.unwrap().0, limit), peer)
+        let patience = Patience { write: limit, head: limit, idle: limit };
+        (Socket::new(listener.accept().await.unwrap().0, patience, Exchange::default()), peer)
     }
 
     #[cfg(target_os = "linux")]
@@ -178,6 +230,49 @@ mod tests {
         assert!(began.elapsed() >= limit);
         drop(socket);
         reading.await.unwrap();
+    }
+
+    /// Field report 14.
+    #[tokio::test]
+    async fn a_connection_without_a_request_is_waited_for_longer_than_one_with_a_begun_one() {
+        let (mut socket, mut peer) = pair(Duration::from_secs(30)).await;
+        socket.patience =
+            Patience { idle: Duration::from_hours(1), head: Duration::from_millis(50), ..socket.patience };
+        let mut bytes = [0; 16];
+        assert!(timeout(Duration::from_millis(200), socket.read(&mut bytes)).await.is_err(), "it waits");
+        peer.write_all(b"GET /").await.unwrap();
+        assert_eq!(socket.read(&mut bytes).await.unwrap(), 5);
+        let error = timeout(Duration::from_secs(30), socket.read(&mut bytes)).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// Field report 18.
+    #[tokio::test]
+    async fn the_end_of_what_a_peer_sends_is_told_when_its_short_answer_is_written() {
+        let (mut socket, mut peer) = pair(Duration::from_secs(30)).await;
+        let exchange = socket.exchange.clone();
+        peer.write_all(b"GET").await.unwrap();
+        peer.shutdown().await.unwrap();
+        let mut bytes = [0; 16];
+        assert_eq!(socket.read(&mut bytes).await.unwrap(), 3);
+        let answer = exchange.begin(false);
+        let mut read = std::pin::pin!(socket.read(&mut bytes));
+        assert!(timeout(Duration::from_millis(50), read.as_mut()).await.is_err());
+        drop(answer);
+        assert_eq!(timeout(Duration::from_secs(30), read).await.unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn while_an_answer_is_being_written_by_the_model_the_end_is_leaving() {
+        let (mut socket, mut peer) = pair(Duration::from_secs(30)).await;
+        let exchange = socket.exchange.clone();
+        peer.shutdown().await.unwrap();
+        let _answer = exchange.begin(false);
+        let mut bytes = [0; 16];
+        let mut read = std::pin::pin!(socket.read(&mut bytes));
+        assert!(timeout(Duration::from_millis(50), read.as_mut()).await.is_err());
+        exchange.takes_long();
+        assert_eq!(timeout(Duration::from_secs(30), read).await.unwrap().unwrap(), 0);
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use self::account::Account;
 use self::index::{Index, Joined};
-use self::log::{Live, Tally};
+use self::log::{Live, Share, Tally};
 use crate::config;
 use crate::state::AppState;
 
@@ -129,6 +129,7 @@ struct Shared {
     index: Mutex<Index>,
     tally: Arc<Tally>,
     memory: usize,
+    memory_per_key: usize,
     retention: Duration,
 }
 
@@ -150,6 +151,7 @@ impl Streams {
             index: Mutex::new(Index::default()),
             tally: Arc::default(),
             memory: config.memory_mib << 20,
+            memory_per_key: config.memory_per_key_mib << 20,
             retention: config.retention_seconds.0,
         }))
     }
@@ -158,17 +160,19 @@ impl Streams {
     /// reader when it has left.
     ///
     /// # Errors
-    /// [`Full`] when running answers alone take all the memory.
+    /// [`Full`] when running answers alone take all the memory, or all of their key's.
     pub(crate) fn open(&self, asked: Asked, grace: Duration, app: &AppState) -> Result<Opened, Full> {
         let mut index = self.index();
         if let Some(Joined(live)) = index.find(&asked) {
             return Ok(Opened::Joined(Reader::new(live, 0, grace, app)));
         }
-        self.make_room(&mut index);
-        if self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
+        let owner = asked.question.command.owner();
+        self.make_room(&mut index, owner);
+        if self.is_full() || self.is_full_for(&mut index, owner) {
             return Err(Full);
         }
-        let live = Arc::new(Live::new(asked, self.0.tally.clone()));
+        let share = Share { all: self.0.tally.clone(), own: index.bytes_of(owner) };
+        let live = Arc::new(Live::new(asked, share));
         index.insert(live.clone());
         // Its first reader is there before anything runs, so that it doesn't begin as one that nobody reads.
         let reader = Reader::new(live.clone(), 0, grace, app);
@@ -230,29 +234,53 @@ impl Streams {
         index
     }
 
-    /// Below the limit again: what has ended goes first, oldest first, then what waits for its reader.
-    fn make_room(&self, index: &mut Index) {
-        while self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
-            if index.drop_oldest_ended() {
-                continue;
-            }
-            if let Some(parked) = index.longest_parked() {
-                parked.stop();
-            }
-            return;
+    fn is_full(&self) -> bool {
+        self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory
+    }
+
+    /// Who has no key is nobody in particular: for all of those together there is the limit of all.
+    fn is_full_for(&self, index: &mut Index, owner: &str) -> bool {
+        !owner.is_empty() && index.bytes_of(owner).load(Ordering::Relaxed) > self.0.memory_per_key
+    }
+
+    /// Below the limits again: what has ended goes first, oldest first, then what waits for its reader. What is too much of one
+    /// owner's is taken from that one.
+    fn make_room(&self, index: &mut Index, owner: &str) {
+        while self.is_full_for(index, owner) && index.drop_oldest_ended(Some(owner)) {}
+        if self.is_full_for(index, owner)
+            && let Some(parked) = index.longest_parked(Some(owner))
+        {
+            parked.stop();
+        }
+        while self.is_full() && index.drop_oldest_ended(None) {}
+        if self.is_full()
+            && let Some(parked) = index.longest_parked(None)
+        {
+            parked.stop();
         }
     }
 
-    fn appended(&self) {
-        if self.0.tally.bytes.load(Ordering::Relaxed) > self.0.memory {
-            self.make_room(&mut self.index());
-        }
+    fn appended(&self, live: &Live) {
+        self.make_room(&mut self.index(), live.owner());
     }
 
     fn ended(&self, live: &Arc<Live>) {
         let mut index = self.index();
         index.ended(live, Instant::now() + self.0.retention);
-        self.make_room(&mut index);
+        self.make_room(&mut index, live.owner());
+    }
+
+    /// Somebody reads `live`: what its session began before and nobody reads doesn't hold it up.
+    fn clear_way(&self, live: &Live) {
+        let index = self.index();
+        let parked =
+            index.running().filter(|other| other.comes_before(live) && other.parked_since().is_some());
+        parked.for_each(|other| other.stop());
+    }
+
+    /// Whether somebody reads what has to wait for `live`.
+    fn is_waited_for(&self, live: &Live) -> bool {
+        self.index().running().any(|other| live.comes_before(other) && other.parked_since().is_none())
     }
 }
 
@@ -275,9 +303,11 @@ impl Start {
         self.reader
     }
 
-    /// There will be no source: it was refused. Whoever joined meanwhile is told so.
+    /// There will be no source: it was refused. Whoever joined meanwhile is told so; then nothing is left of it.
     pub(crate) fn refuse(self) {
-        self.ending.push(Event::Error(Failure::Unavailable));
+        let Ending { live, streams } = &self.ending;
+        streams.index().remove(live.id());
+        live.push(Event::Error(Failure::Unavailable));
     }
 }
 
@@ -292,7 +322,7 @@ impl Ending {
         if self.live.push(event) {
             self.streams.ended(&self.live);
         } else {
-            self.streams.appended();
+            self.streams.appended(&self.live);
         }
     }
 }

@@ -84,6 +84,10 @@ pub struct ErrorReplies {
     pub not_found: String,
     /// 405.
     pub method_not_allowed: String,
+    /// 403: a page of another site.
+    pub foreign_page: String,
+    /// 421: a `Host` that isn't ours.
+    pub foreign_host: String,
     /// 408.
     pub too_slow: String,
     /// 413.

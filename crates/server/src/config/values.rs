@@ -67,6 +67,72 @@ impl<'de> Deserialize<'de> for Prefix {
     }
 }
 
+/// A name under which the server is asked, without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// Whether a host, without its port, is this one.
+    pub fn is(&self, host: &str) -> bool {
+        self.0.eq_ignore_ascii_case(host)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        (!text.is_empty() && text.chars().all(plain)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for HostName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a host name such as leafresh.example (no scheme, no port)";
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+    }
+}
+
+/// The name of a cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieName(String);
+
+impl CookieName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // A token of RFC 9110.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        (!text.is_empty() && text.chars().all(plain)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl Default for CookieName {
+    fn default() -> Self {
+        Self("leafresh".into())
+    }
+}
+
+impl<'de> Deserialize<'de> for CookieName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "the name of a cookie: letters, digits, - and _";
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+    }
+}
+
+/// From which pages a browser sends a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SameSite {
+    /// Those of the same site.
+    Strict,
+    /// And links to it.
+    Lax,
+    /// All, over TLS only.
+    None,
+}
+
 /// A length of time, written as a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
@@ -175,7 +241,7 @@ pub enum LogFormat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Listen, Origin, Prefix};
+    use super::{CookieName, HostName, Listen, Origin, Prefix};
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
@@ -196,6 +262,16 @@ mod tests {
         }
         for bad in ["/", "a", "/a/", "//a", "/a b", "/..", "/{x}", "/a?b", "/가"] {
             assert!(Prefix::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_hosts_and_cookies_hold_nothing_else() {
+        for good in ["leafresh.example", "my-pc", "a_b.local"] {
+            assert!(HostName::parse(good).is_some() && CookieName::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", "a:80", "http://a", "a b", "a/b", "a;b", "a=b", "가"] {
+            assert!(HostName::parse(bad).is_none() && CookieName::parse(bad).is_none(), "{bad}");
         }
     }
 

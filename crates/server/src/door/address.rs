@@ -8,6 +8,8 @@ use axum::http::HeaderMap;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
+    /// It came to an address that is reached from this machine only.
+    pub(crate) local: bool,
     /// What is administrative is answered there.
     pub(crate) admin: bool,
     /// And without a key.

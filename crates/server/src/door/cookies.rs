@@ -1,63 +1,97 @@
 //! Cookies for browsers, whose `EventSource` can't send headers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::keys::{Key, KeyRing, Sha256Digest};
+use crate::config::{self, SameSite};
 
-const NAME: &str = "leafresh";
-
-/// Cookies at the same time. One more takes the place of the one that would end first.
-const MOST: usize = 10_000;
+/// Cookies of one key at the same time. One more takes the place of that key's which would end first.
+const MOST_OF_A_KEY: usize = 1_000;
 
 /// Which cookie stands for which key. A cookie is a random number and says nothing by itself; here only its digest is
 /// kept. It ends with its time, with its key, and with the process.
 pub(super) struct Cookies {
-    life: Duration,
+    settings: config::Keys,
     given: Mutex<HashMap<Sha256Digest, Given>>,
 }
 
 struct Given {
+    owner: Arc<str>,
     key: Sha256Digest,
     until: Instant,
 }
 
 impl Cookies {
-    pub(super) fn new(life: Duration) -> Self {
-        Self { life, given: Mutex::default() }
+    pub(super) fn new(settings: &config::Keys) -> Self {
+        Self { settings: settings.clone(), given: Mutex::default() }
     }
 
     /// The value of `Set-Cookie`.
     pub(super) fn make(&self, key: &Key, secure: bool) -> String {
         let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         let now = Instant::now();
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = self.given();
         given.retain(|_, given| given.until > now);
-        if given.len() >= MOST
-            && let Some(first) = given.iter().min_by_key(|(_, given)| given.until).map(|(token, _)| *token)
+        let own = || given.iter().filter(|(_, given)| given.owner == key.name);
+        if own().count() >= MOST_OF_A_KEY
+            && let Some(first) = own().min_by_key(|(_, given)| given.until).map(|(token, _)| *token)
         {
             given.remove(&first);
         }
-        given.insert(Sha256::digest(&token).into(), Given { key: key.digest, until: now + self.life });
-        let secure = if secure { "; Secure" } else { "" };
-        let seconds = self.life.as_secs();
-        format!("{NAME}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+        let until = now + self.settings.cookie_seconds.0;
+        given.insert(digest(&token), Given { owner: key.name.clone(), key: key.digest, until });
+        self.set(&token, self.settings.cookie_seconds.0.as_secs(), secure)
     }
 
-    /// The key that a request's cookie stands for.
-    pub(super) fn find(&self, headers: &HeaderMap, ring: &KeyRing) -> Option<Arc<Key>> {
-        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs =
-            values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let (_, token) = pairs.find(|(name, _)| *name == NAME)?;
-        let digest: Sha256Digest = Sha256::digest(token).into();
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = given.get(&digest).filter(|given| given.until > Instant::now())?.key;
-        ring.find_digest(&key)
+    /// Ends the cookies that a request brings; the value of `Set-Cookie` that has the browser forget them.
+    pub(super) fn end(&self, headers: &HeaderMap, secure: bool) -> String {
+        let mut given = self.given();
+        for token in self.presented(headers) {
+            given.remove(&digest(token));
+        }
+        self.set("", 0, secure)
     }
+
+    /// The key that a request's cookie stands for. Of several with our name any may be ours: another server under the same host
+    /// name may have set the others.
+    pub(super) fn find(&self, headers: &HeaderMap, ring: &KeyRing) -> Option<Arc<Key>> {
+        let given = self.given();
+        let now = Instant::now();
+        let good = |token: &str| given.get(&digest(token)).filter(|given| given.until > now);
+        self.presented(headers).filter_map(good).find_map(|given| ring.find_digest(&given.key))
+    }
+
+    fn set(&self, token: &str, seconds: u64, secure: bool) -> String {
+        let name = self.settings.cookie_name.as_str();
+        let site = match self.settings.cookie_same_site {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+            SameSite::None => "None",
+        };
+        // Browsers refuse one for every site that isn't for TLS only.
+        let secure = secure || self.settings.cookie_same_site == SameSite::None;
+        let secure = if secure { "; Secure" } else { "" };
+        format!("{name}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={site}{secure}")
+    }
+
+    fn presented<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
+        let name = self.settings.cookie_name.as_str();
+        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.filter(move |(found, _)| *found == name).map(|(_, token)| token)
+    }
+
+    fn given(&self) -> MutexGuard<'_, HashMap<Sha256Digest, Given>> {
+        // Nothing in there is left half done by a panic.
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn digest(token: &str) -> Sha256Digest {
+    Sha256::digest(token).into()
 }

@@ -1,6 +1,6 @@
 //! API keys: a file of names, digests and limits, read again while the server runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -16,6 +16,8 @@ use crate::config::Error;
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 16;
 const LONGEST_NAME: usize = 64;
+/// The one that is in use, and the one that takes its place.
+const KEYS_OF_A_NAME: usize = 2;
 
 pub(super) type Sha256Digest = [u8; 32];
 
@@ -129,14 +131,16 @@ fn parse(text: &str, defaults: Allowance) -> Result<Vec<Arc<Key>>, (usize, Strin
     // The parser's own display shows the line, and that may hold a key.
     let file: File = toml::from_str(text)
         .map_err(|error| (error.span().map_or(0, |span| span.start + 1), error.message().to_owned()))?;
-    let mut names = HashSet::new();
+    let mut names = HashMap::<_, usize>::new();
     let mut digests = HashSet::new();
     let mut keys = Vec::new();
     for entry in file.key {
         let at = entry.name.span().start + 1;
         let key = entry.check(defaults).map_err(|reason| (at, reason))?;
-        if !names.insert(key.name.clone()) {
-            return Err((at, format!("the name `{}` is there twice", key.name)));
+        let known = names.entry(key.name.clone()).or_default();
+        *known += 1;
+        if *known > KEYS_OF_A_NAME {
+            return Err((at, format!("`{}` has more than {KEYS_OF_A_NAME} keys", key.name)));
         }
         if !digests.insert(key.digest) {
             return Err((at, format!("`{}` has the key of another one", key.name)));
@@ -239,9 +243,10 @@ mod tests {
             ("[[key]]\nname = \"a\"\nsha256 = \"xyz\"\n", 2, "64 hexadecimal"),
             ("[[key]]\nname = \"a b\"\nkey = \"very-secret-key-of-mine\"\n", 2, "visible ASCII"),
             (
-                "[[key]]\nname = \"a\"\nkey = \"very-secret-key-of-mine\"\n[[key]]\nname = \"a\"\nkey = \"0123456789abcdef\"",
-                5,
-                "twice",
+                "[[key]]\nname = \"a\"\nkey = \"very-secret-key-of-mine\"\n[[key]]\nname = \"a\"\nkey = \"0123456789abcdef\"\n\
+                 [[key]]\nname = \"a\"\nkey = \"fedcba9876543210\"",
+                8,
+                "more than 2 keys",
             ),
             (
                 "[[key]]\nname = \"a\"\nkey = \"0123456789abcdef\"\n[[key]]\nname = \"b\"\nkey = \"0123456789abcdef\"",

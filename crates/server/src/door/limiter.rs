@@ -24,12 +24,16 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// Of an IPv6 address the first 64 bits count: the rest is one household's to choose.
     pub(super) fn address(address: IpAddr) -> Self {
-        Self::Address(match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        })
+        Self::Address(one_client(address))
+    }
+}
+
+/// Of an IPv6 address the first 64 bits count: the rest is one household's to choose.
+pub(super) fn one_client(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

@@ -2,41 +2,60 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
+use std::net::IpAddr;
 
 use super::error::Error;
 use crate::door::{Identity, Peer};
 use crate::state::AppState;
 
+const COOKIE: &str = "/auth/cookie";
+const SESSIONS: &str = "/ai/chatbot/sessions";
+
 pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/auth/cookie", post(cookie))
+    Router::new().route(COOKIE, post(cookie).delete(end_cookie))
 }
 
-/// Lets a request through with an [`Identity`], or answers in its place: 404 where what is administrative is closed,
-/// 401 without a key that fits where keys are needed.
+/// Lets a request through with an [`Identity`], or answers in its place: 421 under a name that isn't ours, 403 to a page that
+/// may not ask, 404 where what is administrative is closed, 401 without a key that fits where keys are needed.
 pub(super) async fn pass(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
     let Some(&peer) = request.extensions().get::<Peer>() else {
         // Every connection says whose it is; without that nobody can be told apart.
         tracing::error!("a request came from nowhere");
         return Error::Internal.response(app.replies());
     };
-    let path = request.uri().path();
-    if is_administrative(path) && !peer.admin {
+    let (path, headers) = (request.uri().path(), request.headers());
+    // Nothing but the name tells a page that has this machine's address behind its own from the server's own page.
+    let any_name = !peer.local || app.door().has_keys() || app.door().has_proxies();
+    if !any_name && !is_our_host(request.uri(), headers, &app) {
+        return refuse(&Error::ForeignHost, &app);
+    }
+    if needs_key(path) && is_foreign_page(headers, &app) {
+        return refuse(&Error::ForeignPage, &app);
+    }
+    if is_administrative(request.method(), path) && !peer.admin {
         return refuse(&Error::NotFound, &app);
     }
-    let identity = if needs_key(path) && !(peer.apart && path == "/metrics") {
-        match app.door().identify(peer, request.headers()) {
-            Ok(identity) => identity,
-            Err(_) => return refuse(&Error::Unauthorized, &app),
-        }
+    let door = app.door();
+    let identified = if !needs_key(path) || (peer.apart && path == "/metrics") {
+        Ok(door.stranger(peer, headers))
+    } else if path != COOKIE {
+        door.identify(peer, headers)
+    } else if request.method() == Method::DELETE {
+        // One that has ended already can be ended.
+        Ok(door.stranger(peer, headers))
     } else {
-        app.door().stranger(peer, request.headers())
+        door.identify_by_key(peer, headers)
     };
-    request.extensions_mut().insert(identity);
+    match identified {
+        Ok(identity) => request.extensions_mut().insert(identity),
+        Err(_) => return refuse(&Error::Unauthorized, &app),
+    };
     next.run(request).await
 }
 
@@ -46,15 +65,44 @@ fn refuse(error: &Error, app: &AppState) -> Response {
     error.response(app.replies())
 }
 
-/// People's conversations, the engine for programs of any kind, and what the server says about itself.
-fn is_administrative(path: &str) -> bool {
-    let sessions = "/ai/chatbot/sessions";
-    path == "/metrics" || is_below(path, "/v1") || is_below(path, sessions)
+/// Whether a request names this machine: `localhost`, an address or a name of the configuration. Old clients name nothing, and
+/// no browser is among them.
+fn is_our_host(uri: &Uri, headers: &HeaderMap, app: &AppState) -> bool {
+    let known = |host: &str| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let hosts = &app.server().hosts;
+        address.is_ok() || host.eq_ignore_ascii_case("localhost") || hosts.iter().any(|name| name.is(host))
+    };
+    uri.host().is_none_or(known)
+        && headers.get_all(header::HOST).iter().all(|value| {
+            let authority = value.to_str().ok().and_then(|value| value.parse::<Authority>().ok());
+            authority.is_some_and(|authority| known(authority.host()))
+        })
+}
+
+/// Whether a browser says that a page of another site asks, and that page isn't listed. An `<img>` names no page.
+fn is_foreign_page(headers: &HeaderMap, app: &AppState) -> bool {
+    let foreign = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let origin = headers.get(header::ORIGIN);
+    let listed = || {
+        app.origins()
+            .iter()
+            .any(|listed| listed.is_any() || origin.is_some_and(|origin| origin == listed.header()))
+    };
+    foreign && !listed()
+}
+
+/// People's conversations, the engine for programs of any kind, and what the server says about itself. Forgetting is for
+/// whoever may ask: who knows a conversation's id may go on with it.
+fn is_administrative(method: &Method, path: &str) -> bool {
+    path == "/metrics"
+        || is_below(path, "/v1")
+        || (is_below(path, SESSIONS) && !(method == Method::DELETE && path.len() > SESSIONS.len()))
 }
 
 /// All that computes, or that tells of people. The page, health and the description of the API are for everybody.
 fn needs_key(path: &str) -> bool {
-    is_administrative(path) || is_below(path, "/ai") || is_below(path, "/auth")
+    path == "/metrics" || ["/v1", "/ai", "/auth"].into_iter().any(|folder| is_below(path, folder))
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
@@ -69,11 +117,25 @@ async fn cookie(
 ) -> Response {
     // Without keys there is nothing to stand for, and nothing is needed.
     let Some(key) = identity.key() else { return no_content() };
-    let secure =
-        request.extensions().get::<Peer>().is_some_and(|peer| app.door().is_secure(*peer, request.headers()));
+    if let Err(too_much) = app.door().ask(&identity) {
+        return refuse(&too_much.into(), &app);
+    }
+    with_cookie(&app.door().cookie(key, is_secure(&request, &app)))
+}
+
+/// Logging out.
+async fn end_cookie(State(app): State<AppState>, request: Request) -> Response {
+    with_cookie(&app.door().end_cookie(request.headers(), is_secure(&request, &app)))
+}
+
+fn is_secure(request: &Request, app: &AppState) -> bool {
+    request.extensions().get::<Peer>().is_some_and(|peer| app.door().is_secure(*peer, request.headers()))
+}
+
+fn with_cookie(cookie: &str) -> Response {
     let mut response = no_content();
-    // Hexadecimal digits and words of ours.
-    if let Ok(cookie) = HeaderValue::from_str(&app.door().cookie(key, secure)) {
+    // Hexadecimal digits, words of ours and a name that was checked.
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
@@ -108,10 +170,10 @@ mod tests {
     #[test]
     fn what_is_administrative_is_told_by_its_path() {
         for path in ["/metrics", "/v1", "/v1/models", "/ai/chatbot/sessions/a", "/ai/chatbot/sessions"] {
-            assert!(is_administrative(path) && needs_key(path), "{path}");
+            assert!(is_administrative(&Method::GET, path) && needs_key(path), "{path}");
         }
         for path in ["/", "/v10", "/metrics2", "/ai/chatbot/recommendation/base-info", "/health"] {
-            assert!(!is_administrative(path), "{path}");
+            assert!(!is_administrative(&Method::GET, path), "{path}");
         }
         for path in ["/ai/chatbot/recommendation/base-info", "/ai/chatbot/streams/a", "/auth/cookie"] {
             assert!(needs_key(path), "{path}");
@@ -119,5 +181,9 @@ mod tests {
         for path in ["/", "/chat.js", "/turn.js", "/health", "/health/ready", "/nothing", "/docs"] {
             assert!(!needs_key(path), "{path}");
         }
+        // Field report 45.
+        assert!(!is_administrative(&Method::DELETE, "/ai/chatbot/sessions/a"));
+        assert!(is_administrative(&Method::DELETE, "/ai/chatbot/sessions"));
+        assert!(is_administrative(&Method::DELETE, "/v1/models"));
     }
 }

@@ -28,6 +28,10 @@ pub(crate) enum Error {
     InvalidEncoding,
     #[error("no key that fits")]
     Unauthorized,
+    #[error("a page of another site, which cors.origins doesn't name")]
+    ForeignPage,
+    #[error("a host that server.hosts doesn't name")]
+    ForeignHost,
     #[error("no such path")]
     NotFound,
     #[error("no such method")]
@@ -48,7 +52,7 @@ pub(crate) enum Error {
     Stalled,
     #[error("internal fault")]
     Internal,
-    #[error("full")]
+    #[error("full (engine.running and engine.queue)")]
     Overloaded,
     #[error("the model is loading")]
     Loading,
@@ -65,12 +69,14 @@ impl Error {
             | Self::NotAnObject
             | Self::InvalidEncoding => 400,
             Self::Unauthorized => 401,
+            Self::ForeignPage => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::TooSlow => 408,
             Self::StreamGone => 410,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
+            Self::ForeignHost => 421,
             Self::MessageTooLong => 422,
             Self::TooMuch(_) => 429,
             Self::Cancelled => 499,
@@ -94,6 +100,8 @@ impl Error {
             Self::NotAnObject => errors.not_an_object.clone(),
             Self::InvalidEncoding => errors.invalid_encoding.clone(),
             Self::Unauthorized => errors.unauthorized.clone(),
+            Self::ForeignPage => errors.foreign_page.clone(),
+            Self::ForeignHost => errors.foreign_host.clone(),
             Self::NotFound => errors.not_found.clone(),
             Self::MethodNotAllowed => errors.method_not_allowed.clone(),
             Self::TooSlow => errors.too_slow.clone(),

@@ -15,7 +15,8 @@ use super::error::Error;
 use super::params::{self, Given, Name, Raw, Table};
 use super::view::View;
 use super::{body, sse};
-use crate::door::Identity;
+use crate::door::{Identity, met};
+use crate::socket::Exchange;
 use crate::state::AppState;
 use crate::streams::{Asked, Full, Opened, Position, Question, Read, Reader, Start};
 
@@ -47,7 +48,11 @@ async fn answer(
     if resume.as_deref().is_some_and(is_end) {
         return StatusCode::NO_CONTENT.into_response();
     }
+    let exchange = head.extensions.get::<Exchange>();
     let given = read(&head, body, &app).await;
+    if let Some(exchange) = exchange {
+        exchange.has_body();
+    }
     let client = Client {
         get: head.method == Method::GET,
         accepts_stream: accepts_stream(&head.headers),
@@ -64,6 +69,9 @@ async fn answer(
         Some(id) => wanted.ok().and_then(|wanted| client.resume(id, wanted, &app)).ok_or(Error::StreamGone),
         None => wanted.and_then(|wanted| client.ask(wanted, &identity, &app)),
     };
+    if let (Some(exchange), Ok(_)) = (exchange, &opened) {
+        exchange.takes_long();
+    }
     match opened {
         Ok((reader, view)) if client.streams() => sse::response(reader, view, &app),
         Ok((reader, view)) => collect(reader, view, &app).await,
@@ -164,7 +172,10 @@ impl Client {
         let reader = match app.streams().open(asked, self.grace(&wanted, app), app) {
             Ok(Opened::Joined(reader)) => reader,
             Ok(Opened::First(start)) => begin(start, identity, app)?,
-            Err(Full) => return Err(Error::Overloaded),
+            Err(Full) => {
+                met("stream.memory_mib or stream.memory_per_key_mib");
+                return Err(Error::Overloaded);
+            }
         };
         // One object tells of nothing before it.
         let progress = wanted.progress && self.streams();

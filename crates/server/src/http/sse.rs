@@ -159,8 +159,10 @@ impl Encoder {
 pub(super) fn response(reader: Reader, view: View, app: &AppState) -> Response {
     let kind = reader.asked().question.command.kind();
     let encoder = Encoder::new(reader.stream(), view, kind, app).after(reader.position());
-    let keep_alive = app.stream().keep_alive_seconds.0;
-    let writer = Writer { reader, encoder, keep_alive, app: app.clone() };
+    let stream = app.stream();
+    let pulse =
+        Pulse { first: stream.first_keep_alive_seconds.0, next: stream.keep_alive_seconds.0, silent: false };
+    let writer = Writer { reader, encoder, pulse, app: app.clone() };
     with_headers(Body::new(Blocks { next: Some(Box::pin(writer.write())) }))
 }
 
@@ -189,8 +191,7 @@ fn with_headers(body: Body) -> Response {
 struct Writer {
     reader: Reader,
     encoder: Encoder,
-    /// Zero: none.
-    keep_alive: Duration,
+    pulse: Pulse,
     app: AppState,
 }
 
@@ -204,13 +205,16 @@ struct Gone;
 impl Writer {
     /// The next blocks, or a keep-alive; `None` after the terminal event.
     async fn write(mut self) -> Written {
-        let silence = silence(self.keep_alive);
+        let silence = self.pulse.wait();
         tokio::pin!(silence);
         loop {
             let read = tokio::select! {
                 biased;
                 read = self.reader.next() => read,
-                () = &mut silence => return Ok(Some((KEEP_ALIVE.to_owned(), self))),
+                () = &mut silence => {
+                    self.pulse.silent = true;
+                    return Ok(Some((KEEP_ALIVE.to_owned(), self)));
+                }
             };
             let mut text = String::new();
             let mut next = Some(read);
@@ -226,18 +230,37 @@ impl Writer {
                 next = if text.len() < WRITE_TOGETHER { self.reader.poll() } else { None };
             }
             if !text.is_empty() {
+                self.pulse.silent = false;
                 return Ok(Some((text, self)));
             }
         }
     }
 }
 
-/// Waits for as long as a stream may be silent; zero is for ever.
-async fn silence(limit: Duration) {
-    if limit.is_zero() {
-        std::future::pending::<()>().await;
+/// When a silent stream says that it is alive.
+#[derive(Debug, Clone, Copy)]
+struct Pulse {
+    /// After so much silence the first time; zero: as the others.
+    first: Duration,
+    /// And then each time after so much; zero: not at all.
+    next: Duration,
+    /// The last that was sent was a keep-alive.
+    silent: bool,
+}
+
+impl Pulse {
+    fn due(self) -> Option<Duration> {
+        let first = if self.silent || self.first.is_zero() { self.next } else { self.first };
+        (!self.next.is_zero()).then_some(first)
     }
-    tokio::time::sleep(limit).await;
+
+    /// Waits for as long as the stream may be silent.
+    async fn wait(self) {
+        match self.due() {
+            Some(silence) => tokio::time::sleep(silence).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The response body. Dropping it drops the reader.

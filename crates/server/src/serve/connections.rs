@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::door::met;
 use crate::http::Error;
 use crate::state::AppState;
 
@@ -46,25 +47,26 @@ impl Connections {
         Self(Arc::new(Shared { most, open: Mutex::default() }))
     }
 
-    /// A ticket for a connection; `address` is counted up to `limit` unless that is 0.
+    /// A ticket for a connection, counted as one of an address that may have so many.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when there are too many in all, [`Error::TooMuch`] when one address has too many.
-    pub(super) fn ticket(&self, address: Option<IpAddr>, limit: u32) -> Result<Ticket, Error> {
-        let address = address.filter(|_| limit > 0);
+    pub(super) fn ticket(&self, counted: Option<(IpAddr, u32)>) -> Result<Ticket, Error> {
         let mut open = self.open();
         if open.all >= self.0.most {
+            met("server.connections");
             return Err(Error::Overloaded);
         }
-        if let Some(address) = address {
+        if let Some((address, limit)) = counted {
             let count = open.by_address.entry(address).or_default();
             if *count >= limit {
+                met("limits.connections");
                 return Err(Error::TooMuch(FAREWELL.as_secs()));
             }
             *count += 1;
         }
         open.all += 1;
-        Ok(Ticket { connections: self.clone(), address })
+        Ok(Ticket { connections: self.clone(), address: counted.map(|(address, _)| address) })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     fn ticket(connections: &Connections, address: u32) -> Result<Ticket, Error> {
-        connections.ticket(Some(IpAddr::V4(address.into())), 2)
+        connections.ticket(Some((IpAddr::V4(address.into()), 2)))
     }
 
     #[test]
@@ -143,13 +145,11 @@ mod tests {
         let _second = ticket(&connections, 1).unwrap();
         assert!(matches!(ticket(&connections, 1), Err(Error::TooMuch(_))));
         let _other = ticket(&connections, 2).unwrap();
-        let _proxy = [connections.ticket(None, 2).unwrap(), connections.ticket(None, 2).unwrap()];
+        let _proxy = [connections.ticket(None).unwrap(), connections.ticket(None).unwrap()];
         assert!(matches!(ticket(&connections, 3), Err(Error::Overloaded)));
         drop(first);
         let again = ticket(&connections, 1).unwrap();
         drop(again);
-        let free = connections.ticket(Some(IpAddr::V4(1.into())), 0).unwrap();
-        assert_eq!(free.address, None);
     }
 
     #[test]

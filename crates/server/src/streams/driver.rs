@@ -40,6 +40,7 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, app: AppStat
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut parked = false;
+    ending.streams.clear_way(&live);
     let last = loop {
         // A parked source stands nowhere in a queue; what counts is where it was.
         if !parked && live.stage() != Stage::Writing {
@@ -66,6 +67,14 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, app: AppStat
                 source.resume();
             }
             live.set_parked(parked.then(Instant::now));
+            if !parked {
+                ending.streams.clear_way(&live);
+            }
+        }
+        // Looked at each time: who waits may have come just now.
+        if parked && ending.streams.is_waited_for(&live) {
+            account.outcome = Outcome::Left;
+            break Event::Error(Failure::Cancelled);
         }
         let turn = tokio::select! {
             biased;

@@ -1,7 +1,8 @@
 //! Which streams there are, and which request each of them answers.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
@@ -15,6 +16,8 @@ pub(super) struct Index {
     by_request: HashMap<Asked, StreamId>,
     /// Those that have ended, and until when they are kept: in that order, for all are kept equally long.
     ended: VecDeque<(Instant, StreamId)>,
+    /// Memory of each owner's streams.
+    bytes: HashMap<String, Weak<AtomicUsize>>,
 }
 
 /// A stream whose events are those that an equal request wants.
@@ -55,18 +58,34 @@ impl Index {
         }
     }
 
-    /// False when none has ended.
-    pub(super) fn drop_oldest_ended(&mut self) -> bool {
-        let Some((_, id)) = self.ended.pop_front() else { return false };
+    /// What the memory of an owner's streams is counted in.
+    pub(super) fn bytes_of(&mut self, owner: &str) -> Arc<AtomicUsize> {
+        if let Some(bytes) = self.bytes.get(owner).and_then(Weak::upgrade) {
+            return bytes;
+        }
+        self.bytes.retain(|_, bytes| bytes.strong_count() > 0);
+        let bytes = Arc::<AtomicUsize>::default();
+        self.bytes.insert(owner.to_owned(), Arc::downgrade(&bytes));
+        bytes
+    }
+
+    /// Of one owner's, or of all. False when none has ended.
+    pub(super) fn drop_oldest_ended(&mut self, owner: Option<&str>) -> bool {
+        let is_meant = |(_, id): &(Instant, StreamId)| {
+            owner.is_none_or(|owner| self.streams.get(id).is_some_and(|live| live.owner() == owner))
+        };
+        let oldest = self.ended.iter().position(is_meant);
+        let Some((_, id)) = oldest.and_then(|at| self.ended.remove(at)) else { return false };
         if let Some(live) = self.remove(id) {
             live.drop_events();
         }
         true
     }
 
-    /// The stream that has waited for its reader for the longest time.
-    pub(super) fn longest_parked(&self) -> Option<&Arc<Live>> {
-        let parked = self.streams.values().filter_map(|live| Some((live.parked_since()?, live)));
+    /// The stream that has waited for its reader for the longest time, of one owner's or of all.
+    pub(super) fn longest_parked(&self, owner: Option<&str>) -> Option<&Arc<Live>> {
+        let meant = self.streams.values().filter(|live| owner.is_none_or(|owner| live.owner() == owner));
+        let parked = meant.filter_map(|live| Some((live.parked_since()?, live)));
         parked.min_by_key(|(since, _)| *since).map(|(_, live)| live)
     }
 
@@ -80,7 +99,12 @@ impl Index {
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
-    fn remove(&mut self, id: StreamId) -> Option<Arc<Live>> {
+    /// Those that have not ended.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Arc<Live>> {
+        self.streams.values().filter(|live| !live.has_ended())
+    }
+
+    pub(super) fn remove(&mut self, id: StreamId) -> Option<Arc<Live>> {
         let live = self.streams.remove(&id)?;
         // The same request may have another stream by now.
         if self.by_request.get(live.asked()) == Some(&id) {

@@ -1,7 +1,7 @@
 //! One stream's log of events, and its readers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leafresh_chat::{Answer, Challenge, Event};
@@ -27,16 +27,39 @@ pub(super) struct Tally {
     /// Memory that their events take.
     pub(super) bytes: AtomicUsize,
     pub(super) parked: AtomicUsize,
+    /// Streams so far.
+    begun: AtomicU64,
+}
+
+/// What one stream's memory counts towards: that of all, and that of those who belong to its owner.
+#[derive(Debug, Clone)]
+pub(super) struct Share {
+    pub(super) all: Arc<Tally>,
+    pub(super) own: Arc<AtomicUsize>,
+}
+
+impl Share {
+    fn add(&self, bytes: usize) {
+        self.all.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.own.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.all.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.own.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// A stream: what was asked, what has happened, who reads it.
 pub(super) struct Live {
     id: StreamId,
     asked: Asked,
+    /// The how-many-th it is: of one session the earlier ones hold up the later ones.
+    place: u64,
     log: watch::Sender<Log>,
     attendance: watch::Sender<Attendance>,
     stage: watch::Sender<Stage>,
-    tally: Arc<Tally>,
+    share: Share,
 }
 
 /// The events so far. The terminal one is the last.
@@ -62,15 +85,16 @@ pub(super) struct Attendance {
 }
 
 impl Live {
-    pub(super) fn new(asked: Asked, tally: Arc<Tally>) -> Self {
-        tally.bytes.fetch_add(BASE_BYTES, Ordering::Relaxed);
+    pub(super) fn new(asked: Asked, share: Share) -> Self {
+        share.add(BASE_BYTES);
         Self {
             id: StreamId::random(),
             asked,
+            place: share.all.begun.fetch_add(1, Ordering::Relaxed),
             log: watch::Sender::new(Log { bytes: BASE_BYTES, ..Log::default() }),
             attendance: watch::Sender::default(),
             stage: watch::Sender::default(),
-            tally,
+            share,
         }
     }
 
@@ -80,6 +104,20 @@ impl Live {
 
     pub(super) fn asked(&self) -> &Asked {
         &self.asked
+    }
+
+    pub(super) fn owner(&self) -> &str {
+        self.asked.question.command.owner()
+    }
+
+    /// Whether both belong to one session, and this one came first.
+    pub(super) fn comes_before(&self, other: &Self) -> bool {
+        let (own, others) = (&self.asked.question.command, &other.asked.question.command);
+        let session = own.session_id();
+        session.is_some()
+            && session == others.session_id()
+            && own.owner() == others.owner()
+            && self.place < other.place
     }
 
     /// Appends an event, unless the stream has ended, and says whether this one is the end.
@@ -93,7 +131,7 @@ impl Live {
             log.ended = terminal;
             log.bytes += bytes;
             log.events.push(Arc::new(event));
-            self.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.share.add(bytes);
             true
         }) && terminal
     }
@@ -121,7 +159,7 @@ impl Live {
         self.log.send_modify(|log| {
             log.events = Vec::new();
             log.dropped = true;
-            self.tally.bytes.fetch_sub(std::mem::take(&mut log.bytes), Ordering::Relaxed);
+            self.share.give_back(std::mem::take(&mut log.bytes));
         });
     }
 
@@ -147,8 +185,8 @@ impl Live {
     pub(super) fn set_parked(&self, since: Option<Instant>) {
         self.attendance.send_if_modified(|attendance| {
             match (attendance.parked, since) {
-                (None, Some(_)) => drop(self.tally.parked.fetch_add(1, Ordering::Relaxed)),
-                (Some(_), None) => drop(self.tally.parked.fetch_sub(1, Ordering::Relaxed)),
+                (None, Some(_)) => drop(self.share.all.parked.fetch_add(1, Ordering::Relaxed)),
+                (Some(_), None) => drop(self.share.all.parked.fetch_sub(1, Ordering::Relaxed)),
                 _ => {}
             }
             attendance.parked = since;
@@ -187,7 +225,7 @@ impl Reader {
 impl Drop for Live {
     fn drop(&mut self) {
         self.set_parked(None);
-        self.tally.bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
+        self.share.give_back(self.bytes());
     }
 }
 

@@ -270,7 +270,11 @@ async fn full_memory_drops_what_has_ended_first_then_what_is_parked_and_then_ref
     // 1 MiB; each stream below takes a quarter and a bit of it.
     let app = state(|config| config.stream.memory_mib = 1);
     let large = || Event::Text("a".repeat(250 * 1024));
-    let request = |name: &str| asked(Some(name));
+    // Of no session, where one that is parked would make way for the next.
+    let request = |name: &str| {
+        let question = Question { command: BaseInfo::default().into(), adapter: None };
+        Asked { question, request_id: Some(name.into()) }
+    };
     let ended = start(script([large(), Event::Close(answer(""))]), &request("ended"), &app);
     let ended_id = ended.stream();
     all(ended).await;
@@ -313,7 +317,7 @@ async fn a_reader_of_dropped_events_hears_that_they_are_gone() {
     let mut reader = run(script([text("가"), text("나"), Event::Close(answer(""))]), &app);
     assert!(matches!(reader.next().await, Read::Event(_)));
     until("it has ended", || reader.live_has_ended()).await;
-    app.streams().index().drop_oldest_ended();
+    app.streams().index().drop_oldest_ended(None);
     assert_eq!(reader.next().await, Read::Gone);
 }
 
@@ -377,4 +381,46 @@ fn a_position_is_32_digits_and_a_number() {
     ] {
         assert_eq!(Position::parse(&bad), None, "{bad}");
     }
+}
+
+/// Field report 41.
+#[tokio::test]
+async fn what_was_refused_is_kept_nowhere() {
+    let app = state(|_| ());
+    let Ok(Opened::First(start)) = app.streams().open(asked(Some("r")), HOUR, &app) else {
+        panic!("the first")
+    };
+    let id = start.reader.stream();
+    let joined = join(&asked(Some("r")), &app).expect("it waits for its source");
+    start.refuse();
+    assert!(app.streams().index().get(id).is_none());
+    let events = all(joined).await;
+    assert_eq!(*events.last().unwrap().event, Event::Error(Failure::Unavailable));
+    assert_eq!(app.streams().bytes(), 0);
+    assert!(join(&asked(Some("r")), &app).is_none());
+}
+
+/// Field report 41.
+#[tokio::test]
+async fn too_much_of_one_keys_is_taken_from_that_key() {
+    let app = state(|config| (config.stream.memory_mib, config.stream.memory_per_key_mib) = (64, 1));
+    let of = |owner: &str, id: &str| {
+        let command = BaseInfo { owner: owner.into(), ..BaseInfo::default() };
+        let question = Question { command: command.into(), adapter: None };
+        Asked { question, request_id: Some(id.into()) }
+    };
+    let large = || script([text(&"가".repeat(200_000)), Event::Close(answer(""))]);
+    let mut ids = Vec::new();
+    for (owner, id) in [("b", "1"), ("a", "1"), ("a", "2")] {
+        let reader = start(large(), &of(owner, id), &app);
+        ids.push(reader.stream());
+        all(reader).await;
+    }
+    let kept = || ids.iter().map(|id| app.streams().index().get(*id).is_some()).collect::<Vec<_>>();
+    until("the limit holds", || kept() == [true, false, true]).await;
+    // Who has no key shares what all have.
+    for id in ["1", "2", "3"] {
+        all(start(large(), &of("", id), &app)).await;
+    }
+    assert_eq!(kept(), [true, false, true]);
 }

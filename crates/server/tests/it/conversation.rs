@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leafresh_chat::Sessions;
-use leafresh_server::config::Config;
+use leafresh_server::config::{Config, Seconds};
 use leafresh_store::{Faults, Options, Sqlite};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use crate::support::server::catalog;
 use crate::support::{
-    BASE_INFO, Connection, Event, FREE_TEXT, SSE, Server, Setup, get, metric, post, read, request, until,
+    BASE_INFO, Connection, Event, FREE_TEXT, SSE, Server, Setup, get, metric, open, post, read, read_rest,
+    read_some, request, until, until_async,
 };
 
 fn encode(text: &str) -> String {
@@ -257,6 +258,55 @@ async fn a_reader_that_leaves_is_remembered_with_the_question_only() {
     }
     assert_eq!(texts.len(), 1, "{texts:?}");
     assert_eq!((&texts[0]["role"], &texts[0]["text"]), (&json!("user"), &json!("비건 요리 추천해 줘")));
+}
+
+#[tokio::test]
+async fn what_nobody_reads_ends_when_its_session_asks_something_else() {
+    for left_first in [true, false] {
+        let Remembering { server, _dir } = remembering(Setup::slow(20)).await;
+        let target = |message| format!("{FREE_TEXT}?details=1&sessionId=p&message={}", encode(message));
+        let [first, second] = ["비건 요리 추천해 줘", "플로깅 추천해 줘"];
+        let mut reader = open(&server, &get(&target(first), &[SSE])).await;
+        let begun = read_some(&mut reader, 1).await;
+        let mut reader = Some(reader);
+        if left_first {
+            drop(reader.take());
+            until_async("it is parked", async || {
+                server.metrics().await.value("leafresh_requests_parked") == 1
+            })
+            .await;
+        }
+        let mut waiting = open(&server, &get(&target(second), &[SSE])).await;
+        drop(reader);
+        let answered = read(&read_rest(&mut waiting).await).pop().unwrap();
+        assert_eq!((answered.name.as_str(), &answered.data["data"]["remembered"]), ("close", &json!(true)));
+        let back = get(&target(first), &[SSE, ("Last-Event-ID", &begun[0].id)]);
+        let end = read(&Connection::ask(server.address, &back).await.body()).pop().unwrap();
+        assert_eq!((end.name.as_str(), &end.data["status"]), ("error", &json!(499)));
+        let data = session(&server, "p").await["data"].clone();
+        let turns = data["turns"].as_array().unwrap();
+        let said: Vec<_> = turns.iter().map(|turn| turn["role"].as_str().unwrap()).collect();
+        assert_eq!(said, ["user", "user", "assistant"], "{turns:?}");
+        assert_eq!((&turns[0]["text"], &turns[1]["text"]), (&json!(first), &json!(second)));
+    }
+}
+
+/// Field report 40.
+#[tokio::test]
+async fn the_time_in_the_queue_begins_when_the_sessions_earlier_request_has_ended() {
+    let brief = |config: &mut Config| config.deadlines.queue_seconds = Seconds(Duration::from_millis(300));
+    let Remembering { server, _dir } = remembering(Setup::slow(20).with(brief)).await;
+    let mut readers = Vec::new();
+    for message in ["비건 요리 추천해 줘", "플로깅 추천해 줘"] {
+        let target = format!("{FREE_TEXT}?details=1&sessionId=q&message={}", encode(message));
+        readers.push(open(&server, &get(&target, &[SSE])).await);
+    }
+    let began = std::time::Instant::now();
+    for (index, reader) in readers.iter_mut().enumerate() {
+        let close = read(&read_rest(reader).await).pop().unwrap();
+        assert!(index > 0 || began.elapsed() > Duration::from_millis(300), "the first one takes its time");
+        assert_eq!(close.data["data"]["degraded"], json!(false), "{close:?}");
+    }
 }
 
 #[tokio::test]

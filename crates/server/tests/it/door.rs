@@ -67,6 +67,7 @@ async fn case_31_without_a_key_that_fits_everything_that_computes_or_tells_of_pe
         &[("Authorization", "Bearer ")],
         // The one that is looked at first counts.
         &[("Authorization", "Bearer wrong"), ("X-API-Key", ALPHA)],
+        &[("Authorization", "Basic YWxwaGE6"), ("X-API-Key", short)],
         &[("Cookie", "leafresh=0123456789abcdef")],
     ];
     for headers in wrong {
@@ -292,18 +293,188 @@ async fn without_keys_a_client_is_its_address_as_a_trusted_proxy_gives_it() {
     assert_eq!(status("203.0.113.2").await, 200);
     // Claiming another address doesn't help: the proxy's own word comes last.
     assert_eq!(status("198.51.100.1, 203.0.113.1").await, 429);
-    // This machine itself has no limit.
+    // Field report 16: nor does claiming to be this machine, where a proxy stands in front.
+    assert_eq!((status("127.0.0.1").await, status("127.0.0.1").await), (200, 429));
+    assert_eq!(Connection::ask(server.address, &get(VALID, &[SSE])).await.status(), 429);
+
+    // A proxy that isn't trusted isn't believed: whoever comes through it is one client. This machine itself has no limit.
+    let alone = |config: &mut Config| (config.limits.requests_per_minute, config.limits.burst) = (1, 1);
+    let server = Setup::default().with(alone).start().await;
+    let status = async |address: &str| {
+        let headers = [SSE, ("X-Forwarded-For", address)];
+        Connection::ask(server.address, &get(VALID, &headers)).await.status()
+    };
+    assert_eq!((status("203.0.113.1").await, status("203.0.113.2").await), (200, 429));
     for _ in 0..3 {
         assert_eq!(Connection::ask(server.address, &get(VALID, &[SSE])).await.status(), 200);
     }
+}
 
-    // A proxy that isn't trusted isn't believed.
-    let alone = |config: &mut Config| (config.limits.requests_per_minute, config.limits.burst) = (1, 1);
-    let server = Setup::default().with(alone).start().await;
-    let headers = [SSE, ("X-Forwarded-For", "203.0.113.1")];
-    for _ in 0..3 {
-        assert_eq!(Connection::ask(server.address, &get(VALID, &headers)).await.status(), 200);
+/// Field report 15: a relay on another machine is one client.
+#[tokio::test]
+async fn a_relay_may_ask_as_much_as_the_server_takes() {
+    let narrow = |config: &mut Config| (config.engine.running, config.engine.queue) = (2, 64);
+    let mut server = Setup::held().with(narrow).start().await;
+    let mut readers = Vec::new();
+    for _ in 0..66 {
+        // Through a proxy that nobody named: not exempt.
+        readers.push(open(&server, &get(VALID, &[SSE, ("X-Forwarded-For", "203.0.113.1")])).await);
     }
+    server.go_on();
+    for reader in &mut readers {
+        assert_eq!(read(&read_rest(reader).await).last().unwrap().name, "close");
+    }
+}
+
+/// Field report 45.
+#[tokio::test]
+async fn another_scheme_in_authorization_is_passed_over() {
+    let keyed = Keyed::start(Setup::default(), "").await;
+    let basic = ("Authorization", "Basic cHJveHk6c2VjcmV0");
+    assert_eq!(keyed.ask(&get(VALID, &[basic, ("X-API-Key", ALPHA)])).await.status(), 200);
+    let given = keyed.ask(&request("POST", "/auth/cookie", &[basic, ("X-API-Key", ALPHA)], b"")).await;
+    let cookie = given.head.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert_eq!(keyed.ask(&get(VALID, &[basic, ("Cookie", &cookie)])).await.status(), 200);
+}
+
+/// Field reports 21 and 45.
+#[tokio::test]
+async fn a_cookie_is_no_key_can_be_ended_and_stands_beside_others_of_its_name() {
+    let named = |config: &mut Config| {
+        config.keys.cookie_name = serde_json::from_value(json!("mine")).unwrap();
+        config.keys.cookie_same_site = serde_json::from_value(json!("none")).unwrap();
+    };
+    let keyed = Keyed::start(Setup::default().with(named), "").await;
+    let log_in = request("POST", "/auth/cookie", &[("X-API-Key", ALPHA)], b"");
+    let set = keyed.ask(&log_in).await.head.header("set-cookie").unwrap().to_owned();
+    assert!(set.starts_with("mine=") && set.ends_with("; SameSite=None; Secure"), "{set}");
+    let ours = set.split(';').next().unwrap();
+    // Another server under the same host name has set the first one.
+    let both = format!("mine=0123456789abcdef; {ours}");
+    let asked = async || keyed.ask(&get(VALID, &[("Cookie", &both)])).await.status();
+    assert_eq!(asked().await, 200);
+    let renewed = keyed.ask(&request("POST", "/auth/cookie", &[("Cookie", ours)], b"")).await;
+    assert_eq!((renewed.status(), renewed.head.header("set-cookie")), (401, None));
+    for _ in 0..2 {
+        let ended = keyed.ask(&request("DELETE", "/auth/cookie", &[("Cookie", &both)], b"")).await;
+        let set = ended.head.header("set-cookie").unwrap();
+        assert_eq!(
+            (ended.status(), set.starts_with("mine=; "), set.contains("Max-Age=0")),
+            (204, true, true)
+        );
+        assert_eq!(asked().await, 401);
+    }
+}
+
+/// Field report 45.
+#[tokio::test]
+async fn cookies_count_towards_the_limits_and_push_nobody_elses_out() {
+    let keyed = Keyed::start(Setup::default(), "requests_per_minute = 1\nburst = 2").await;
+    let log_in = async |key| keyed.ask(&request("POST", "/auth/cookie", &[("X-API-Key", key)], b"")).await;
+    assert_eq!((log_in(ALPHA).await.status(), log_in(ALPHA).await.status()), (204, 204));
+    assert_eq!(log_in(ALPHA).await.status(), 429);
+    let first = log_in(BETA).await.head.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    for _ in 0..1000 {
+        assert_eq!(log_in(BETA).await.status(), 204);
+    }
+    let asked = keyed.ask(&get("/ai/chatbot/sessions/a", &[("Cookie", &first)])).await;
+    assert_eq!(asked.status(), 401, "beta's own first one has gone");
+}
+
+/// Field report 47.
+#[tokio::test]
+async fn a_name_may_have_two_keys_while_one_takes_the_others_place() {
+    let keyed = Keyed::start(Setup::default(), "").await;
+    let next = "alpha-key-of-next-year";
+    let both = keys(&[("alpha", ALPHA, ""), ("alpha", next, "")]);
+    std::fs::write(&keyed.file, both).unwrap();
+    keyed.server.state.load_keys().unwrap();
+    let target = format!("{VALID}&requestId=r");
+    let stream = async |key| {
+        let answer = keyed.ask(&get(&target, &[SSE, ("X-API-Key", key)])).await;
+        read(&answer.body())[0].stream().to_owned()
+    };
+    assert_eq!(stream(ALPHA).await, stream(next).await, "both are alpha");
+}
+
+/// Field report 19.
+#[tokio::test]
+async fn under_another_name_a_local_server_answers_nothing() {
+    let named = |config: &mut Config| config.server.hosts = list(json!(["my-pc.local"]));
+    let server = Setup::default().with(named).start().await;
+    let ask = async |address, host: &str, path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        Connection::ask(address, request.as_bytes()).await
+    };
+    for host in ["localhost", "LocalHost:8000", "127.0.0.1:9", "[::1]:9", "192.168.0.7", "My-PC.local:80"] {
+        assert_eq!(ask(server.address, host, "/health").await.status(), 200, "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "pc.local", ""] {
+        for path in ["/metrics", "/", VALID, "/ai/chatbot/sessions/a", "/nothing"] {
+            let refused = ask(server.address, host, path).await;
+            assert_eq!(refused.status(), 421, "{host} {path}");
+            let message = refused.json()["message"].as_str().unwrap().to_owned();
+            assert!(message.contains("server.hosts"), "{message}");
+        }
+    }
+    assert_eq!(server.health().steps, 0);
+    // Behind a proxy, or with keys, the name says nothing.
+    let trusted = |config: &mut Config| config.limits.trusted_proxies = list(json!(["127.0.0.1"]));
+    let proxied = Setup::default().with(trusted).start().await;
+    assert_eq!(ask(proxied.address, "evil.example", "/health").await.status(), 200);
+    let keyed = Keyed::start(Setup::default(), "").await;
+    assert_eq!(ask(keyed.server.address, "evil.example", "/health").await.status(), 200);
+}
+
+/// Field report 19.
+#[tokio::test]
+async fn a_page_of_another_site_starts_nothing() {
+    let page = ("Origin", "https://page.example");
+    let foreign = ("Sec-Fetch-Site", "cross-site");
+    let server = Server::start().await;
+    for headers in [&[SSE, foreign][..], &[SSE, foreign, page]] {
+        let refused = Connection::ask(server.address, &get(VALID, headers)).await;
+        assert_eq!(refused.status(), 403);
+        assert!(refused.json()["message"].as_str().unwrap().contains("cors.origins"));
+    }
+    assert_eq!(Connection::ask(server.address, &post(BASE_INFO, &[foreign], VALID_BODY)).await.status(), 403);
+    assert_eq!(server.health().steps, 0);
+    for site in ["same-origin", "same-site", "none"] {
+        let answer = Connection::ask(server.address, &get(VALID, &[SSE, ("Sec-Fetch-Site", site)])).await;
+        assert_eq!(answer.status(), 200, "{site}");
+    }
+    // A link to the page is no harm.
+    assert_eq!(Connection::ask(server.address, &get("/", &[foreign])).await.status(), 200);
+
+    let listed = |config: &mut Config| config.cors.origins = list(json!(["https://page.example"]));
+    let server = Setup::default().with(listed).start().await;
+    let ask = async |headers: &[_]| Connection::ask(server.address, &get(VALID, headers)).await.status();
+    assert_eq!((ask(&[foreign, page]).await, ask(&[foreign]).await), (200, 403));
+    assert_eq!(ask(&[foreign, ("Origin", "https://other.example")]).await, 403);
+    let any = |config: &mut Config| config.cors.origins = list(json!(["*"]));
+    let server = Setup::default().with(any).start().await;
+    assert_eq!(Connection::ask(server.address, &get(VALID, &[foreign, page])).await.status(), 200);
+}
+
+/// Field report 45.
+#[tokio::test]
+async fn a_conversation_can_be_forgotten_where_it_can_be_had() {
+    let main = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Setup::slow(20).start_on(Listeners::new(main, Some(admin)));
+    let mut reader = open(&server, &get(&format!("{VALID}&sessionId=a"), &[SSE])).await;
+    let begun = read_some(&mut reader, 1).await;
+    let forget = request("DELETE", "/ai/chatbot/sessions/a", &[], b"");
+    let forgotten = Connection::ask(server.address, &forget).await;
+    assert_eq!((forgotten.status(), &forgotten.json()["data"]), (200, &json!(null)));
+    let end = read(&read_rest(&mut reader).await).pop().unwrap();
+    assert_eq!((end.name.as_str(), &end.data["status"]), ("error", &json!(499)));
+    // Its log has gone with it, and reading stays closed.
+    let target = format!("{VALID}&sessionId=a");
+    let again = Connection::ask(server.address, &get(&target, &[SSE, ("Last-Event-ID", &begun[0].id)])).await;
+    assert_eq!(read(&again.body())[0].data["status"], json!(410));
+    assert_eq!(Connection::ask(server.address, &get("/ai/chatbot/sessions/a", &[])).await.status(), 404);
+    assert_eq!(Connection::ask(server.address, &forget).await.status(), 200, "also when there is none");
 }
 
 #[tokio::test]

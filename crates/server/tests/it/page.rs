@@ -121,14 +121,19 @@ async fn pages_from_elsewhere_are_not_allowed_unless_they_are_listed() {
     let other = Connection::ask(server.address, &get(VALID, &[("Origin", "https://other.example")])).await;
     assert_eq!(other.head.header("access-control-allow-origin"), None);
 
-    let asks =
-        [PAGE, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type")];
+    let headers = "content-type, baggage, traceparent, x-of-a-library";
+    let asks = [PAGE, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", headers)];
     let preflight = Connection::ask(server.address, &request("OPTIONS", BASE_INFO, &asks, b"")).await;
     assert_eq!(preflight.status(), 200);
     let list = |name: &str| preflight.head.header(name).unwrap().to_lowercase();
     assert_eq!(list("access-control-allow-methods"), "get,post,delete");
-    let headers = "content-type,authorization,x-api-key,last-event-id,idempotency-key";
-    assert_eq!(list("access-control-allow-headers"), headers);
+    // Field report 20: whatever libraries add.
+    assert_eq!(list("access-control-allow-headers"), "content-type, baggage, traceparent, x-of-a-library");
+    assert_eq!(list("access-control-max-age"), "600");
+    for answer in [&preflight, &Connection::ask(server.address, &get(VALID, &[PAGE])).await] {
+        assert_eq!(answer.head.header("access-control-allow-credentials"), Some("true"));
+        assert_eq!(answer.head.header("access-control-allow-origin"), Some(PAGE.1));
+    }
 }
 
 #[tokio::test]
@@ -137,4 +142,14 @@ async fn a_star_allows_every_page() {
     let server = Setup::default().with(any).start().await;
     let response = Connection::ask(server.address, &get(VALID, &[PAGE])).await;
     assert_eq!(response.head.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(response.head.header("access-control-allow-credentials"), None);
+    let asks = [PAGE, ("Access-Control-Request-Method", "GET")];
+    let preflight = Connection::ask(server.address, &request("OPTIONS", BASE_INFO, &asks, b"")).await;
+    let allowed = preflight.head.header("access-control-allow-headers").unwrap();
+    for name in ["content-type", "authorization", "x-api-key", "last-event-id", "idempotency-key"] {
+        assert!(allowed.contains(name), "{name} in {allowed}");
+    }
+    for name in ["cache-control", "traceparent", "baggage"] {
+        assert!(allowed.contains(name), "{name} in {allowed}");
+    }
 }

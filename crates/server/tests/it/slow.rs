@@ -235,3 +235,60 @@ async fn more_connections_than_allowed_are_told_so_and_the_others_live() {
     }
     panic!("a connection that was closed still counts");
 }
+
+/// Field report 18.
+#[tokio::test]
+async fn who_closes_the_half_it_sends_on_still_gets_a_short_answer() {
+    let server = Server::start().await;
+    for (request, status) in [
+        (get("/health", &[]), 200),
+        (get("/", &[]), 200),
+        (get("/nothing", &[]), 404),
+        (get(BASE_INFO, &[]), 400),
+        (post(BASE_INFO, &[], "{"), 400),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&request).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer:?}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let length = answer.to_lowercase().split_once("content-length: ").unwrap().1.to_owned();
+        assert_eq!(body.len(), length.split("\r\n").next().unwrap().parse::<usize>().unwrap(), "all of it");
+    }
+}
+
+/// Field report 18: there it is the sign that nobody reads any more.
+#[tokio::test]
+async fn who_closes_the_half_it_sends_on_has_left_what_the_model_writes() {
+    let server = Setup::slow(20).no_grace().start().await;
+    for request in [get(VALID, &[SSE]), post(BASE_INFO, &[], VALID_BODY)] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&request).await.unwrap();
+        until("it runs", || server.health().running == 1).await;
+        stream.shutdown().await.unwrap();
+        until("nothing is computed for it", || server.health().running == 0).await;
+    }
+}
+
+/// Field report 14.
+#[tokio::test]
+async fn an_idle_connection_is_kept_for_longer_than_a_request_may_take() {
+    let quick = |config: &mut Config| config.server.request_seconds = Seconds(Duration::from_millis(100));
+    let server = Setup::default().with(quick).start().await;
+    let mut connection = Connection::open(server.address).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        connection.send(&get("/health", &[])).await;
+        assert_eq!(connection.response().await.status(), 200);
+    }
+    // And no longer than it should be.
+    let brief = |config: &mut Config| config.server.idle_seconds = Seconds(Duration::from_millis(200));
+    let server = Setup::default().with(brief).start().await;
+    let mut connection = Connection::open(server.address).await;
+    connection.send(&get("/health", &[])).await;
+    assert_eq!(connection.response().await.status(), 200);
+    assert!(connection.is_closed().await);
+}

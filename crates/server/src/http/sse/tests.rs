@@ -154,7 +154,10 @@ async fn case_30_a_text_of_any_length_makes_events_below_32_kib() {
 
 #[tokio::test]
 async fn case_10_keep_alives_belong_to_the_block_after_them_and_stop_with_the_end() {
-    let app = state(|config| config.stream.keep_alive_seconds.0 = Duration::from_millis(10));
+    let app = state(|config| {
+        config.stream.first_keep_alive_seconds.0 = Duration::ZERO;
+        config.stream.keep_alive_seconds.0 = Duration::from_millis(10);
+    });
     let source = Script { pause: Duration::from_millis(35), ..whole() };
     let lines = lines(source, Dialect::Challenge, &app).await;
     for (line, before) in lines[1..].iter().zip(&lines) {
@@ -271,4 +274,32 @@ proptest! {
             prop_assert_eq!(data["challenges"].as_array().map(Vec::len), Some(answer.challenges.len()));
         }
     }
+}
+
+/// Field report 17.
+#[tokio::test]
+async fn the_first_keep_alive_of_a_silence_comes_at_a_time_of_its_own() {
+    let app = state(|config| {
+        config.stream.first_keep_alive_seconds.0 = Duration::from_millis(10);
+        config.stream.keep_alive_seconds.0 = Duration::from_hours(1);
+    });
+    let source =
+        Script { pause: Duration::from_millis(500), ..script([text("가"), Event::Close(answer(""))]) };
+    let lines = lines(source, Dialect::Challenge, &app).await;
+    let kinds: Vec<_> =
+        lines.iter().filter(|line| !line.is_empty()).filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(kinds, ["", "retry", "id", "event", "data", "", "id", "event", "data"]);
+}
+
+/// Field report 17.
+#[test]
+fn keep_alives_can_be_turned_off_or_all_be_alike() {
+    let seconds = Duration::from_secs;
+    let due = |first, next, silent| Pulse { first: seconds(first), next: seconds(next), silent }.due();
+    assert_eq!((due(5, 8, false), due(5, 8, true)), (Some(seconds(5)), Some(seconds(8))));
+    let shipped = state(|_| ());
+    let stream = shipped.stream();
+    assert_eq!((stream.first_keep_alive_seconds.0, stream.keep_alive_seconds.0), (seconds(5), seconds(8)));
+    assert_eq!((due(5, 0, false), due(5, 0, true)), (None, None));
+    assert_eq!((due(0, 8, false), due(0, 8, true)), (Some(seconds(8)), Some(seconds(8))));
 }

@@ -75,7 +75,10 @@ impl Setup {
     }
 
     pub(crate) fn keep_alive(self, milliseconds: u64) -> Self {
-        self.with(|config| config.stream.keep_alive_seconds = Seconds(Duration::from_millis(milliseconds)))
+        self.with(|config| {
+            config.stream.first_keep_alive_seconds = Seconds(Duration::from_millis(milliseconds));
+            config.stream.keep_alive_seconds = Seconds(Duration::from_millis(milliseconds));
+        })
     }
 
     pub(crate) async fn start(self) -> Server {
