@@ -125,8 +125,8 @@ async fn a_relay_in_java_sees_nothing_of_an_engine_s_death() {
     let part = |challenge: &serde_json::Value, key: &str| challenge[key].as_str().unwrap().to_owned();
     let mut expected = close["recommend"].as_str().unwrap().to_owned();
     for (index, challenge) in close["challenges"].as_array().unwrap().iter().enumerate() {
-        let (title, description) = (part(challenge, "title"), part(challenge, "description"));
-        expected += &format!("\n\n{}. {title}\n{description}", index + 1);
+        let (number, title) = ((index + 1).to_string(), part(challenge, "title"));
+        expected.extend(["\n\n", &number, ". ", &title, "\n", &part(challenge, "description")]);
     }
     assert_eq!(relayed.text(), expected);
 }
