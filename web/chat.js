@@ -232,7 +232,7 @@ function overflow() {
 /** Brings the answer's end into view, but never moves its beginning out of it: there one starts to read. */
 function follow() {
   const room = turn.answer.getBoundingClientRect().top - 12;
-  const distance = Math.min(overflow(), room);
+  const distance = Math.min(overflow() + 10, room);
   if (distance > 0) scrollBy(0, distance);
 }
 

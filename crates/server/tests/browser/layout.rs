@@ -34,6 +34,7 @@ async fn screenshots_of_a_phone_and_a_desk_can_be_looked_at() {
         let page = browser.open(&server.url).await;
         page.resize(width, height).await;
         page.colours(dark).await;
+        page.until_still().await;
         let choosing = screenshots().join(format!("{name}-choosing.png"));
         page.screenshot(&choosing).await;
         page.choose().await;

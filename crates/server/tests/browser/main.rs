@@ -11,5 +11,6 @@ mod interruptions;
 mod keys;
 mod layout;
 mod network;
+mod origins;
 mod refused;
 mod support;

@@ -11,6 +11,7 @@ mod fallback;
 mod joining;
 mod leaving;
 mod many;
+mod objects;
 mod page;
 mod refusals;
 mod relay;

@@ -38,6 +38,13 @@ impl Server {
         server
     }
 
+    /// The same with other settings.
+    pub(crate) async fn started_with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut server = Self::listening(change).await;
+        server.load();
+        server
+    }
+
     /// With a model that takes no step before [`Server::step`] or [`Server::go_on`].
     pub(crate) async fn held() -> Self {
         Self::held_with(|_| ()).await

@@ -128,7 +128,7 @@ impl Connection {
                 assert!(self.fill().await, "the body is shorter than announced");
             }
             chunks.push(self.take(length));
-        } else if head.status != 204 {
+        } else if ![204, 304].contains(&head.status) {
             while self.fill().await {}
             chunks.push(std::mem::take(&mut self.buffer));
         }
