@@ -175,7 +175,11 @@ impl Answering {
         let catalog = &self.recommender.catalog;
         let earlier = turn.session.as_ref().and_then(|session| {
             let questions = session.turns.iter().filter(|turn| turn.role == Role::User);
-            questions.map(|turn| turn.text.as_str()).rfind(|text| !Reading::of(text, catalog).bare)
+            let worth_it = |text: &&str| {
+                let reading = Reading::of(text, catalog);
+                !reading.bare && Refusal::at_sight(text, &reading, true, catalog).is_none()
+            };
+            questions.map(|turn| turn.text.as_str()).rfind(worth_it)
         });
         match earlier.filter(|_| reading.follow_up) {
             Some(earlier) => Some(format!("{earlier} {message}")),

@@ -19,6 +19,7 @@ mod retrieval;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod understanding;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -202,13 +203,18 @@ impl Eval<'_> {
         Ok(meaning)
     }
 
-    /// Search and gate, by labelled data.
+    /// Search, gate and what is understood by words, by labelled data.
     async fn search(
         &self,
         surroundings: &Surroundings,
         interrupt: &Interrupt,
         report: &mut Report,
     ) -> anyhow::Result<()> {
+        if self.options.measures(Part::Understanding) {
+            let understood = understanding::measure(&self.config.catalog.files(), &self.catalog)?;
+            report.shared.extend(understood.measures);
+            report.note("Messages that were misunderstood", understood.wrong);
+        }
         if ![Part::Retrieval, Part::Gate].into_iter().any(|part| self.options.measures(part)) {
             return Ok(());
         }

@@ -117,7 +117,7 @@ pub(super) fn messages(files: &Files, catalog: &Catalog) -> anyhow::Result<Vec<M
     Ok(messages)
 }
 
-fn lines_of<T: DeserializeOwned>(files: &Files, name: &str) -> anyhow::Result<Vec<(usize, T)>> {
+pub(super) fn lines_of<T: DeserializeOwned>(files: &Files, name: &str) -> anyhow::Result<Vec<(usize, T)>> {
     let text = files.read(name).context(ABOUT_DATA)?;
     json_lines::parse(&files.path(name), &String::from_utf8_lossy(&text)).context(ABOUT_DATA)
 }

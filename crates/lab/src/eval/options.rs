@@ -11,7 +11,8 @@ use leafresh_server::config::Common;
 
 const HELP: &str = "\
 What is asked and what is known about the answers is data of the catalogue: eval/queries.jsonl, \
-eval/messages.jsonl and gate/test.jsonl. docs/evaluation.md explains every figure.
+eval/messages.jsonl, gate/test.jsonl and, for what is understood by words, the test halves of \
+eval/{distress,innocents,insulting,mentions,turns}.jsonl. docs/evaluation.md explains every figure.
 
 Examples:
   leafresh eval --json before.json --html before.html
@@ -40,7 +41,7 @@ pub struct Options {
         long,
         value_name = "PART,…",
         value_delimiter = ',',
-        default_value = "grid,repeats,messages,retrieval,gate"
+        default_value = "grid,repeats,messages,retrieval,gate,understanding"
     )]
     pub(super) parts: Vec<Part>,
     /// Ask the grid so many times, with other random numbers each time

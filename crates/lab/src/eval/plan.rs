@@ -18,6 +18,8 @@ pub(super) enum Part {
     Retrieval,
     /// Messages on and off the topic that the gate has not learned from
     Gate,
+    /// What is understood by words: distress, insults, short replies, places and jobs
+    Understanding,
 }
 
 /// How often the same is asked in one session.

@@ -1,0 +1,254 @@
+//! What is understood by words alone: distress, insults, short replies, categories, places and jobs. By the halves of the
+//! labelled data that nothing was tuned on.
+
+use leafresh_chat::{Catalog, Files, Refusal, Split, Understood, understand};
+use serde::Deserialize;
+
+use super::data::lines_of;
+use super::measures::Measure;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Distressed {
+    text: String,
+    kind: Kind,
+    split: Split,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Distress,
+    Danger,
+    None,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Labelled {
+    text: String,
+    split: Split,
+}
+
+/// What a person would remember of a message.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Mention {
+    text: String,
+    category: Option<String>,
+    /// Categories that are excluded.
+    not: Vec<String>,
+    location: Option<String>,
+    work_type: Option<String>,
+    split: Split,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Conversation {
+    turns: Vec<String>,
+    /// The category that was chosen before.
+    base: Option<String>,
+    expect: String,
+    number: Option<usize>,
+    /// Where it stands at the end: nothing for any other one than before.
+    category: Option<String>,
+    #[serde(default)]
+    also: Vec<String>,
+    split: Split,
+}
+
+/// The figures, and what was misunderstood.
+pub(super) struct Report {
+    pub(super) measures: Vec<Measure>,
+    pub(super) wrong: Vec<String>,
+}
+
+impl Report {
+    fn share<T>(
+        &mut self,
+        key: &str,
+        definition: &str,
+        cases: &[T],
+        text: impl Fn(&T) -> String,
+        right: impl Fn(&T) -> bool,
+    ) -> Measure {
+        let wrong = cases.iter().filter(|case| !right(case));
+        self.wrong.extend(wrong.map(|case| format!("{key}: {}", text(case))));
+        Measure::share(key, cases.iter().map(right), definition).more(1.0)
+    }
+}
+
+/// # Errors
+/// With file and line, when the labelled data can't be used.
+pub(super) fn measure(files: &Files, catalog: &Catalog) -> anyhow::Result<Report> {
+    let mut report = Report { measures: Vec::new(), wrong: Vec::new() };
+    gate(files, catalog, &mut report)?;
+    conversation(files, catalog, &mut report)?;
+    Ok(report)
+}
+
+fn gate(files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result<()> {
+    let refusal = |text: &str| understand(catalog, None, &[text]).refusal;
+    let distressed = test_half(files, "eval/distress.jsonl", |one: &Distressed| one.split)?;
+    let (idioms, people): (Vec<_>, Vec<_>) = distressed.into_iter().partition(|one| one.kind == Kind::None);
+    let emergency = |refusal: Option<Refusal>| match refusal {
+        Some(Refusal::Distress) => Kind::Distress,
+        Some(Refusal::Danger) => Kind::Danger,
+        _ => Kind::None,
+    };
+    let text = |one: &Distressed| one.text.clone();
+    let right = |one: &Distressed| emergency(refusal(&one.text)) == one.kind;
+    let recognised = report
+        .share(
+            "distress_recognised",
+            "messages of people in distress or danger that get the reply for it",
+            &people,
+            text,
+            right,
+        )
+        .goal(98.0);
+    let passed = report
+        .share("idioms_passed", "messages that only sound like distress or danger", &idioms, text, right)
+        .goal(98.0);
+    let innocents = test_half(files, "eval/innocents.jsonl", |one: &Labelled| one.split)?;
+    let insulting = test_half(files, "eval/insulting.jsonl", |one: &Labelled| one.split)?;
+    let insult = |one: &Labelled| refusal(&one.text) == Some(Refusal::Insult);
+    let text = |one: &Labelled| one.text.clone();
+    let innocent = report
+        .share(
+            "innocents_passed",
+            "innocent messages with syllables of insults that are not taken for any",
+            &innocents,
+            text,
+            |one| !insult(one),
+        )
+        .goal(99.5);
+    let caught = report.share("insults_caught", "insults that are caught", &insulting, text, insult);
+    report.measures.extend([recognised, passed, innocent, caught]);
+    Ok(())
+}
+
+fn conversation(files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result<()> {
+    let mentions = test_half(files, "eval/mentions.jsonl", |one: &Mention| one.split)?;
+    let text = |one: &Mention| one.text.clone();
+    let said = |one: &Mention| understand(catalog, None, &[&one.text]);
+    let place_and_job = report
+        .share(
+            "place_and_job",
+            "messages of which just the place and the job are remembered that are the person's own",
+            &mentions,
+            text,
+            |one| {
+                let said = said(one);
+                said.location == one.location && said.work_type == one.work_type
+            },
+        )
+        .goal(97.0);
+    let excluded = report.share(
+        "exclusions_right",
+        "messages of which just the categories are excluded that the person excludes",
+        &mentions,
+        text,
+        |one| said(one).excluded == one.not,
+    );
+    let category = report.share(
+        "category_in_words",
+        "messages whose words, without search, tell the category or that there is none",
+        &mentions,
+        text,
+        |one| said(one).category == one.category,
+    );
+    let conversations = test_half(files, "eval/turns.jsonl", |one: &Conversation| one.split)?;
+    let text = |one: &Conversation| one.turns.join(" / ");
+    let last = |one: &Conversation| {
+        let turns: Vec<&str> = one.turns.iter().map(String::as_str).collect();
+        understand(catalog, one.base.as_deref(), &turns)
+    };
+    let moved = report
+        .share(
+            "category_after_turn",
+            "conversations that stand in the right category after their last message",
+            &conversations,
+            text,
+            |one| is_in_place(one, &last(one)),
+        )
+        .goal(95.0);
+    let replies = report.share(
+        "replies_understood",
+        "conversations whose last message is told right: consent, refusal, a number, back, another one, or none of these",
+        &conversations,
+        text,
+        |one| {
+            let last = last(one);
+            let expected = if matches!(&*one.expect, "category" | "question") { "" } else { &one.expect };
+            last.says == expected && last.number == one.number
+        },
+    );
+    report.measures.extend([place_and_job, excluded, category, moved, replies]);
+    Ok(())
+}
+
+fn is_in_place(one: &Conversation, last: &Understood) -> bool {
+    match &one.category {
+        Some(category) => last.after == *category || one.also.contains(&last.after),
+        None => last.before.as_ref() != Some(&last.after),
+    }
+}
+
+fn test_half<T: serde::de::DeserializeOwned>(
+    files: &Files,
+    name: &str,
+    split: impl Fn(&T) -> Split,
+) -> anyhow::Result<Vec<T>> {
+    let lines = lines_of::<T>(files, name)?.into_iter().map(|(_, line)| line);
+    Ok(lines.filter(|line| split(line) == Split::Test).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_reaches_its_goal_and_is_made_of_many_messages() {
+        let files = Files::built_in();
+        let catalog = Catalog::of(&files).unwrap();
+        let report = measure(&files, &catalog).unwrap();
+        assert_eq!(report.measures.len(), 9);
+        for measure in &report.measures {
+            println!("{} {:?}", measure.figure.key, measure.figure.value);
+            let goal = measure.goal_line();
+            assert!(goal.as_ref().is_none_or(|line| line.ends_with(" ok")), "{goal:?}: {:?}", report.wrong);
+        }
+        let caught = report.measures.iter().find(|one| one.figure.key == "insults_caught").unwrap();
+        assert!(caught.figure.value.unwrap() >= 97.0, "{:?}", report.wrong);
+    }
+
+    #[test]
+    fn a_conversation_that_should_go_anywhere_else_may_not_stay() {
+        let conversation = |category: Option<&str>| Conversation {
+            turns: Vec::new(),
+            base: None,
+            expect: "another".into(),
+            number: None,
+            category: category.map(String::from),
+            also: vec!["C".into()],
+            split: Split::Test,
+        };
+        let catalog = Catalog::of(&Files::built_in()).unwrap();
+        let stood = |before: &str, after: &str| Understood {
+            before: Some(before.into()),
+            after: after.into(),
+            ..understand(&catalog, None, &["x"])
+        };
+        for (category, before, after, right) in [
+            (None, "A", "B", true),
+            (None, "A", "A", false),
+            (Some("B"), "A", "B", true),
+            (Some("B"), "A", "C", true),
+            (Some("B"), "A", "A", false),
+        ] {
+            assert_eq!(is_in_place(&conversation(category), &stood(before, after)), right);
+        }
+    }
+}
