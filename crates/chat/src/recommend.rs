@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use leafresh_engine::{Arrival, Backend, Sampling};
+use leafresh_engine::{Arrival, Backend, Presence, Sampling};
 use leafresh_retrieval::Search;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -218,10 +218,12 @@ impl Recommender {
             Command::BaseInfo(_) => 0,
             Command::FreeText(request) => request.message.len(),
         };
+        let presence = Presence::default();
         let arrival = Arrival {
             client,
             prompt_bytes: PROMPT_BYTES + bytes,
             deadline: Some(Instant::now() + self.deadlines.queue),
+            presence: presence.clone(),
         };
         let begun = match self.backend.reserve(&arrival) {
             Ok(place) => Begun::Place(place),
@@ -237,7 +239,9 @@ impl Recommender {
             }
         };
         let (recommender, command) = (self.clone(), command.clone());
-        Ok(Events::new(|events, control| Answering::new(recommender, events, control).answer(command, begun)))
+        Ok(Events::new(presence, |events, control| {
+            Answering::new(recommender, events, control).answer(command, begun)
+        }))
     }
 
     /// Admits three choices.
