@@ -109,13 +109,12 @@ async fn a_row_whose_end_can_t_be_removed_is_computed_anew() {
         let others: Vec<_> = (0..255)
             .map(|other| engine.generate(request(&format!("{other}번째 남"), free(60), other)).unwrap())
             .collect();
-        let only = Program::new(vec![slot("only", Grammar::Choices(vec!["네".into()]), 4, &[]), fixed(".")])
-            .unwrap();
+        let only = Program::new(vec![slot("only", Grammar::Regex("[가-힣]{2}".into()), 4, &[])]).unwrap();
         for round in 0..3 {
             let written = finish(&engine, request("같은 질문", only.clone(), 1)).await.unwrap();
-            assert_eq!(written.slots, ["네"]);
+            assert_valid(&only, &written.slots);
             let shares = states == States::Each && round > 0;
-            assert_eq!(written.usage.cached_tokens > 5, shares, "{:?}", written.usage);
+            assert_eq!(written.usage.cached_tokens > 0, shares, "{:?}", written.usage);
         }
         drop(others);
         idle(&engine).await;
