@@ -350,7 +350,7 @@ impl Answering {
     ) -> Result<Result<(), DegradedReason>, Gone> {
         let patience = Patience::of(&self.recommender);
         let mut positions = generation.positions();
-        let mut parked = self.control.parked();
+        let presence = self.control.presence().clone();
         self.control.set_progress(Progress::Generating(generation.positions()));
         let mut waiting = generation.position().is_some();
         let mut silent_since = Instant::now();
@@ -359,17 +359,13 @@ impl Answering {
             let due = (silent_since + allowed).min(self.deadline);
             tokio::select! {
                 biased;
-                changed = parked.changed() => {
-                    if changed.is_ok() && *parked.borrow_and_update() {
-                        let since = Instant::now();
-                        generation.park();
-                        // The sender is in `control`, of which this has a share.
-                        let _ = parked.wait_for(|parked| !parked).await;
-                        generation.resume();
-                        self.deadline += since.elapsed();
-                        silent_since = Instant::now();
-                        waiting = generation.position().is_some();
-                    }
+                // The engine sees it too; nothing is late meanwhile.
+                () = presence.parked() => {
+                    let since = Instant::now();
+                    presence.resumed().await;
+                    self.deadline += since.elapsed();
+                    silent_since = Instant::now();
+                    waiting = generation.position().is_some();
                 }
                 delta = generation.next() => match delta {
                     Some(Delta::Done(_)) => return Ok(Ok(())),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use leafresh_engine::Presence;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
@@ -131,7 +132,7 @@ pub struct Events {
 /// What the reader's end says to the work, and the other way round.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
-    parked: watch::Sender<bool>,
+    presence: Presence,
     progress: Mutex<Progress>,
     retrieval: Mutex<Option<Duration>>,
 }
@@ -147,9 +148,8 @@ pub(crate) enum Progress {
 }
 
 impl Control {
-    /// Whether nobody reads, as it changes.
-    pub(crate) fn parked(&self) -> watch::Receiver<bool> {
-        self.parked.subscribe()
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     pub(crate) fn set_progress(&self, progress: Progress) {
@@ -167,12 +167,15 @@ const ON_THEIR_WAY: usize = 32;
 
 impl Events {
     /// Runs `work` as far as its events are read.
-    pub(crate) fn new<F>(work: impl FnOnce(mpsc::Sender<Event>, Arc<Control>) -> F) -> Self
+    pub(crate) fn new<F>(
+        presence: Presence,
+        work: impl FnOnce(mpsc::Sender<Event>, Arc<Control>) -> F,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(ON_THEIR_WAY);
-        let control = Arc::<Control>::default();
+        let control = Arc::new(Control { presence, ..Control::default() });
         Self { work: Some(Box::pin(work(sender, control.clone()))), receiver, control, ended: false }
     }
 
@@ -214,15 +217,9 @@ impl Events {
         event
     }
 
-    /// Nobody reads: computes no more, keeps the text and holds no place among running or waiting ones, until
-    /// [`Events::resume`].
-    pub fn park(&self) {
-        self.control.parked.send_replace(true);
-    }
-
-    /// Goes on where it was parked.
-    pub fn resume(&self) {
-        self.control.parked.send_replace(false);
+    /// Whether somebody reads: while nobody does it computes no more, and holds no place among running or waiting ones.
+    pub fn presence(&self) -> &Presence {
+        &self.control.presence
     }
 
     /// How far it is.

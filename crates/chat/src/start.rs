@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use leafresh_engine::Arrival;
+use leafresh_engine::{Arrival, Presence};
 
 use crate::answering::{Answering, Begun};
 use crate::recommend::Recommender;
@@ -22,10 +22,12 @@ impl Recommender {
             Command::BaseInfo(_) => 0,
             Command::FreeText(request) => request.message.len(),
         };
+        let presence = Presence::default();
         let arrival = Arrival {
             client,
             prompt_bytes: PROMPT_BYTES + bytes,
             deadline: Some(Instant::now() + self.deadlines.queue),
+            presence: presence.clone(),
         };
         let begun = match self.backend.reserve(&arrival) {
             Ok(place) => Begun::Place(place),
@@ -41,7 +43,9 @@ impl Recommender {
             }
         };
         let (recommender, command) = (self.clone(), command.clone());
-        Ok(Events::new(|events, control| Answering::new(recommender, events, control).answer(command, begun)))
+        Ok(Events::new(presence, |events, control| {
+            Answering::new(recommender, events, control).answer(command, begun)
+        }))
     }
 
     /// Admits three choices.

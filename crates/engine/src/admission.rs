@@ -1,11 +1,12 @@
 //! Who is let in. A place is taken before any work is done for a request, and given back wherever that ends.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Error;
 use crate::scheduler::Client;
+use crate::{Error, Presence};
 
 /// What is known of a request when it arrives.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Arrival {
     /// Who still waits in the queue then, and has never run, fails with [`Error::WaitedTooLong`]. A time during which
     /// the generation is parked is added.
     pub deadline: Option<Instant>,
+    /// Whether somebody reads. While nobody does its place is another's, also before it is generated.
+    pub presence: Presence,
 }
 
 /// An engine's bounds, and what is taken of them.
@@ -30,10 +33,34 @@ pub(crate) struct Admission {
     taken: Mutex<Taken>,
 }
 
+/// Places that were given, by number. What is taken is counted whenever it is asked for: readers come and leave
+/// meanwhile.
 #[derive(Debug, Default)]
 struct Taken {
-    requests: usize,
+    places: BTreeMap<u64, Share>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Share {
+    presence: Presence,
+    /// Of its prompt, while that waits.
     bytes: usize,
+}
+
+impl Taken {
+    /// Those whose reader is there.
+    fn present(&self) -> impl Iterator<Item = &Share> {
+        self.places.values().filter(|share| !share.presence.is_parked())
+    }
+
+    fn requests(&self) -> usize {
+        self.present().count()
+    }
+
+    fn bytes(&self) -> usize {
+        self.present().map(|share| share.bytes).sum()
+    }
 }
 
 impl Admission {
@@ -45,24 +72,27 @@ impl Admission {
     /// [`Error::Overloaded`], at once.
     pub(crate) fn reserve(self: &Arc<Self>, arrival: &Arrival) -> Result<Place, Error> {
         let mut taken = self.taken();
-        if taken.requests >= self.requests || taken.bytes + arrival.prompt_bytes > self.bytes {
+        if taken.requests() >= self.requests || taken.bytes() + arrival.prompt_bytes > self.bytes {
             return Err(Error::Overloaded { queued: self.queue });
         }
-        taken.requests += 1;
-        taken.bytes += arrival.prompt_bytes;
+        let number = taken.next;
+        taken.next += 1;
+        let share = Share { presence: arrival.presence.clone(), bytes: arrival.prompt_bytes };
+        taken.places.insert(number, share);
+        drop(taken);
         Ok(Place {
             admission: self.clone(),
+            number,
+            presence: arrival.presence.clone(),
             client: client(arrival.client.as_deref()),
             deadline: arrival.deadline,
             returning: false,
-            bytes: arrival.prompt_bytes,
-            counted: true,
         })
     }
 
     /// Requests that wait or run.
     pub(crate) fn requests(&self) -> usize {
-        self.taken().requests
+        self.taken().requests()
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -78,17 +108,17 @@ fn client(name: Option<&str>) -> Client {
     })
 }
 
-/// A request's place among those that wait or run. Dropping it gives it back.
+/// A request's place among those that wait or run. Dropping it gives it back. While the request is parked it is another's;
+/// whoever was let in once isn't refused when it comes back, even where that makes one more than allowed.
 #[derive(Debug)]
 pub struct Place {
     admission: Arc<Admission>,
+    number: u64,
+    pub(crate) presence: Presence,
     pub(crate) client: Client,
     pub(crate) deadline: Option<Instant>,
     /// It has run before, in an engine that died: it waits before those that haven't.
     pub(crate) returning: bool,
-    bytes: usize,
-    /// Parked requests hold no place.
-    counted: bool,
 }
 
 impl Place {
@@ -103,39 +133,27 @@ impl Place {
     /// [`Error::Overloaded`] when it is longer than expected and the queue has no room for that.
     pub(crate) fn bring(&mut self, bytes: usize) -> Result<(), Error> {
         let mut taken = self.admission.taken();
-        let others = taken.bytes - self.bytes;
-        if bytes > self.bytes && others + bytes > self.admission.bytes {
+        let all = taken.bytes();
+        let Some(share) = taken.places.get_mut(&self.number) else { return Ok(()) };
+        let others = if share.presence.is_parked() { 0 } else { all.saturating_sub(share.bytes) };
+        if bytes > share.bytes && others + bytes > self.admission.bytes {
             return Err(Error::Overloaded { queued: self.admission.queue });
         }
-        taken.bytes = others + bytes;
-        self.bytes = bytes;
+        share.bytes = bytes;
         Ok(())
     }
 
     /// It runs: its prompt no longer waits.
     pub(crate) fn begin(&mut self) {
-        self.admission.taken().bytes -= std::mem::take(&mut self.bytes);
-    }
-
-    /// It is parked: others may have the place.
-    pub(crate) fn leave(&mut self) {
-        if std::mem::replace(&mut self.counted, false) {
-            self.admission.taken().requests -= 1;
-        }
-        self.begin();
-    }
-
-    /// It is back. Whoever was let in once isn't refused, even where that makes one more than allowed.
-    pub(crate) fn come_back(&mut self) {
-        if !std::mem::replace(&mut self.counted, true) {
-            self.admission.taken().requests += 1;
+        if let Some(share) = self.admission.taken().places.get_mut(&self.number) {
+            share.bytes = 0;
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.leave();
+        self.admission.taken().places.remove(&self.number);
     }
 }
 
@@ -173,31 +191,35 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens to places, what is taken is what the living ones hold.
+        /// Field report 39. Whatever happens to places and readers, what is taken is what those have who are there.
         #[test]
         fn nothing_is_lost_and_nothing_counted_twice(
             acts in proptest::collection::vec((0u8..6, 0usize..8, 0usize..40), 0..200),
         ) {
             let admission = Admission::new(2, 4, 100);
-            let mut places: Vec<Place> = Vec::new();
+            let mut places: Vec<(Place, usize)> = Vec::new();
             for (act, which, bytes) in acts {
                 let count = places.len();
+                let room = admission.requests() < 6 && admission.taken().bytes() + bytes <= 100;
                 match (act, places.get_mut(which % count.max(1))) {
                     (1, Some(_)) => drop(places.swap_remove(which % count)),
-                    (2, Some(place)) => place.begin(),
-                    (3, Some(place)) => place.leave(),
-                    (4, Some(place)) => place.come_back(),
-                    (5, Some(place)) => _ = place.bring(bytes),
-                    _ => places.extend(admission.reserve(&arrival(bytes)).ok()),
+                    (2, Some((place, held))) => { place.begin(); *held = 0; },
+                    (3, Some((place, _))) => place.presence.park(),
+                    (4, Some((place, _))) => place.presence.resume(),
+                    (5, Some((place, held))) => if place.bring(bytes).is_ok() { *held = bytes; },
+                    _ => {
+                        // A reader of its own for each.
+                        let place = admission.reserve(&Arrival { presence: Presence::default(), ..arrival(bytes) });
+                        prop_assert_eq!(place.is_ok(), room);
+                        places.extend(place.ok().map(|place| (place, bytes)));
+                    }
                 }
-                let taken = admission.taken();
-                prop_assert_eq!(taken.requests, places.iter().filter(|place| place.counted).count());
-                prop_assert_eq!(taken.bytes, places.iter().map(|place| place.bytes).sum::<usize>());
-                prop_assert!(taken.bytes <= 100);
+                let present = || places.iter().filter(|(place, _)| !place.presence.is_parked());
+                prop_assert_eq!(admission.requests(), present().count());
+                prop_assert_eq!(admission.taken().bytes(), present().map(|(_, held)| held).sum::<usize>());
             }
             drop(places);
-            let taken = admission.taken();
-            prop_assert_eq!((taken.requests, taken.bytes), (0, 0));
+            prop_assert!(admission.taken().places.is_empty());
         }
     }
 }

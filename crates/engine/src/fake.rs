@@ -35,6 +35,19 @@ pub struct FakeModel {
     by_entry: Vec<Option<usize>>,
     poison: Option<f32>,
     gate: Option<Receiver<()>>,
+    states: States,
+}
+
+/// What a model keeps of a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum States {
+    /// A state of each position.
+    #[default]
+    Each,
+    /// As [`States::Each`], but the end of a row can't be removed, which isn't known before it is tried.
+    Uncut,
+    /// One state behind the last token.
+    Recurrent,
 }
 
 /// How to make one, in this process or in an engine's own.
@@ -81,6 +94,7 @@ impl FakeModel {
             by_entry: Vec::new(),
             poison: None,
             gate: None,
+            states: States::Each,
         }
     }
 
@@ -95,6 +109,12 @@ impl FakeModel {
     #[must_use]
     pub fn with_step(mut self, step: Duration) -> Self {
         self.step = step;
+        self
+    }
+
+    #[must_use]
+    pub fn with_states(mut self, states: States) -> Self {
+        self.states = states;
         self
     }
 
@@ -172,13 +192,26 @@ impl Model for FakeModel {
         }
     }
 
-    fn truncate(&mut self, sequence: SeqId, len: usize) {
-        if let Some(row) = self.rows.get_mut(&sequence) {
-            row.truncate(len);
+    fn keeps_every_position(&self) -> bool {
+        self.states != States::Recurrent
+    }
+
+    fn clear(&mut self, sequence: SeqId) {
+        self.rows.remove(&sequence);
+    }
+
+    fn truncate(&mut self, sequence: SeqId, len: usize) -> bool {
+        assert!(self.keeps_every_position(), "a state can't be cut");
+        let Some(row) = self.rows.get_mut(&sequence) else { return true };
+        if self.states == States::Uncut && len < row.len() {
+            return false;
         }
+        row.truncate(len);
+        true
     }
 
     fn share(&mut self, from: SeqId, to: SeqId, len: usize) {
+        assert!(self.keeps_every_position(), "a state can't be shared in part");
         let row = self.rows.get(&from).map_or(&[][..], |row| &row[..len]).to_vec();
         let before = self.rows.insert(to, row);
         assert!(before.is_none_or(|row| row.is_empty()), "row {to} was empty");

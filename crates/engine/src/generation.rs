@@ -1,12 +1,11 @@
 //! The two ends of a running generation: the reader's and the engine's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::{Delta, Program, Segment};
+use crate::{Delta, Presence, Program, Segment};
 
 /// How often a generation may be written anew from what its reader has: each time its text may be cut into tokens in
 /// another way, so that it takes a few more than its budget.
@@ -28,19 +27,26 @@ pub(crate) struct Outlet {
 
 #[derive(Debug)]
 struct Control {
-    parked: AtomicBool,
+    presence: Presence,
     position: watch::Sender<Option<usize>>,
     /// Has the engine look at its readers.
     engine: Waker,
 }
 
-/// Both ends of a program's generation that waits at `position`; the waker makes the engine look at its readers.
+/// Both ends of a program's generation that waits at `position` for a reader who is there or not; the waker makes the
+/// engine look at its readers.
 ///
 /// There is room for all that the program can say, so that an engine never waits for a reader.
-pub(crate) fn channel(program: &Program, position: usize, engine: Waker) -> (Outlet, Generation) {
+pub(crate) fn channel(
+    program: &Program,
+    position: usize,
+    presence: &Presence,
+    engine: Waker,
+) -> (Outlet, Generation) {
     let (sender, deltas) = mpsc::channel(most_deltas(program));
     let position = watch::Sender::new(Some(position));
-    let control = Arc::new(Control { parked: AtomicBool::new(false), position, engine });
+    presence.wakes(engine.clone());
+    let control = Arc::new(Control { presence: presence.clone(), position, engine });
     (Outlet { deltas: sender, control: control.clone() }, Generation { deltas, control })
 }
 
@@ -64,22 +70,10 @@ impl Generation {
         self.deltas.poll_recv(context)
     }
 
-    /// Computes no more for it, from the next step on, until [`Generation::resume`]. It holds no place among those that
-    /// run or wait; what the KV cache has of it stays as long as nobody needs the cells. What was written before can
-    /// still be read.
-    pub fn park(&self) {
-        self.set_parked(true);
-    }
-
-    /// Goes on where it was parked. It isn't refused, whatever the load, but may have to wait.
-    pub fn resume(&self) {
-        self.set_parked(false);
-    }
-
-    fn set_parked(&self, parked: bool) {
-        if self.control.parked.swap(parked, Ordering::AcqRel) != parked {
-            self.control.engine.wake_by_ref();
-        }
+    /// Whether it has a reader: while it hasn't, nothing is computed for it from the next step on. What was written before
+    /// can still be read.
+    pub fn presence(&self) -> &Presence {
+        &self.control.presence
     }
 
     /// Its place among those that wait, from 1; `None` once it runs, and while it is parked.
@@ -119,7 +113,7 @@ impl Outlet {
     }
 
     pub(crate) fn is_parked(&self) -> bool {
-        self.control.parked.load(Ordering::Acquire)
+        self.control.presence.is_parked()
     }
 
     pub(crate) fn set_position(&self, position: Option<usize>) {

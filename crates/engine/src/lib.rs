@@ -17,6 +17,7 @@ mod local;
 pub mod memory;
 mod model;
 mod prefix_cache;
+mod presence;
 mod process;
 mod program;
 mod sampler;
@@ -36,6 +37,7 @@ pub use llama::{
 };
 pub use local::{KvType, Local, LocalSettings};
 pub use model::{Candidates, Entry, Model, SeqId};
+pub use presence::Presence;
 pub use process::{Launch, Process, Source, serve_parent};
 pub use program::{Grammar, Program, Progress, Segment, Slot};
 pub use vocab::{Token, Tokenizer, Vocab};

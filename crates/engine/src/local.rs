@@ -275,7 +275,7 @@ impl Backend for Local {
     fn start(&self, mut place: Place, request: Request) -> Result<Generation, Error> {
         place.bring(request.prompt.bytes())?;
         let (outlet, generation) =
-            generation::channel(&request.program, self.queued().max(1), self.waker.clone());
+            generation::channel(&request.program, self.queued().max(1), &place.presence, self.waker.clone());
         let commands = self.commands.as_ref().ok_or(Error::Stopped)?;
         commands.send(Command { request, outlet, place }).map_err(|_| Error::Stopped)?;
         self.waker.wake_by_ref();

@@ -66,9 +66,18 @@ pub trait Model: Send {
     /// Fills in the logits that are wanted behind entries of the last batch.
     fn score(&mut self, wanted: &mut [Candidates]);
 
-    /// Forgets everything of a sequence from this position on.
-    fn truncate(&mut self, sequence: SeqId, len: usize);
+    /// Whether it can forget the end of a row, and share a row's beginning. Recurrent and hybrid models can't: what they
+    /// keep of a row is one state behind its last token.
+    fn keeps_every_position(&self) -> bool;
 
-    /// Makes the empty sequence `to` begin with the first `len` tokens of `from`, without copying them.
+    /// Forgets a sequence.
+    fn clear(&mut self, sequence: SeqId);
+
+    /// Forgets everything of a sequence from this position on. `false`: it can't, and the sequence has to be cleared.
+    #[must_use]
+    fn truncate(&mut self, sequence: SeqId, len: usize) -> bool;
+
+    /// Makes the empty sequence `to` begin with the first `len` tokens of `from`, without copying them. Only where every
+    /// position is kept.
     fn share(&mut self, from: SeqId, to: SeqId, len: usize);
 }

@@ -13,6 +13,8 @@ pub(crate) struct PrefixCache {
     references: Vec<u32>,
     free: Vec<u32>,
     clock: u64,
+    /// No row takes over anything of another one, or of what it held before.
+    sharing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -41,12 +43,19 @@ impl PrefixCache {
             references: vec![0; cells],
             free: (0..cells as u32).rev().collect(),
             clock: 0,
+            sharing: true,
         }
+    }
+
+    /// For models that can't: every sequence begins with an empty row.
+    pub(crate) fn without_sharing(self) -> Self {
+        Self { sharing: false, ..self }
     }
 
     /// The row that agrees longest with `tokens`, and how far.
     fn longest(&self, tokens: &[Token], rows: impl Iterator<Item = usize>) -> Option<(usize, usize)> {
-        rows.map(|row| (row, common_prefix(&self.rows[row].tokens, tokens)))
+        rows.filter(|_| self.sharing)
+            .map(|row| (row, common_prefix(&self.rows[row].tokens, tokens)))
             .filter(|&(_, len)| len > 0)
             .max_by_key(|&(_, len)| len)
     }

@@ -9,6 +9,7 @@ mod child;
 mod confinement;
 mod ledger;
 mod protocol;
+mod stall;
 mod supervisor;
 
 use std::ffi::OsString;
@@ -165,7 +166,8 @@ impl Backend for Process {
     fn start(&self, mut place: Place, request: Request) -> Result<Generation, Error> {
         place.bring(request.prompt.bytes())?;
         let queued = self.health().queued;
-        let (outlet, generation) = generation::channel(&request.program, queued.max(1), self.waker.clone());
+        let (outlet, generation) =
+            generation::channel(&request.program, queued.max(1), &place.presence, self.waker.clone());
         self.call(Call::Start(Command { request, outlet, place }))?;
         Ok(generation)
     }

@@ -120,6 +120,11 @@ impl Program {
         })
     }
 
+    /// Whether every slot has been written.
+    pub(crate) fn is_finished(&self, progress: &Progress) -> bool {
+        progress.done.len() == self.slots().count()
+    }
+
     /// The text that a reader has seen at this point: every fixed text up to the slot in progress, and the slots' own.
     pub fn render(&self, progress: &Progress) -> String {
         let mut text = String::new();

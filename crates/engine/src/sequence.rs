@@ -221,16 +221,11 @@ impl Sequence {
     fn advance(&mut self, language: &Language, out: &mut Vec<Delta>) -> Result<Status, Error> {
         loop {
             let Some(slot) = &mut self.slot else {
+                out.push(Delta::Done(self.usage));
                 return Ok(Status::Finished);
             };
             match slot.constraint.next(slot.left) {
-                Next::End => {
-                    self.close_slot(language, out)?;
-                    if self.slot.is_none() {
-                        out.push(Delta::Done(self.usage));
-                        return Ok(Status::Finished);
-                    }
-                }
+                Next::End => self.close_slot(language, out)?,
                 Next::Forced(token) if language.jump_forward => {
                     self.usage.forced_tokens += 1;
                     self.take(token, language, out);
@@ -285,10 +280,6 @@ impl Sequence {
                 self.usage.sampled_tokens += 1;
                 if candidates.ends.contains(&token) {
                     self.close_slot(language, out)?;
-                    if self.slot.is_none() {
-                        out.push(Delta::Done(self.usage));
-                        return Ok(Status::Finished);
-                    }
                 } else {
                     self.take(token, language, out);
                 }

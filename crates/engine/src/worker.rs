@@ -13,7 +13,7 @@ pub(crate) use faults::guarded;
 
 use crate::local::{Command, LocalSettings, Shared};
 use crate::model::{Candidates, Entry, Model, SeqId};
-use crate::prefix_cache::{PrefixCache, common_prefix};
+use crate::prefix_cache::{Claim, PrefixCache, common_prefix};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Limits, Run, Scheduler};
 use crate::sequence::Status;
@@ -58,15 +58,18 @@ impl Worker {
             step_tokens: settings.step_tokens,
             prefill_tokens: settings.prefill_tokens,
         };
+        let shares = model.keeps_every_position();
+        let cache = PrefixCache::new(settings.rows(), settings.context);
         Self {
             model,
             commands,
             shared,
             scheduler: Scheduler::new(limits),
-            cache: PrefixCache::new(settings.rows(), settings.context),
+            cache: if shares { cache } else { cache.without_sharing() },
             requests: BTreeMap::new(),
             next_id: 0,
-            cached_tokens: settings.cached_tokens,
+            // What can't be shared isn't kept.
+            cached_tokens: if shares { settings.cached_tokens } else { 0 },
             plan: Vec::new(),
             held: Vec::new(),
             batch: Vec::new(),
@@ -144,7 +147,7 @@ impl Worker {
 
     fn release(&mut self, row: SeqId) {
         let Self { cache, model, .. } = self;
-        cache.release(row, self.cached_tokens, |row| model.truncate(row, 0));
+        cache.release(row, self.cached_tokens, |row| model.clear(row));
     }
 
     /// Starts waiting requests while rows and cells allow. Most answers end long before their budgets do, so only what
@@ -174,20 +177,33 @@ impl Worker {
                 return;
             };
             for &row in &claim.evicted {
-                self.model.truncate(row, 0);
+                self.model.clear(row);
             }
-            if let Some((from, len)) = claim.shared {
-                if from == claim.row {
-                    self.model.truncate(from, len);
-                } else {
-                    self.model.share(from, claim.row, len);
-                }
-            }
+            let cached = self.take_over(&claim);
             if let Some(active) = self.requests.get_mut(&id) {
-                active.run(claim.row, claim.shared.map_or(0, |(_, len)| len));
+                active.run(claim.row, cached);
             }
             self.scheduler.admit();
             self.queue_moved = true;
+        }
+    }
+
+    /// Has the model's row begin with what the claim shares; says how many tokens that are.
+    fn take_over(&mut self, claim: &Claim) -> usize {
+        match claim.shared {
+            None => 0,
+            Some((from, len)) if from != claim.row => {
+                self.model.share(from, claim.row, len);
+                len
+            }
+            Some((row, len)) if self.model.truncate(row, len) => len,
+            // It is computed anew.
+            Some((row, _)) => {
+                tracing::warn!(row, "the model can't forget a part of a row; all of it is computed again");
+                self.cache.truncate(row, 0);
+                self.model.clear(row);
+                0
+            }
         }
     }
 
@@ -227,7 +243,7 @@ impl Worker {
             return;
         }
         let Self { cache, model, batch, .. } = self;
-        if !cache.make_room(batch.len(), |row| model.truncate(row, 0)) {
+        if !cache.make_room(batch.len(), |row| model.clear(row)) {
             self.make_cells(&plan);
             self.plan = plan;
             return; // And again, with what is left.
@@ -246,12 +262,15 @@ impl Worker {
     /// an earlier one is about to decode, so that it is computed once however many come at the same time.
     fn share_what_neighbours_have(&mut self) {
         self.held.clear();
+        if !self.model.keeps_every_position() {
+            return;
+        }
         let prefilling: Vec<Id> = self.scheduler.prefilling().collect();
         for (index, &id) in prefilling.iter().enumerate() {
             let Some(active) = self.requests.get_mut(&id) else { continue };
             let Some(row) = active.row else { continue };
             if let Some((from, len)) = self.cache.improve(row, active.sequence.tokens()) {
-                self.model.truncate(row, 0);
+                self.model.clear(row);
                 self.model.share(from, row, len);
                 active.sequence.found_cached(len);
             }

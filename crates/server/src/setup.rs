@@ -89,7 +89,12 @@ fn load_backend(config: &Config) -> anyhow::Result<Result<Arc<dyn Backend>, leaf
 
 /// How the engine's process is started: the program that runs now, which logs as this one does.
 fn launch(config: &Config) -> anyhow::Result<Launch> {
-    let program = std::env::current_exe().context("this program's own file can't be found")?;
+    // On Linux the file that runs, whatever lies at its path by now.
+    let program = if cfg!(target_os = "linux") {
+        "/proc/self/exe".into()
+    } else {
+        std::env::current_exe().context("this program's own file can't be found")?
+    };
     let mut arguments = ["engine", "--log-filter", &config.log.filter].map(Into::into).to_vec();
     if config.log.format == LogFormat::Json {
         arguments.push("--log-json".into());

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use leafresh_chat::{Command, Event, Events, Failure};
+use leafresh_engine::Presence;
 use tokio::time::Instant;
 
 use self::account::Account;
@@ -88,11 +89,9 @@ pub(crate) trait Source: Send + 'static {
     /// The next event; `None` when there is none although none was terminal. A future that is dropped loses no event.
     fn next(&mut self) -> impl Future<Output = Option<Event>> + Send;
 
-    /// Nobody reads: stop computing within one step, keep the text and hold no place among running or waiting ones.
-    fn park(&mut self);
-
-    /// Somebody reads again: go on.
-    fn resume(&mut self);
+    /// Whether somebody reads: while nobody does it computes nothing, keeps its text and holds no place among running or
+    /// waiting ones.
+    fn presence(&self) -> &Presence;
 
     /// How far it is.
     fn stage(&self) -> Stage;
@@ -106,12 +105,8 @@ impl Source for Events {
         Events::next(self).await
     }
 
-    fn park(&mut self) {
-        Events::park(self);
-    }
-
-    fn resume(&mut self) {
-        Events::resume(self);
+    fn presence(&self) -> &Presence {
+        Events::presence(self)
     }
 
     fn stage(&self) -> Stage {

@@ -124,8 +124,16 @@ impl Model for Faulty {
         }
     }
 
-    fn truncate(&mut self, sequence: SeqId, len: usize) {
-        self.model.truncate(sequence, len);
+    fn keeps_every_position(&self) -> bool {
+        self.model.keeps_every_position()
+    }
+
+    fn clear(&mut self, sequence: SeqId) {
+        self.model.clear(sequence);
+    }
+
+    fn truncate(&mut self, sequence: SeqId, len: usize) -> bool {
+        self.model.truncate(sequence, len)
     }
 
     fn share(&mut self, from: SeqId, to: SeqId, len: usize) {

@@ -27,6 +27,7 @@ pub(crate) struct LlamaModel {
     tokenizer: Arc<LlamaTokenizer>,
     info: ModelInfo,
     n_vocab: usize,
+    keeps_every_position: bool,
     /// Keeps the weights until after the context is gone: fields are dropped in this order.
     _weights: Arc<Weights>,
 }
@@ -41,13 +42,22 @@ impl LlamaModel {
         gguf::verify_checksum(path)?;
         let weights = Arc::new(Weights::load(path, settings, gpu_layers)?);
         let tap = SharedTap::new();
-        let context = Context::for_writing(&weights, settings, &tap)?;
+        let context = Context::for_writing(&weights, settings, gpu_layers > 0, &tap)?;
         let tokenizer = Arc::new(LlamaTokenizer::new(weights.clone()));
         // SAFETY: plain look-ups in a model that is alive.
         let (parameters, n_vocab) = unsafe {
             let vocab = sys::llama_model_get_vocab(weights.as_ptr());
             (sys::llama_model_n_params(weights.as_ptr()), sys::llama_vocab_n_tokens(vocab) as usize)
         };
+        // SAFETY: as above.
+        let keeps_every_position = unsafe {
+            !sys::llama_model_is_recurrent(weights.as_ptr()) && !sys::llama_model_is_hybrid(weights.as_ptr())
+        };
+        if !keeps_every_position {
+            tracing::info!(
+                "a recurrent or hybrid model: requests share no beginning, each prompt is computed whole"
+            );
+        }
         let file_name = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let info = ModelInfo {
             name: weights.metadata(c"general.name").unwrap_or_else(file_name),
@@ -67,6 +77,7 @@ impl LlamaModel {
             tokenizer,
             info,
             n_vocab,
+            keeps_every_position,
             _weights: weights,
         };
         // A GPU computes the whole head in no time, and its logits would be far away.
@@ -169,13 +180,22 @@ impl Model for LlamaModel {
         }
     }
 
-    fn truncate(&mut self, sequence: SeqId, len: usize) {
+    fn keeps_every_position(&self) -> bool {
+        self.keeps_every_position
+    }
+
+    fn clear(&mut self, sequence: SeqId) {
+        // A whole sequence can always be removed.
+        if !self.truncate(sequence, 0) {
+            tracing::error!(sequence, "llama.cpp kept a sequence that should go");
+        }
+    }
+
+    fn truncate(&mut self, sequence: SeqId, len: usize) -> bool {
         // SAFETY: the memory belongs to the context; an empty or unknown range is no error.
         unsafe {
             let memory = sys::llama_get_memory(self.context.as_ptr());
-            if !sys::llama_memory_seq_rm(memory, sequence as i32, len as i32, -1) {
-                tracing::error!(sequence, len, "llama.cpp kept tokens that should go");
-            }
+            sys::llama_memory_seq_rm(memory, sequence as i32, len as i32, -1)
         }
     }
 
@@ -204,7 +224,12 @@ impl Context {
         self.0.as_ptr()
     }
 
-    fn for_writing(weights: &Weights, settings: &LocalSettings, tap: &SharedTap) -> Result<Self, Error> {
+    fn for_writing(
+        weights: &Weights,
+        settings: &LocalSettings,
+        on_gpu: bool,
+        tap: &SharedTap,
+    ) -> Result<Self, Error> {
         let threads = settings.thread_count() as i32;
         take_complaints();
         // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
@@ -230,6 +255,9 @@ impl Context {
             params.swa_full = true;
             params.kv_unified = true;
             params.no_perf = true;
+            // Where no layer is on a GPU none computes single operations either: weights would be copied there for each of
+            // them, and our kernels read what lies in the processor's memory.
+            params.op_offload = on_gpu;
             tap.install(&mut params);
             sys::llama_init_from_model(weights.as_ptr(), params)
         };

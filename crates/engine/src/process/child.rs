@@ -11,15 +11,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, LocalSet};
 use tokio_util::bytes::BytesMut;
 
 use crate::worker::guarded;
-use crate::{Arrival, Backend, Delta, Error, Generation, Local, LocalSettings, Request};
+use crate::{Arrival, Backend, Delta, Error, Generation, Local, LocalSettings, Presence, Request};
 
 use super::confinement;
-use super::protocol::{FromEngine, Messages, Number, Source, Terms, ToEngine, encode};
+use super::protocol::{FromEngine, Messages, Number, Source, Terms, ToEngine, encode, encode_greeting};
 
 /// Messages that wait to be written; whoever has one more waits. The model's thread doesn't: its readers do.
 const OUTGOING: usize = 1024;
@@ -48,8 +48,12 @@ async fn serve(socket: Socket) -> io::Result<()> {
     // Signals that reach all processes of a terminal or a service are the server's to follow.
     let _ignored =
         [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
-    let (read, write) = UnixStream::from_std(socket)?.into_split();
+    let (read, mut write) = UnixStream::from_std(socket)?.into_split();
     let mut messages = Messages::new(read);
+    let mut greeting = BytesMut::new();
+    encode_greeting(&mut greeting)?;
+    write.write_all_buf(&mut greeting).await?;
+    messages.greeted().await?;
     let Some(ToEngine::Load { source, settings }) = messages.next().await? else {
         return Err(io::Error::other("the first message has to name the model"));
     };
@@ -60,7 +64,7 @@ async fn serve(socket: Socket) -> io::Result<()> {
             let engine = Arc::new(engine);
             let _ = outgoing.send(FromEngine::Loaded(engine.model().clone())).await;
             tokio::task::spawn_local(report(engine.clone(), outgoing.clone()));
-            Desk { engine, outgoing, live: BTreeMap::new() }.serve(messages).await
+            Requests { engine, outgoing, live: BTreeMap::new() }.serve(messages).await
         }
         Err(error) => {
             let _ = outgoing.send(FromEngine::Refused(error)).await;
@@ -113,28 +117,33 @@ async fn report(engine: Arc<Local>, outgoing: mpsc::Sender<FromEngine>) {
     }
 }
 
-/// Takes what the server wants.
-struct Desk {
+/// Does what the server wants.
+struct Requests {
     engine: Arc<Local>,
     outgoing: mpsc::Sender<FromEngine>,
-    live: BTreeMap<Number, watch::Sender<Wanted>>,
+    live: BTreeMap<Number, Live>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Running,
-    Parked,
+/// A generation, and the task that hands on what it says.
+struct Live {
+    presence: Presence,
+    task: AbortHandle,
 }
 
-impl Desk {
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Requests {
     async fn serve(mut self, mut messages: Messages<tokio::net::unix::OwnedReadHalf>) -> io::Result<()> {
         while let Some(message) = messages.next().await? {
             match message {
                 ToEngine::Load { .. } => return Err(io::Error::other("a model is loaded already")),
                 ToEngine::Start { id, request, terms } => self.start(id, request, terms),
-                ToEngine::Park(id) => self.want(id, Wanted::Parked),
-                ToEngine::Resume(id) => self.want(id, Wanted::Running),
-                // Without anybody who could want something of it, it ends.
+                ToEngine::Park(id) => _ = self.live.get(&id).map(|live| live.presence.park()),
+                ToEngine::Resume(id) => _ = self.live.get(&id).map(|live| live.presence.resume()),
                 ToEngine::Cancel(id) => _ = self.live.remove(&id),
                 ToEngine::Check { call, prompt, program } => {
                     let (engine, outgoing) = (self.engine.clone(), self.outgoing.clone());
@@ -151,35 +160,24 @@ impl Desk {
 
     fn start(&mut self, id: Number, request: Request, terms: Terms) {
         // Those that have ended on their own.
-        self.live.retain(|_, wanted| !wanted.is_closed());
-        let (sender, wanted) = watch::channel(Wanted::Running);
-        self.live.insert(id, sender);
-        let generation = self.begin(request, terms);
-        tokio::task::spawn_local(forward(id, generation, wanted, self.outgoing.clone()));
+        self.live.retain(|_, live| !live.task.is_finished());
+        let presence = Presence::default();
+        let generation = self.begin(request, terms, presence.clone());
+        let task = tokio::task::spawn_local(forward(id, generation, self.outgoing.clone())).abort_handle();
+        self.live.insert(id, Live { presence, task });
     }
 
-    fn begin(&self, request: Request, terms: Terms) -> Result<Generation, Error> {
+    fn begin(&self, request: Request, terms: Terms, presence: Presence) -> Result<Generation, Error> {
         let deadline = terms.wait.map(|wait| Instant::now() + wait);
-        let mut place = self.engine.reserve(&Arrival { deadline, ..Arrival::default() })?;
+        let mut place = self.engine.reserve(&Arrival { deadline, presence, ..Arrival::default() })?;
         place.client = terms.client;
         place.returning = terms.returning;
         self.engine.start(place, request)
     }
-
-    fn want(&mut self, id: Number, wanted: Wanted) {
-        if let Some(live) = self.live.get(&id) {
-            live.send_replace(wanted);
-        }
-    }
 }
 
-/// Takes a generation to its end, or until the server doesn't want it any more.
-async fn forward(
-    id: Number,
-    generation: Result<Generation, Error>,
-    mut wanted: watch::Receiver<Wanted>,
-    outgoing: mpsc::Sender<FromEngine>,
-) {
+/// Takes a generation to its end.
+async fn forward(id: Number, generation: Result<Generation, Error>, outgoing: mpsc::Sender<FromEngine>) {
     let mut generation = match generation {
         Ok(generation) => generation,
         Err(error) => {
@@ -192,14 +190,6 @@ async fn forward(
     loop {
         let message = tokio::select! {
             biased;
-            changed = wanted.changed() => {
-                match changed.map(|()| *wanted.borrow_and_update()) {
-                    Ok(Wanted::Running) => generation.resume(),
-                    Ok(Wanted::Parked) => generation.park(),
-                    Err(_) => return,
-                }
-                continue;
-            }
             Ok(()) = positions.changed() => {
                 FromEngine::Position { id, position: *positions.borrow_and_update() }
             }

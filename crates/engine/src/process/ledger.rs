@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::local::Command;
-use crate::{Delta, Error, Place, Request};
+use crate::{Delta, Error, Place, Request, Usage};
 
 use super::protocol::{Number, Terms, ToEngine};
 use crate::generation::Outlet;
@@ -140,13 +140,11 @@ impl Ledger {
                 _ if entry.outlet.is_closed() => messages.extend(self.forget(id)),
                 (true, None) => {
                     entry.parked = Some(now);
-                    entry.place.leave();
                     entry.outlet.set_position(None);
                     messages.extend((!is_here).then_some(ToEngine::Park(id)));
                 }
                 (false, Some(since)) => {
                     entry.parked = None;
-                    entry.place.come_back();
                     entry.place.deadline = entry.place.deadline.map(|deadline| deadline + (now - since));
                     if !is_here {
                         entry.phase = Phase::Sent;
@@ -163,12 +161,18 @@ impl Ledger {
         messages
     }
 
-    /// The engine has died. What it was computing goes on in the next one, unless that was tried before.
-    pub(super) fn bury(&mut self) {
+    /// The engine has died. What it was computing goes on in the next one, unless that was tried before, or its reader has
+    /// all of it already.
+    pub(super) fn engine_died(&mut self) {
         let computed = |entry: &&Entry| entry.phase == Phase::Running && entry.parked.is_none();
         // Who was the next to be computed may have been, without a word of it.
         let free = self.running.saturating_sub(self.entries.values().filter(computed).count());
         self.entries.retain(|id, entry| {
+            if entry.request.program.is_finished(&entry.request.progress) {
+                // What it cost died with the engine.
+                entry.outlet.send(Delta::Done(Usage::default()));
+                return false;
+            }
             let computed = match entry.phase {
                 _ if entry.parked.is_some() => false,
                 Phase::Sent | Phase::Running => true,

@@ -13,6 +13,14 @@ use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 use crate::fake::Recipe;
 use crate::{Delta, Error, Health, LocalSettings, ModelInfo, Program, Prompt, Request};
 
+/// Changes with whatever is sent below: two programs that say different things here would misunderstand each other.
+const VERSION: u32 = 2;
+
+/// What both sides say first, in a frame of its own.
+pub(super) fn greeting() -> String {
+    format!("leafresh {}, engine protocol {VERSION}", env!("CARGO_PKG_VERSION"))
+}
+
 /// Which model an engine's process loads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Source {
@@ -86,6 +94,14 @@ pub(super) fn encode(message: &impl Serialize, out: &mut BytesMut) -> io::Result
     codec().encode(Bytes::from(bytes), out)
 }
 
+/// Appends what comes before all messages.
+///
+/// # Errors
+/// None in practice: it is short.
+pub(super) fn encode_greeting(out: &mut BytesMut) -> io::Result<()> {
+    codec().encode(Bytes::from(greeting()), out)
+}
+
 /// Messages as they come.
 #[derive(Debug)]
 pub(super) struct Messages<R> {
@@ -105,9 +121,36 @@ impl<R: AsyncRead + Unpin> Messages<R> {
     /// # Errors
     /// When the other side says what isn't a message.
     pub(super) async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        match self.frame().await? {
+            Some(frame) => postcard::from_bytes(&frame).map(Some).map_err(io::Error::other),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads what the other side says first. `None`: it is gone.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] when it is another version of this program.
+    pub(super) async fn greeted(&mut self) -> io::Result<Option<()>> {
+        let Some(frame) = self.frame().await? else { return Ok(None) };
+        if *frame == *greeting().as_bytes() {
+            return Ok(Some(()));
+        }
+        let theirs = if frame.starts_with(b"leafresh ") {
+            String::from_utf8_lossy(&frame).into_owned()
+        } else {
+            "no version".to_owned()
+        };
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("it says it is {theirs:?}, this is {:?}; restart the server", greeting()),
+        ))
+    }
+
+    async fn frame(&mut self) -> io::Result<Option<BytesMut>> {
         loop {
             if let Some(frame) = self.codec.decode(&mut self.buffer)? {
-                return postcard::from_bytes(&frame).map(Some).map_err(io::Error::other);
+                return Ok(Some(frame));
             }
             self.buffer.reserve(READ);
             if self.from.read_buf(&mut self.buffer).await? == 0 {

@@ -1,6 +1,7 @@
 //! Keeps an engine's process running, and generations going on when it dies.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
@@ -19,7 +20,8 @@ use tokio_util::bytes::BytesMut;
 use crate::{Delta, Error, Health, ModelInfo};
 
 use super::ledger::Ledger;
-use super::protocol::{FromEngine, Messages, Number, Source, ToEngine, encode};
+use super::protocol::{FromEngine, Messages, Number, Source, ToEngine, encode, encode_greeting};
+use super::stall::{self, StallClock};
 use super::{Call, Launch, Shared};
 
 /// What a process that has just died is given to be waited for, and one that is no longer wanted to end by itself.
@@ -34,10 +36,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// After so many starts in vain requests are refused, and those that wait fail.
 const STARTS_IN_VAIN: u32 = 4;
-
-/// A process that computes nothing for so long while it should is ended. The slowest machines take most of a minute for
-/// one batch.
-const STALLED: Duration = Duration::from_mins(2);
 
 pub(super) struct Supervisor {
     launch: Launch,
@@ -60,8 +58,7 @@ struct Engine {
     info: ModelInfo,
     started: Instant,
     has_finished_one: bool,
-    /// Its last batch, and when it was the last one.
-    steps: (u64, Instant),
+    stall: StallClock,
 }
 
 enum End {
@@ -109,7 +106,7 @@ impl Supervisor {
             while let End::Died = self.serve(&mut engine).await {
                 let healthy = engine.has_finished_one || engine.started.elapsed() >= HEALTHY;
                 in_vain = if healthy { 0 } else { in_vain + 1 };
-                self.mourn(engine).await;
+                self.engine_died(engine).await;
                 match self.start_again(&mut in_vain).await {
                     Some(next) => engine = next,
                     None => return,
@@ -132,7 +129,7 @@ impl Supervisor {
     async fn serve(&mut self, engine: &mut Engine) -> End {
         self.announce(engine);
         let mut out = BytesMut::new();
-        let mut stalled = tokio::time::interval(STALLED / 4);
+        let mut stalled = tokio::time::interval(stall::LOOK);
         loop {
             let due = self.ledger.submit(Instant::now());
             self.queue(due, &mut out);
@@ -153,8 +150,8 @@ impl Supervisor {
                     }
                 },
                 call = self.calls.recv(), if !self.closed => {
-                    let message = self.answer(call);
-                    self.queue(message, &mut out);
+                    let messages = self.answer(call);
+                    self.queue(messages, &mut out);
                 }
                 () = shared.readers.0.notified() => {
                     let messages = self.follow_the_readers();
@@ -164,16 +161,12 @@ impl Supervisor {
                     // What it has said before its end is still there to be read.
                     out.clear();
                 },
-                _ = stalled.tick() => if engine.steps.1.elapsed() > STALLED && self.is_computing() {
+                _ = stalled.tick() => if engine.stall.has_stalled(Instant::now()) {
                     tracing::error!("the engine's process computes nothing any more; it is ended");
                     return End::Died;
                 },
             }
         }
-    }
-
-    fn is_computing(&self) -> bool {
-        self.shared.health().running > 0
     }
 
     /// What can't be sent fails where it came from.
@@ -199,9 +192,7 @@ impl Supervisor {
             FromEngine::Position { id, position } => self.ledger.position(id, position),
             FromEngine::Checked { call, result } => self.checked(call, result),
             FromEngine::Health(health) => {
-                if health.steps != engine.steps.0 || health.running == 0 {
-                    engine.steps = (health.steps, Instant::now());
-                }
+                engine.stall.note(&health, Instant::now());
                 *self.shared.health() = Health {
                     steps: self.before.steps + health.steps,
                     nan_logits: self.before.nan_logits + health.nan_logits,
@@ -222,21 +213,22 @@ impl Supervisor {
         }
     }
 
-    fn answer(&mut self, call: Option<Call>) -> Option<ToEngine> {
+    fn answer(&mut self, call: Option<Call>) -> Vec<ToEngine> {
         match call {
             Some(Call::Start(command)) => {
                 self.ledger.add(command);
-                None
+                // Its reader may have left before it came here.
+                self.follow_the_readers()
             }
             Some(Call::Check { prompt, program, reply }) => {
                 let call = self.next_check;
                 self.next_check += 1;
                 self.checks.insert(call, reply);
-                Some(ToEngine::Check { call, prompt, program })
+                vec![ToEngine::Check { call, prompt, program }]
             }
             None => {
                 self.closed = true;
-                None
+                Vec::new()
             }
         }
     }
@@ -248,7 +240,7 @@ impl Supervisor {
     }
 
     /// Notes what the dead one leaves behind.
-    async fn mourn(&mut self, mut engine: Engine) {
+    async fn engine_died(&mut self, mut engine: Engine) {
         self.shared.ready.store(false, Ordering::Release);
         self.shared.pid.store(0, Ordering::Release);
         self.shared.restarts.fetch_add(1, Ordering::Relaxed);
@@ -256,7 +248,7 @@ impl Supervisor {
         let ended = tokio::time::timeout(LAST_MOMENTS, engine.child.wait()).await;
         let how = ended.ok().and_then(Result::ok).map_or_else(|| "it does not end".to_owned(), how);
         self.checks.clear();
-        self.ledger.bury();
+        self.ledger.engine_died();
         let mut health = self.shared.health();
         self.before = Health { running: 0, kv_used: 0, ..health.clone() };
         *health = self.before.clone();
@@ -305,8 +297,10 @@ impl Supervisor {
             let shared = self.shared.clone();
             tokio::select! {
                 done = &mut work => return Some(done),
-                call = self.calls.recv(), if !self.closed => if let Some(ToEngine::Check { call, .. }) = self.answer(call) {
-                    self.checked(call, Err(Error::Stopped));
+                call = self.calls.recv(), if !self.closed => for message in self.answer(call) {
+                    if let ToEngine::Check { call, .. } = message {
+                        self.checked(call, Err(Error::Stopped));
+                    }
                 },
                 // There is nobody to tell what they have done.
                 () = shared.readers.0.notified() => drop(self.follow_the_readers()),
@@ -328,6 +322,23 @@ fn how(status: ExitStatus) -> String {
     status.to_string()
 }
 
+/// What an engine's process is told of its parent's environment: what the loader, OpenMP, GPUs' drivers and traces read.
+/// The rest is the server's, keys among it.
+const NEEDED: [&str; 3] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "NO_COLOR"];
+const NEEDED_BEGINNINGS: [&str; 16] = [
+    "OMP_", "GOMP_", "KMP_", "GGML_", "RUST_", "CUDA_", "NVIDIA_", "NV_", "HIP_", "ROCR_", "HSA_", "GPU_",
+    "VK_", "MESA_", "MTL_", "METAL_",
+];
+
+fn environment(
+    ours: impl Iterator<Item = (OsString, OsString)>,
+) -> impl Iterator<Item = (OsString, OsString)> {
+    ours.filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        NEEDED.contains(&&*name) || NEEDED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    })
+}
+
 /// Starts a process and has it load its model.
 async fn start(launch: &Launch) -> Result<Engine, Error> {
     let native = |error: io::Error| {
@@ -339,6 +350,8 @@ async fn start(launch: &Launch) -> Result<Engine, Error> {
         let mut program = Program::new(&launch.program);
         program
             .args(&launch.arguments)
+            .env_clear()
+            .envs(environment(std::env::vars_os()))
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             // Ctrl-C is the server's to follow.
@@ -351,21 +364,28 @@ async fn start(launch: &Launch) -> Result<Engine, Error> {
     let mut messages = Messages::new(read);
     let mut out = BytesMut::new();
     let load = ToEngine::Load { source: launch.source.clone(), settings: launch.settings.clone() };
+    encode_greeting(&mut out).map_err(native)?;
     encode(&load, &mut out).map_err(native)?;
     // When it has ended already, it says why, or the status does.
     let _ = to.write_all_buf(&mut out).await;
+    match messages.greeted().await {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            return Err(Error::Native(format!("the engine's process is another program: {error}")));
+        }
+        // If it is gone, that is found out below.
+        _ => {}
+    }
     loop {
         match messages.next().await {
             Ok(Some(FromEngine::Loaded(info))) => {
-                let now = Instant::now();
                 return Ok(Engine {
                     child,
                     messages,
                     to,
                     info,
-                    started: now,
+                    started: Instant::now(),
                     has_finished_one: false,
-                    steps: (0, now),
+                    stall: StallClock::default(),
                 });
             }
             Ok(Some(FromEngine::Refused(error))) => return Err(error),
@@ -379,6 +399,34 @@ async fn start(launch: &Launch) -> Result<Engine, Error> {
                     Source::Fake(_) => Error::Native(reason),
                 });
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Field report 46.
+    #[test]
+    fn of_the_server_s_environment_the_engine_s_process_gets_what_it_needs_only() {
+        let cases = [
+            ("QDRANT__SERVICE__API_KEY", false),
+            ("LEAFRESH_RETRIEVAL__API_KEY", false),
+            ("PATH", false),
+            ("HOME", false),
+            ("LD_PRELOAD", false),
+            ("AWS_SECRET_ACCESS_KEY", false),
+            ("LD_LIBRARY_PATH", true),
+            ("GOMP_SPINCOUNT", true),
+            ("OMP_NUM_THREADS", true),
+            ("RUST_BACKTRACE", true),
+            ("CUDA_VISIBLE_DEVICES", true),
+            ("HIP_VISIBLE_DEVICES", true),
+        ];
+        for (name, expected) in cases {
+            let one = std::iter::once((name.into(), "1".into()));
+            assert_eq!(environment(one).count() == 1, expected, "{name}");
         }
     }
 }

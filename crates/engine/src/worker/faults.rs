@@ -62,7 +62,7 @@ impl Worker {
         // Nobody knows what the row holds.
         if let Some(row) = active.row {
             self.cache.truncate(row, 0);
-            self.model.truncate(row, 0);
+            self.model.clear(row);
         }
         let mended = if std::mem::replace(&mut active.mended, true) {
             Err(error)
@@ -96,7 +96,7 @@ impl Worker {
     /// No room for the batch: somebody's cells are given up, an idle row's first. The batch is planned anew then.
     pub(super) fn make_cells(&mut self, plan: &[Run]) {
         let Self { cache, model, .. } = self;
-        if !cache.give_up_oldest(|row| model.truncate(row, 0)) && !self.preempt() {
+        if !cache.give_up_oldest(|row| model.clear(row)) && !self.preempt() {
             self.mend_all(plan, &Error::CacheFull);
         }
     }

@@ -28,13 +28,11 @@ impl Worker {
                 Wish::Leave => self.end(id),
                 Wish::Park => {
                     active.parked = Some(now);
-                    active.place.leave();
                     active.outlet.set_position(None);
                     self.withdraw(id);
                 }
                 Wish::Return { since } => {
                     active.parked = None;
-                    active.place.come_back();
                     active.place.deadline = active.place.deadline.map(|deadline| deadline + (now - since));
                     if active.has_run {
                         self.scheduler.requeue(id);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use leafresh_engine::fake::FakeModel;
+use leafresh_engine::fake::{FakeModel, States};
 use leafresh_engine::{
     Backend, Error, Grammar, Local, LocalSettings, Piece, Program, Progress, Prompt, Request,
 };
@@ -46,6 +46,18 @@ async fn case_13_a_budget_at_the_computed_minimum_still_ends_whole_and_below_it_
     }
 }
 
+/// Field report 38.
+#[tokio::test]
+async fn a_generation_whose_slots_are_all_written_ends_without_another_step() {
+    let engine = engine(3);
+    let whole = finish(&engine, request("질문", free(60), 5)).await.unwrap().slots;
+    let steps = engine.health().steps;
+    let progress = Progress { done: whole.clone(), partial: String::new() };
+    let written = finish(&engine, Request { progress, ..request("질문", free(60), 6) }).await.unwrap();
+    assert_eq!((written.slots, engine.health().steps), (whole, steps));
+    idle(&engine).await;
+}
+
 #[tokio::test]
 async fn a_generation_cut_anywhere_continues_from_there_and_ends_whole() {
     let engine = engine(3);
@@ -60,6 +72,52 @@ async fn a_generation_cut_anywhere_continues_from_there_and_ends_whole() {
             let text = program.render(&Progress { done: written.slots, partial: String::new() });
             assert!(text.starts_with(&begun), "{text:?} begins with {begun:?}");
         }
+    }
+}
+
+/// Field report 37. The fake panics when a state that it hasn't is shared or cut.
+#[tokio::test]
+async fn a_model_that_keeps_one_state_of_a_row_writes_the_same_and_shares_nothing() {
+    // Two rows, and cells for about two requests: rows are used again, and requests preempted.
+    let settings = LocalSettings { running: 1, context: 160, ..LocalSettings::default() };
+    let mut texts = Vec::new();
+    for states in [States::Each, States::Recurrent] {
+        let engine = engine_with(FakeModel::new(7).with_states(states), &settings);
+        let mut slots = Vec::new();
+        for seed in [1, 2, 3, 1] {
+            let written = finish(&engine, request("모두에게 같은 말", free(20), seed)).await.unwrap();
+            if states == States::Recurrent {
+                assert_eq!(written.usage.cached_tokens, 0);
+            }
+            slots.push(written.slots);
+        }
+        let crowd = (0..6).map(|seed| finish(&engine, request("모두에게 같은 말", free(20), seed)));
+        slots.extend(join_all(crowd).await.into_iter().map(|written| written.unwrap().slots));
+        idle(&engine).await;
+        texts.push(slots);
+    }
+    assert_eq!(texts[0], texts[1]);
+}
+
+/// Field report 37.
+#[tokio::test]
+async fn a_row_whose_end_can_t_be_removed_is_computed_anew() {
+    // As many rows as llama.cpp allows, all but one of them running: the last one is used again and again.
+    let settings = LocalSettings { running: 256, context: 50_000, ..LocalSettings::default() };
+    for states in [States::Each, States::Uncut] {
+        let engine = engine_with(FakeModel::new(7).with_states(states), &settings);
+        let others: Vec<_> = (0..255)
+            .map(|other| engine.generate(request(&format!("{other}번째 남"), free(60), other)).unwrap())
+            .collect();
+        let only = Program::new(vec![slot("only", Grammar::Regex("[가-힣]{2}".into()), 4, &[])]).unwrap();
+        for round in 0..3 {
+            let written = finish(&engine, request("같은 질문", only.clone(), 1)).await.unwrap();
+            assert_valid(&only, &written.slots);
+            let shares = states == States::Each && round > 0;
+            assert_eq!(written.usage.cached_tokens > 0, shares, "{:?}", written.usage);
+        }
+        drop(others);
+        idle(&engine).await;
     }
 }
 

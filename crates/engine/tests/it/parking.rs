@@ -46,7 +46,7 @@ async fn case_2_a_parked_generation_costs_no_step_and_no_place_and_goes_on_with_
 
     let mut generation = engine.generate(request("질문", free(60), 1)).unwrap();
     let Some(Delta::Text { text: mut heard, .. }) = generation.next().await else { panic!("no text") };
-    generation.park();
+    generation.presence().park();
     until("it is parked", || engine.health().parked == 1).await;
     let health = engine.health();
     assert_eq!((health.running, health.queued, health.kv_used), (0, 0, 0));
@@ -55,7 +55,7 @@ async fn case_2_a_parked_generation_costs_no_step_and_no_place_and_goes_on_with_
     // There is one place in all.
     let other = finish(&engine, request("다른 질문", free(60), 2)).await.unwrap();
     let before = engine.health().steps;
-    generation.resume();
+    generation.presence().resume();
     heard += &rest(&mut generation).await.unwrap();
     assert_eq!(heard, whole);
     assert!(engine.health().steps > before && other.usage.sampled_tokens > 0);
@@ -71,13 +71,13 @@ async fn case_2_a_parked_generation_finds_its_cells_again_while_nobody_needs_the
     for crowd in [0, 4] {
         let mut generation = engine.generate(request(&prompt, free(30), 1)).unwrap();
         let Some(Delta::Text { text: mut heard, .. }) = generation.next().await else { panic!("no text") };
-        generation.park();
+        generation.presence().park();
         until("it is parked", || engine.health().parked == 1).await;
         for seed in 0..crowd {
             finish(&engine, request(&format!("{seed}{}", "나".repeat(120)), free(30), seed)).await.unwrap();
         }
         let before = engine.health().steps;
-        generation.resume();
+        generation.presence().resume();
         let mut usage = None;
         while let Some(delta) = generation.next().await {
             match delta {
@@ -110,15 +110,15 @@ async fn who_waits_sees_the_place_in_the_queue_and_clients_take_turns() {
     let modest = start("한 사람", 5);
     let positions = || (greedy.each_ref().map(Generation::position), modest.position());
     until("all are in line", || positions() == ([Some(1), Some(3), Some(4)], Some(2))).await;
-    greedy[0].park();
+    greedy[0].presence().park();
     until("the parked one has left", || positions() == ([None, Some(1), Some(3)], Some(2))).await;
-    greedy[0].resume();
+    greedy[0].presence().resume();
     until("and is back", || positions() == ([Some(1), Some(3), Some(4)], Some(2))).await;
     let mut changes = modest.positions();
     drop(first);
     until("the first one runs", || positions() == ([None, Some(2), Some(3)], Some(1))).await;
     assert!(changes.has_changed().unwrap() && *changes.borrow_and_update() == Some(1));
-    greedy[0].park();
+    greedy[0].presence().park();
     until("then it is the other client's turn", || positions() == ([None, Some(1), Some(2)], None)).await;
 }
 
@@ -201,8 +201,8 @@ proptest! {
                 .collect();
             for act in acts {
                 match act {
-                    Act::Park(which) => if let Some((generation, ..)) = &readers[which] { generation.park(); },
-                    Act::Resume(which) => if let Some((generation, ..)) = &readers[which] { generation.resume(); },
+                    Act::Park(which) => if let Some((generation, ..)) = &readers[which] { generation.presence().park(); },
+                    Act::Resume(which) => if let Some((generation, ..)) = &readers[which] { generation.presence().resume(); },
                     Act::Leave(which) => readers[which] = None,
                     Act::Read(which, count) => {
                         let Some((generation, heard, ended)) = &mut readers[which] else { continue };
@@ -220,7 +220,7 @@ proptest! {
                 }
             }
             for (generation, ..) in readers.iter().flatten() {
-                generation.resume();
+                generation.presence().resume();
             }
             for (seed, reader) in readers.into_iter().enumerate() {
                 let Some((mut generation, mut heard, ended)) = reader else { continue };

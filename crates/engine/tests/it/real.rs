@@ -71,9 +71,9 @@ async fn case_2_a_real_generation_that_was_parked_goes_on_in_its_own_words() {
     while let Some(delta) = generation.next().await {
         deltas += 1;
         if deltas % 5 == 0 {
-            generation.park();
+            generation.presence().park();
             tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-            generation.resume();
+            generation.presence().resume();
         }
         match delta {
             Delta::Text { text, .. } => slots.last_mut().unwrap().push_str(&text),

@@ -220,6 +220,41 @@ async fn case_29_a_panic_while_a_program_is_checked_is_an_error_and_no_silence()
     assert!(second.is_ok());
 }
 
+/// Field report 46.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_s_process_has_next_to_nothing_of_the_server_s_environment() {
+    let config = Config::default();
+    let process =
+        tokio::task::spawn_blocking(move || Process::load(&launch(slow(0), &config))).await.unwrap().unwrap();
+    let environment = std::fs::read(format!("/proc/{}/environ", process.pid().unwrap())).unwrap();
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    assert!(std::env::var_os("PATH").is_some(), "the test has one");
+    assert!(
+        environment.split('\0').all(|one| !one.starts_with("PATH=") && !one.starts_with("HOME=")),
+        "{environment}"
+    );
+}
+
+/// Field report 8.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_speaks_otherwise_is_named_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("another-version");
+    // A frame of another version, and then it listens.
+    std::fs::write(
+        &other,
+        "#!/bin/sh\nprintf '\\000\\000\\000\\036leafresh 9, engine protocol 99' >&0\nexec cat >/dev/null\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let launch = Launch { program: other, ..launch(slow(0), &Config::default()) };
+    let error = tokio::task::spawn_blocking(move || Process::load(&launch)).await.unwrap().unwrap_err();
+    assert!(
+        error.to_string().contains("engine protocol 99") && error.to_string().contains("restart"),
+        "{error}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_s_process_has_no_network_and_few_files() {
     let config = Config::default();

@@ -62,9 +62,9 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, mut account:
         if deadline.is_some() != parked {
             parked = !parked;
             if parked {
-                source.park();
+                source.presence().park();
             } else {
-                source.resume();
+                source.presence().resume();
             }
             live.set_parked(parked.then(Instant::now));
             if !parked {

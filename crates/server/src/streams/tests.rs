@@ -2,7 +2,6 @@ mod schedules;
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use leafresh_chat::{Answer, BaseInfo, Catalog, Challenge, Grounding};
@@ -19,7 +18,7 @@ pub(crate) struct Script {
     pub(crate) pause: Duration,
     pub(crate) due: Option<Instant>,
     pub(crate) then: Then,
-    pub(crate) parked: Arc<AtomicBool>,
+    pub(crate) presence: Presence,
 }
 
 pub(crate) enum Then {
@@ -43,12 +42,8 @@ impl Source for Script {
         }
     }
 
-    fn park(&mut self) {
-        self.parked.store(true, Ordering::Relaxed);
-    }
-
-    fn resume(&mut self) {
-        self.parked.store(false, Ordering::Relaxed);
+    fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     fn stage(&self) -> Stage {
@@ -66,7 +61,7 @@ pub(crate) fn script(events: impl IntoIterator<Item = Event>) -> Script {
         pause: Duration::ZERO,
         due: None,
         then: Then::End,
-        parked: Arc::default(),
+        presence: Presence::default(),
     }
 }
 

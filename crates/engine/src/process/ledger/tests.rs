@@ -44,7 +44,8 @@ fn request() -> Request {
 fn command(admission: &std::sync::Arc<Admission>, deadline: Option<Instant>) -> (Command, Reader) {
     let request = request();
     let place = admission.reserve(&Arrival { deadline, ..Arrival::default() }).unwrap();
-    let (outlet, generation) = generation::channel(&request.program, 1, Waker::noop().clone());
+    let (outlet, generation) =
+        generation::channel(&request.program, 1, &place.presence, Waker::noop().clone());
     (Command { request, outlet, place }, Reader { generation, heard: String::new(), ended: false })
 }
 
@@ -73,7 +74,7 @@ fn what_was_written_goes_on_in_the_next_engine_and_who_has_run_comes_first() {
     ledger.position(waiting, Some(1));
     ledger.position(running, None);
     assert!(ledger.write(running, text("가나")).is_none());
-    ledger.bury();
+    ledger.engine_died();
     assert_eq!(
         started(&ledger.submit(now)),
         [(running, "가나".into(), true), (waiting, String::new(), false)]
@@ -99,19 +100,40 @@ fn a_request_that_was_computed_at_two_deaths_is_set_aside_and_those_that_waited_
         assert_eq!(admission.requests(), if death == 0 { 3 } else { 2 });
         if death == 0 {
             ledger.position(away, None);
-            parks.generation.park();
+            parks.generation.presence().park();
             ledger.follow_the_readers(now);
         }
-        ledger.bury();
+        ledger.engine_died();
     }
     for (reader, ended) in [(&mut dies, true), (&mut waits, false), (&mut parks, false)] {
         reader.listen();
         assert_eq!(reader.ended, ended);
     }
     assert_eq!(started(&ledger.submit(now)), [(patient, String::new(), false)], "who is away isn't computed");
-    parks.generation.resume();
+    parks.generation.presence().resume();
     ledger.follow_the_readers(now);
     assert_eq!(started(&ledger.submit(now)), [(away, String::new(), true)]);
+}
+
+/// Field report 38.
+#[test]
+fn whose_last_slot_was_done_when_the_engine_died_ends_at_once_and_no_engine_is_asked() {
+    let (admission, now) = (Admission::new(4, 4, 1000), Instant::now());
+    let mut ledger = Ledger::new(4);
+    let (whole, mut reader) = command(&admission, None);
+    let (half, _reads) = command(&admission, None);
+    let (whole, half) = (ledger.add(whole), ledger.add(half));
+    ledger.submit(now);
+    ledger.position(whole, None);
+    ledger.write(whole, text("가나"));
+    ledger.write(whole, Delta::SlotDone { slot: 0, text: "가나".into() });
+    reader.listen();
+    assert!(!reader.ended);
+    ledger.engine_died();
+    reader.listen();
+    assert!(reader.ended && reader.heard == "가나");
+    assert_eq!(started(&ledger.submit(now)), [(half, String::new(), false)]);
+    assert_eq!(admission.requests(), 1);
 }
 
 #[test]
@@ -121,9 +143,9 @@ fn case_6_who_waits_for_an_engine_until_the_deadline_is_told_so() {
     let second = Duration::from_secs(1);
     let (command, mut reader) = command(&admission, Some(now + second));
     ledger.add(command);
-    reader.generation.park();
+    reader.generation.presence().park();
     ledger.follow_the_readers(now);
-    reader.generation.resume();
+    reader.generation.presence().resume();
     ledger.follow_the_readers(now + 5 * second);
     assert!(ledger.follow_the_readers(now + 5 * second + second / 2).is_empty() && ledger.len() == 1);
     ledger.follow_the_readers(now + 6 * second);
@@ -157,7 +179,7 @@ proptest! {
                     messages.extend(ledger.write(id, text(&word.to_string())));
                 }
                 (5, Some(id)) if engine.remove(&id).is_some() => {
-                    ledger.write(id, Delta::Done(crate::Usage::default()));
+                    ledger.write(id, Delta::Done(Usage::default()));
                     let mut reader = readers.remove(&id).unwrap();
                     reader.listen();
                     prop_assert!(reader.ended);
@@ -165,11 +187,11 @@ proptest! {
                 (6, Some(id)) => drop(readers.remove(&id)),
                 (7, Some(id)) => {
                     let reader = &readers[&id];
-                    if which % 2 == 0 { reader.generation.park() } else { reader.generation.resume() }
+                    if which % 2 == 0 { reader.generation.presence().park() } else { reader.generation.presence().resume() }
                 }
                 (8, _) => {
                     engine.clear();
-                    ledger.bury();
+                    ledger.engine_died();
                     for reader in readers.values_mut() { reader.listen(); }
                     readers.retain(|_, reader| !reader.ended);
                 }

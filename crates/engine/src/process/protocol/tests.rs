@@ -131,3 +131,24 @@ proptest! {
         prop_assert!(block(messages.next::<FromEngine>()).is_err());
     }
 }
+
+/// Field report 8.
+#[test]
+fn another_version_says_so_before_anything_else_is_understood() {
+    let hear = |said: Vec<u8>| {
+        block(async move {
+            let mut out = BytesMut::new();
+            codec().encode(Bytes::from(said), &mut out).unwrap();
+            Messages::new(&out[..]).greeted().await
+        })
+    };
+    assert!(matches!(hear(greeting().into_bytes()), Ok(Some(()))));
+    for other in
+        [greeting() + "0", "leafresh 9.0.0, engine protocol 77".into(), String::new(), "\0\x01".into()]
+    {
+        let error = hear(other.clone().into_bytes()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains(&greeting()) && error.to_string().contains("restart"), "{error}");
+    }
+    assert!(matches!(block(async { Messages::new(&b""[..]).greeted().await }), Ok(None)));
+}

@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A source that says what the test sends it.
 struct Fed {
     events: mpsc::UnboundedReceiver<Event>,
-    parked: Arc<AtomicBool>,
+    presence: Presence,
 }
 
 impl Source for Fed {
@@ -71,12 +71,8 @@ impl Source for Fed {
         self.events.recv().await
     }
 
-    fn park(&mut self) {
-        assert!(!self.parked.swap(true, Ordering::Relaxed), "parked twice");
-    }
-
-    fn resume(&mut self) {
-        assert!(self.parked.swap(false, Ordering::Relaxed), "resumed without having been parked");
+    fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     fn stage(&self) -> Stage {
@@ -135,7 +131,7 @@ struct Trial {
     live: Arc<Live>,
     request: Asked,
     feed: Option<mpsc::UnboundedSender<Event>>,
-    parked: Arc<AtomicBool>,
+    presence: Presence,
     readers: Vec<Option<Reader>>,
     model: Model,
 }
@@ -147,14 +143,14 @@ impl Trial {
         let Ok(Opened::First(start)) = streams.open(request.clone(), HOUR) else { panic!("the first") };
         let live = start.ending.live.clone();
         let (feed, events) = mpsc::unbounded_channel();
-        let parked = Arc::new(AtomicBool::new(false));
-        let reader = start.run(Fed { events, parked: parked.clone() }, None);
+        let presence = Presence::default();
+        let reader = start.run(Fed { events, presence: presence.clone() }, None);
         Self {
             streams,
             live,
             request,
             feed: Some(feed),
-            parked,
+            presence,
             readers: vec![Some(reader)],
             model: Model { readers: vec![Some((0, true))], ..Model::default() },
         }
@@ -287,7 +283,7 @@ impl Trial {
         );
         assert_eq!(self.live.parked_since().is_some(), self.model.is_parked(), "parked");
         if !self.model.ended {
-            assert_eq!(self.parked.load(Ordering::Relaxed), self.model.is_parked(), "the source is parked");
+            assert_eq!(self.presence.is_parked(), self.model.is_parked(), "the source is parked");
         }
         assert_eq!(self.streams.parked(), usize::from(self.model.is_parked()));
     }
