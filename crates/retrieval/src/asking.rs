@@ -8,7 +8,7 @@ use leafresh_engine::{Embedder, Embedding};
 use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::search::{QUERY, embed_as};
+use crate::vector::{QUERY, embed_as};
 
 /// Requests that may wait.
 const WAITING: usize = 64;

@@ -11,7 +11,7 @@ use crate::asking::Questions;
 use crate::lexical::{self, Sparse};
 use crate::metric::{self, Metric};
 use crate::store::{Candidate, Candidates, Filter, PointId, Request, Store};
-use crate::vector::{QUERY, QueryVector, dot, embed_as, indexed_text};
+use crate::vector::{QueryVector, dot, indexed_text};
 use crate::{Document, Error};
 
 /// What the best match of words counts beside the best one of meaning.
