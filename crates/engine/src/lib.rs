@@ -6,6 +6,7 @@
 mod admission;
 mod backend;
 mod constraint;
+mod delta;
 mod detokenizer;
 mod embedder;
 mod error;
@@ -23,11 +24,14 @@ mod program;
 mod sampler;
 mod scheduler;
 mod sequence;
+mod settings;
+mod shared;
 mod vocab;
 mod worker;
 
 pub use admission::{Arrival, Place};
-pub use backend::{Backend, Delta, Health, ModelInfo, Piece, Prompt, Request, Sampling, Usage};
+pub use backend::{Backend, Health, ModelInfo, Piece, Prompt, Request, Sampling};
+pub use delta::{Delta, Usage};
 pub use embedder::{Embedder, EmbedderInfo, Embedding};
 pub use error::Error;
 pub use generation::Generation;
@@ -35,9 +39,10 @@ pub use llama::{
     EmbeddingSettings, InstructionSets, LlamaEmbedder, QUANTIZATIONS, instruction_sets, load_tokenizer,
     quantize, quantized_bytes,
 };
-pub use local::{KvType, Local, LocalSettings};
+pub use local::Local;
 pub use model::{Candidates, Entry, Model, SeqId};
 pub use presence::Presence;
 pub use process::{Launch, Process, Source, serve_parent};
 pub use program::{Grammar, Program, Progress, Segment, Slot};
+pub use settings::{KvType, LocalSettings};
 pub use vocab::{Token, Tokenizer, Vocab};

@@ -28,13 +28,10 @@ pub use cpu::{InstructionSets, instruction_sets};
 pub use embedding::{EmbeddingSettings, LlamaEmbedder};
 pub use quantize::{QUANTIZATIONS, quantize, quantized_bytes};
 
-use crate::local::LocalSettings;
+use crate::settings::LocalSettings;
 use crate::vocab::Tokenizer;
 use crate::{Error, gguf};
 use vocab::LlamaTokenizer;
-
-/// Rows that llama.cpp's KV cache can have (`LLAMA_MAX_SEQ`).
-pub(crate) const MAX_ROWS: usize = 256;
 
 /// What llama.cpp complained of last: its calls return no reason.
 static COMPLAINTS: Mutex<String> = Mutex::new(String::new());

@@ -5,6 +5,7 @@
 //! the vocabularies' tables) is estimated, and the estimates are held against llama.cpp's own figures by a test.
 
 mod available;
+mod bytes;
 mod cgroup;
 mod disk;
 mod needs;
@@ -18,12 +19,12 @@ use std::fmt;
 use serde::Serialize;
 
 pub use available::{Available, Free, Gpu};
+pub use bytes::bytes_as;
 pub use disk::{disk_free, require_disk};
 pub(crate) use needs::MOST_AS_BYTES;
-pub use needs::bytes_as;
 
 use crate::gguf::Header;
-use crate::{Error, KvType, LocalSettings, instruction_sets};
+use crate::{Error, KvType, LocalSettings};
 use needs::Needs;
 
 /// Where a model's memory goes. All sizes are bytes.
@@ -104,20 +105,6 @@ pub fn plan(header: &Header, settings: &LocalSettings, available: &Available) ->
     let plan = placement::place(&needs, settings, available)?;
     if plan.host.needed() > plan.host.free {
         return Err(refusal::host(&plan, header, settings, available));
-    }
-    Ok(plan)
-}
-
-/// The plan for this machine as it is now, in the log.
-///
-/// # Errors
-/// Those of [`plan`], and [`Error::Processor`].
-pub(crate) fn announce(header: &Header, settings: &LocalSettings) -> Result<Plan, Error> {
-    tracing::info!("instruction sets: {}", instruction_sets()?);
-    let plan = plan(header, settings, &Available::here()?)?;
-    tracing::info!("memory: {plan}");
-    for note in &plan.notes {
-        tracing::warn!("{note}");
     }
     Ok(plan)
 }

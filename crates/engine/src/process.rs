@@ -25,7 +25,7 @@ pub use child::serve_parent;
 pub use protocol::Source;
 
 use crate::admission::Admission;
-use crate::local::Command;
+use crate::shared::Command;
 use crate::vocab::Tokenizer;
 use crate::{
     Arrival, Backend, Error, Generation, Health, LocalSettings, ModelInfo, Place, Program, Prompt, Request,

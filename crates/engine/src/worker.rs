@@ -11,12 +11,13 @@ use std::sync::{Arc, mpsc as blocking};
 use active::Active;
 pub(crate) use faults::guarded;
 
-use crate::local::{Command, LocalSettings, Shared};
 use crate::model::{Candidates, Entry, Model, SeqId};
 use crate::prefix_cache::{Claim, PrefixCache, common_prefix};
 use crate::sampler::Scratch;
 use crate::scheduler::{Id, Limits, Run, Scheduler};
 use crate::sequence::Status;
+use crate::settings::LocalSettings;
+use crate::shared::{Command, Shared};
 use crate::{Delta, Error};
 
 /// Tokens that must be saved for a prompt to wait until a neighbour has decoded them.

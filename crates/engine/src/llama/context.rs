@@ -9,8 +9,8 @@ use llama_cpp_sys_2 as sys;
 use super::head::SharedTap;
 use super::vocab::LlamaTokenizer;
 use super::{Weights, take_complaints};
-use crate::local::{KvType, LocalSettings};
 use crate::model::{Candidates, Entry, Model, SeqId};
+use crate::settings::{KvType, LocalSettings};
 use crate::vocab::{Tokenizer, Vocab};
 use crate::{Error, ModelInfo, gguf};
 

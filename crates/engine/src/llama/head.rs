@@ -246,8 +246,8 @@ mod tests {
 
     use super::*;
     use crate::llama::LlamaModel;
-    use crate::local::LocalSettings;
     use crate::model::{Entry, Model};
+    use crate::settings::LocalSettings;
 
     fn model(name: &str) -> Option<PathBuf> {
         std::env::var_os("LEAFRESH_TEST_MODELS").map(|folder| PathBuf::from(folder).join(name))

@@ -1,7 +1,7 @@
 //! What doesn't fit, and which changes would make it fit.
 
-use super::needs::{Needs, bytes_as};
-use super::{Available, Plan, placement};
+use super::needs::Needs;
+use super::{Available, Plan, bytes_as, placement};
 use crate::gguf::Header;
 use crate::{Error, KvType, LocalSettings};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::local::Command;
+use crate::shared::Command;
 use crate::{Delta, Error, Place, Request, Usage};
 
 use super::protocol::{Number, Terms, ToEngine};

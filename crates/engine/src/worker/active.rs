@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use crate::generation::Outlet;
-use crate::local::{Command, fits};
 use crate::model::{Candidates, SeqId};
 use crate::sampler::Scratch;
 use crate::sequence::{Language, Sequence, Status};
+use crate::shared::{Command, fits};
 use crate::{Delta, Error, Place, Request};
 
 use super::faults::{guarded, known};

@@ -8,7 +8,7 @@ use crate::{Delta, Error};
 
 use super::Worker;
 use super::active::{Active, Wish};
-use crate::local::Command;
+use crate::shared::Command;
 
 impl Worker {
     pub(super) fn begin(&mut self, command: Command) -> Option<Active> {

@@ -6,7 +6,7 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::variables::Variables;
+use super::variables::{Variables, insert};
 use super::{Config, Error, dotenv, explain};
 
 /// Read when no other file is named, if it exists.
@@ -113,17 +113,4 @@ impl Provider for &Flags {
         }
         Ok(Map::from([(Profile::Default, dict)]))
     }
-}
-
-pub(super) fn insert(dict: &mut Dict, path: &str, separator: &str, value: Value) {
-    let Some((section, rest)) = path.split_once(separator) else {
-        dict.insert(path.to_owned(), value);
-        return;
-    };
-    let mut inner = match dict.remove(section) {
-        Some(Value::Dict(_, inner)) => inner,
-        _ => Dict::new(),
-    };
-    insert(&mut inner, rest, separator, value);
-    dict.insert(section.to_owned(), Value::from(inner));
 }

@@ -6,8 +6,6 @@ use figment::error::{Actual, Kind};
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
-use super::sources::insert;
-
 const PREFIX: &str = "LEAFRESH_";
 const SEPARATOR: &str = "__";
 
@@ -121,4 +119,17 @@ fn is_of_kubernetes(key: &str, value: &str) -> bool {
             port.and_then(|rest| rest.rsplit_once("_port_"))
                 .is_some_and(|(_, number)| number.parse::<u16>().is_ok())
         })
+}
+
+pub(super) fn insert(dict: &mut Dict, path: &str, separator: &str, value: Value) {
+    let Some((section, rest)) = path.split_once(separator) else {
+        dict.insert(path.to_owned(), value);
+        return;
+    };
+    let mut inner = match dict.remove(section) {
+        Some(Value::Dict(_, inner)) => inner,
+        _ => Dict::new(),
+    };
+    insert(&mut inner, rest, separator, value);
+    dict.insert(section.to_owned(), Value::from(inner));
 }

@@ -4,8 +4,8 @@ use leafresh_kernels::attention::is_possible;
 
 use super::*;
 use crate::llama::LlamaModel;
-use crate::local::LocalSettings;
 use crate::model::{Candidates, Entry, Model};
+use crate::settings::LocalSettings;
 
 /// Logits of some tokens behind each batch: rows of different lengths, one that shares another's beginning, one
 /// token alone, and a batch of more tokens than ggml's tiles hold.

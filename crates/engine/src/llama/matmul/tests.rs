@@ -2,7 +2,7 @@ use leafresh_kernels::matmul::is_possible;
 
 use super::*;
 use crate::llama::attention::tests::differences;
-use crate::local::LocalSettings;
+use crate::settings::LocalSettings;
 
 #[test]
 fn models_say_with_them_what_they_say_with_ggmls() {
