@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 "Gemma 3",
-                "{{ bos_token }}\n{%- set prefix = \"\" -%}\n{% for message in messages %}\n    {% if message['role'] == 'assistant' %}\n        {% set role = \"model\" %}\n    {% else %}\n        {% set role = message['role'] %}\n    {% endif %}\n    \
+                "{{ bos_token }}\n{%- set prefix = \"\" -%}\n{% for message in messages %}\n    {% if message['role'] == 'assistant' %}\n        {% set role = \"model\" %}\n    {% else %}\n        {% set role = message['role'] %}\n    {%- endif -%}\n    \
                  {{ '<start_of_turn>' + role + '\n' + (prefix if loop.first else \"\") }}\n    {%- if message['content'] is string -%}\n        {{ message['content'] | trim }}\n    {%- elif message['content'] is iterable -%}\n        {{ raise_exception('no images') }}\n    {%- endif -%}\n    {{ '<end_of_turn>\n' }}\n{%- endfor -%}\n{%- if add_generation_prompt -%}\n    {{ '<start_of_turn>model\n' }}\n{%- endif -%}\n",
                 "<s><start_of_turn>user\n",
                 "<end_of_turn>\n<start_of_turn>model\n",

@@ -2,6 +2,7 @@
 //! collection's metadata, which needs Qdrant 1.16 or newer.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use qdrant_client::qdrant::vectors_output::VectorsOptions;
@@ -14,6 +15,9 @@ use qdrant_client::qdrant::{
     VectorsSelector, vector_output,
 };
 use qdrant_client::{Payload as ServerPayload, Qdrant, QdrantError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout as timeout_after;
 
 use super::{
     Batch, Candidate, Candidates, DENSE, FILTERED, Filter, Layout, Mode, Payload, Point, PointId, Record,
@@ -24,8 +28,8 @@ use crate::{Document, Error, ServerSettings};
 /// Key of the layout among the collection's metadata.
 const METADATA: &str = "leafresh";
 
-/// What the client says of a server that speaks HTTP/1.1.
-const NO_GRPC: [&str; 2] = ["h2 protocol error", "http2 error"];
+/// How long a server that failed may take to show that it isn't one for gRPC.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Points read at once.
 const PAGE: u32 = 1000;
@@ -51,7 +55,14 @@ impl Server {
             url: url.clone(),
             collection: collection.clone(),
         };
-        let there = server.ask(server.client.collection_exists(collection)).await?;
+        let there = match server.ask(server.client.collection_exists(collection)).await {
+            Err(_) if matches!(timeout_after(PROBE, speaks_http1(url)).await, Ok(Some(true))) => {
+                return Err(Error::Store(format!(
+                    "{url} answers, but not in gRPC: this is Qdrant's REST port; gRPC is 6334 (retrieval.url)"
+                )));
+            }
+            there => there?,
+        };
         match mode {
             Mode::Existing | Mode::Found(_) if !there => return Ok(None),
             Mode::Existing => {}
@@ -125,13 +136,17 @@ impl Server {
     }
 }
 
+/// Whether what listens there answers as a server of web pages does: one for gRPC speaks HTTP/2 only. None: it can't be told.
+async fn speaks_http1(url: &str) -> Option<bool> {
+    let host = url.strip_prefix("http://")?.split('/').next()?;
+    let mut stream = TcpStream::connect(host).await.ok()?;
+    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.ok()?;
+    let mut first = [0; 7];
+    stream.read_exact(&mut first).await.ok()?;
+    Some(&first == b"HTTP/1.")
+}
+
 fn failed(url: &str, error: impl std::fmt::Display) -> Error {
-    let error = error.to_string();
-    if NO_GRPC.iter().any(|sign| error.contains(sign)) {
-        return Error::Store(format!(
-            "{url} answers, but not in gRPC: this is Qdrant's REST port; gRPC is 6334 (retrieval.url)"
-        ));
-    }
     Error::Store(format!(
         "the Qdrant server at {url}: {error}; check that it runs, and retrieval.url and retrieval.api_key"
     ))

@@ -21,6 +21,9 @@ pub struct Common {
     /// Read categories, sentences, prompts and documents from DIR instead of those in the program [setting: catalog.dir]
     #[arg(long, value_name = "DIR")]
     catalog: Option<PathBuf>,
+    /// Keep conversations, the index and what was learned in DIR [setting: data.dir]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 impl Common {
@@ -43,6 +46,7 @@ impl Common {
         let embedding = self.embedding_model.as_ref();
         flags.extend(embedding.map(|file| ("--embedding-model", "retrieval.model", path(file))));
         flags.extend(self.catalog.as_ref().map(|dir| ("--catalog", "catalog.dir", path(dir))));
+        flags.extend(self.data.as_ref().map(|dir| ("--data", "data.dir", path(dir))));
         Sources::read(self.config.clone(), Flags(flags))
     }
 }

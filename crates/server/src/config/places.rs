@@ -21,7 +21,7 @@ pub(super) fn data(lookup: Lookup) -> Result<PathBuf, Error> {
     bases(lookup, ["STATE_DIRECTORY", "XDG_DATA_HOME", ".local/share"]).into_iter().next().ok_or_else(|| {
         Error(
             "data.dir: there is no place for what has to be remembered, as neither STATE_DIRECTORY, XDG_DATA_HOME nor HOME \
-             is set; name a folder with data.dir or LEAFRESH_DATA__DIR"
+             is set; name a folder with --data or data.dir"
                 .into(),
         )
     })
