@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::{Config, Error, Flags, Sources};
 
@@ -16,7 +17,7 @@ pub struct Common {
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Find documents with this GGUF embedding model; "" is none [setting: retrieval.model]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     embedding_model: Option<PathBuf>,
     /// Read categories, sentences, prompts and documents from DIR instead of those in the program [setting: catalog.dir]
     #[arg(long, value_name = "DIR")]
@@ -48,5 +49,20 @@ impl Common {
         flags.extend(self.catalog.as_ref().map(|dir| ("--catalog", "catalog.dir", path(dir))));
         flags.extend(self.data.as_ref().map(|dir| ("--data", "data.dir", path(dir))));
         Sources::read(self.config.clone(), Flags(flags))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn an_empty_embedding_model_is_none_and_is_taken() {
+        let command = Common::augment_args(clap::Command::new("leafresh"));
+        let matches = command.try_get_matches_from(["leafresh", "--embedding-model", ""]).unwrap();
+        let config = Common::from_arg_matches(&matches).unwrap().load(None).unwrap();
+        assert_eq!(config.retrieval.file().unwrap(), None);
     }
 }
