@@ -1,5 +1,4 @@
-//! What is understood by words alone: distress, insults, short replies, categories, places and jobs. By the halves of the
-//! labelled data that nothing was tuned on.
+//! What is understood by words alone: distress, insults, short replies, categories, places and jobs.
 
 use leafresh_chat::{Catalog, Files, Refusal, Split, Understood, understand};
 use serde::Deserialize;
@@ -82,15 +81,24 @@ impl Report {
 /// # Errors
 /// With file and line, when the labelled data can't be used.
 pub(super) fn measure(files: &Files, catalog: &Catalog) -> anyhow::Result<Report> {
+    measure_by(if files.has(&format!("{BLIND}/distress.jsonl")) { BLIND } else { OWN }, files, catalog)
+}
+
+/// Written by somebody who had seen neither word lists nor other examples.
+const BLIND: &str = "eval/blind";
+/// Written by who wrote the word lists: its test halves flatter them, and show only what becomes worse.
+const OWN: &str = "eval";
+
+fn measure_by(folder: &str, files: &Files, catalog: &Catalog) -> anyhow::Result<Report> {
     let mut report = Report { measures: Vec::new(), wrong: Vec::new() };
-    gate(files, catalog, &mut report)?;
-    conversation(files, catalog, &mut report)?;
+    gate(folder, files, catalog, &mut report)?;
+    conversation(folder, files, catalog, &mut report)?;
     Ok(report)
 }
 
-fn gate(files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result<()> {
+fn gate(folder: &str, files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result<()> {
     let refusal = |text: &str| understand(catalog, None, &[text]).refusal;
-    let distressed = test_half(files, "eval/distress.jsonl", |one: &Distressed| one.split)?;
+    let distressed = test_half(files, &format!("{folder}/distress.jsonl"), |one: &Distressed| one.split)?;
     let (idioms, people): (Vec<_>, Vec<_>) = distressed.into_iter().partition(|one| one.kind == Kind::None);
     let emergency = |refusal: Option<Refusal>| match refusal {
         Some(Refusal::Distress) => Kind::Distress,
@@ -111,8 +119,8 @@ fn gate(files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result
     let passed = report
         .share("idioms_passed", "messages that only sound like distress or danger", &idioms, text, right)
         .goal(98.0);
-    let innocents = test_half(files, "eval/innocents.jsonl", |one: &Labelled| one.split)?;
-    let insulting = test_half(files, "eval/insulting.jsonl", |one: &Labelled| one.split)?;
+    let innocents = test_half(files, &format!("{folder}/innocents.jsonl"), |one: &Labelled| one.split)?;
+    let insulting = test_half(files, &format!("{folder}/insulting.jsonl"), |one: &Labelled| one.split)?;
     let insult = |one: &Labelled| refusal(&one.text) == Some(Refusal::Insult);
     let text = |one: &Labelled| one.text.clone();
     let innocent = report
@@ -129,8 +137,8 @@ fn gate(files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result
     Ok(())
 }
 
-fn conversation(files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result<()> {
-    let mentions = test_half(files, "eval/mentions.jsonl", |one: &Mention| one.split)?;
+fn conversation(folder: &str, files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result<()> {
+    let mentions = test_half(files, &format!("{folder}/mentions.jsonl"), |one: &Mention| one.split)?;
     let text = |one: &Mention| one.text.clone();
     let said = |one: &Mention| understand(catalog, None, &[&one.text]);
     let place_and_job = report
@@ -159,7 +167,7 @@ fn conversation(files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow
         text,
         |one| said(one).category == one.category,
     );
-    let conversations = test_half(files, "eval/turns.jsonl", |one: &Conversation| one.split)?;
+    let conversations = test_half(files, &format!("{folder}/turns.jsonl"), |one: &Conversation| one.split)?;
     let text = |one: &Conversation| one.turns.join(" / ");
     let last = |one: &Conversation| {
         let turns: Vec<&str> = one.turns.iter().map(String::as_str).collect();
@@ -210,10 +218,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_reported_is_measured_by_messages_that_no_word_list_was_written_for() {
+        let files = Files::built_in();
+        let catalog = Catalog::of(&files).unwrap();
+        let [blind, own] = [BLIND, OWN].map(|folder| measure_by(folder, &files, &catalog).unwrap());
+        let reported = measure(&files, &catalog).unwrap();
+        assert_eq!(reported.wrong, blind.wrong);
+        assert_ne!(reported.wrong, own.wrong);
+    }
+
+    #[test]
     fn every_figure_reaches_its_goal_and_is_made_of_many_messages() {
         let files = Files::built_in();
         let catalog = Catalog::of(&files).unwrap();
-        let report = measure(&files, &catalog).unwrap();
+        let report = measure_by(OWN, &files, &catalog).unwrap();
         assert_eq!(report.measures.len(), 9);
         for measure in &report.measures {
             println!("{} {:?}", measure.figure.key, measure.figure.value);
