@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Scale;
+use crate::held::{HELD, RELEASE};
 use crate::idle::Idle;
 use crate::report::{Report, quantile};
 use crate::server::{Orders, Server};
@@ -34,7 +35,7 @@ const MOST_MEMORY: f64 = 600.0;
 pub(crate) async fn run(scale: &Scale, report: &mut Report) {
     let config = json!({
         // Otherwise it would soon close what is idle.
-        "server": { "request_seconds": 3600 },
+        "server": { "request_seconds": 3600, "idle_seconds": 3600 },
         "engine": { "running": 64, "queue": 400, "context": 262_144, "cached_tokens": 8192 },
         "stream": { "grace_seconds": 3600, "keep_alive_seconds": 0 },
         "deadlines": { "queue_seconds": 3600, "answer_seconds": 7200, "stall_seconds": 600 },
@@ -52,11 +53,6 @@ pub(crate) async fn run(scale: &Scale, report: &mut Report) {
     let mut alone = first_texts(server.address, scale.active, scale.watching).await;
     report.say(format!("first text alone: {}", quantiles(&mut alone)));
 
-    let parked = park(server.address, WAITING).await;
-    until_async("their answers are parked", async || {
-        server.metrics().await.value("leafresh_requests_parked") == WAITING as u64
-    })
-    .await;
     let readers = Readers::open(server.address, scale.readers).await;
     report.say(format!("{} readers wait; {:.0} MiB", scale.readers, server.memory().1));
     let idle = Idle::open(server.address, idle);
@@ -69,10 +65,8 @@ pub(crate) async fn run(scale: &Scale, report: &mut Report) {
     report.goal("crowd_connections_lost", connections.saturating_sub(stayed) as f64, 0.0);
     let late = too_many(&server, most, scale, report).await;
 
-    for stream in parked {
-        let request = crate::support::request("DELETE", &format!("/ai/chatbot/streams/{stream}"), &[], b"");
-        assert_eq!(Connection::ask(server.address, &request).await.status(), 204);
-    }
+    let request = crate::support::request("DELETE", &format!("/ai/chatbot/sessions/{RELEASE}"), &[], b"");
+    assert_eq!(Connection::ask(server.address, &request).await.status(), 200);
     report.say("the waiting answers are written");
     let wrong = readers.end().await;
     let after = server.memory().1;
@@ -127,19 +121,6 @@ async fn first_texts(address: SocketAddr, readers: usize, length: Duration) -> V
     all
 }
 
-/// A session's first answer, whose reader has left: what else is asked in that session waits. Gives the streams.
-async fn park(address: SocketAddr, sessions: usize) -> Vec<String> {
-    let mut streams = Vec::new();
-    for session in 0..sessions {
-        let target =
-            format!("{BASE_INFO}?location=rural&workType=field&category=VEGAN&sessionId=crowd{session}");
-        let mut connection = open_at(address, &get(&target, &[SSE])).await;
-        let begun = read_some(&mut connection, 1).await;
-        streams.push(begun[0].stream().to_owned());
-    }
-    streams
-}
-
 /// Readers of answers that wait.
 struct Readers(JoinSet<Option<Seen>>);
 
@@ -188,12 +169,12 @@ impl Readers {
     }
 }
 
-/// Asks for an answer that waits for the one before it, from an address of its own: ports are counted by address.
+/// Asks for an answer that waits for its conversation, from an address of its own: ports are counted by address.
 async fn ask(address: SocketAddr, answer: usize) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.3:0".parse().unwrap()).unwrap();
     let mut stream = socket.connect(address).await.ok()?;
-    let target = format!("{FREE_TEXT}?message=plogging&sessionId=crowd{answer}&requestId=crowd{answer}");
+    let target = format!("{FREE_TEXT}?message=plogging&sessionId={HELD}{answer}&requestId=crowd{answer}");
     stream.write_all(&get(&target, &[SSE])).await.ok()?;
     // The headers, byte by byte: what follows is the body's.
     let mut head = Vec::new();

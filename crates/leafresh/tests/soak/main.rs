@@ -14,6 +14,7 @@ mod chaos;
 mod chaos_clients;
 mod crowd;
 mod engine_deaths;
+mod held;
 mod idle;
 mod leaving;
 mod refusals;

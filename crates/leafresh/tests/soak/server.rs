@@ -19,6 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use crate::held::Holding;
 use crate::report::Report;
 use crate::support::server::Metrics;
 use crate::support::{Connection, get};
@@ -62,7 +63,8 @@ pub(crate) fn serve(orders: &str) {
     let process = Arc::new(Process::load(&launch).unwrap());
     let limits = Limits { days: config.session.days, turns: config.session.turns, ..Limits::default() };
     let options = Options { limits, faults: Arc::new(Faults::every(failing_writes)), ..Options::default() };
-    let sessions = Sessions::new(Arc::new(Sqlite::open(&folder.join("sessions.db"), options).unwrap()));
+    let store = Sqlite::open(&folder.join("sessions.db"), options).unwrap();
+    let sessions = Sessions::new(Arc::new(Holding::new(store)));
     // A fault may be met while the catalogue is checked, each of them once.
     let made = (0..10)
         .find_map(|_| leafresh_server::assemble::recommender(&config, catalog.clone(), process.clone()).ok());
