@@ -108,7 +108,17 @@ impl Answering {
         let reading = Reading::of(&message, &catalog);
         let begun_before = turn.session.as_ref().is_some_and(|session| !session.turns.is_empty());
         let told = turn.session.as_ref().map(history::offered_last).unwrap_or_default();
-        if let Some(refusal) = Refusal::at_sight(&message, &reading, !told.is_empty(), &catalog) {
+        // A full queue means: no work. And a word that answers what was offered is looked up in lists.
+        let degraded = matches!(begun, Begun::Degraded(..));
+        let until = Instant::now() + self.recommender.deadlines.retrieval;
+        let vector = if degraded || matches!(reading.reply, Some(Reply::Consent | Reply::Number(_))) {
+            None
+        } else {
+            self.control.set_progress(Progress::Retrieving);
+            self.embed(&message, until).await
+        };
+        let judge = self.recommender.judge();
+        if let Some(refusal) = judge.at_sight(&message, &reading, vector.as_ref(), !told.is_empty()) {
             return self.refuse(refusal, turn).await;
         }
         let fixed = &catalog.replies().fixed;
@@ -124,13 +134,7 @@ impl Answering {
             // Others of the same category.
             Some(Reply::Refusal) | None => {}
         }
-        self.control.set_progress(Progress::Retrieving);
-        // A full queue means: no work.
-        let degraded = matches!(begun, Begun::Degraded(..));
         let searched = self.searched_text(&message, &reading, &turn);
-        let until = Instant::now() + self.recommender.deadlines.retrieval;
-        let vector = if degraded { None } else { self.embed(&message, until).await };
-        let judge = self.recommender.judge();
         if !degraded && judge.is_off_topic(&message, &reading, vector.as_ref(), begun_before) {
             return self.refuse(Refusal::OffTopic, turn).await;
         }

@@ -17,7 +17,8 @@ use std::path::Path;
 pub use choices::{Category, Term};
 pub use files::Files;
 pub(crate) use form::{CHALLENGES, Endings, Shape, title_slot};
-pub(crate) use gate::{Emergency, Gate};
+pub(crate) use gate::{AlarmKind, Emergency, Gate};
+
 pub use gate::{Example, Split, Topic};
 pub(crate) use keywords::{Keywords, Mentions, Said, ShortReplies};
 pub use leafresh_retrieval::Document;

@@ -1,14 +1,17 @@
 //! Which messages get a fixed reply instead of challenges.
 
+pub(crate) mod alarm;
 mod classifier;
 mod kernel;
+mod letters;
 mod measure;
+pub(crate) mod topic;
 
 use std::sync::Arc;
 
 use leafresh_retrieval::QueryVector;
 
-pub use measure::{GateReport, measure_gate};
+pub use measure::{GateReport, Gatekeeper};
 
 pub(crate) use self::classifier::Classifier;
 use self::classifier::vectors_of;
@@ -86,15 +89,39 @@ const ON_TOPIC: f32 = 0.5;
 const ON_TOPIC_IN_CONVERSATION: f32 = 0.35;
 const ON_TOPIC_AS_FOLLOW_UP: f32 = 0.1;
 
-/// Tells whether messages are about the topic.
+/// Tells what is wrong with messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Judge {
     pub(crate) catalog: Arc<Catalog>,
     /// None: there is no embedding model, and keywords have to do.
-    pub(crate) classifier: Option<Arc<Classifier>>,
+    pub(crate) topic: Option<Arc<Classifier>>,
+    pub(crate) alarm: Option<Arc<Classifier>>,
 }
 
 impl Judge {
+    /// As [`Refusal::at_sight`]; where the message could be embedded, by examples rather than by lists.
+    pub(crate) fn at_sight(
+        &self,
+        message: &str,
+        reading: &Reading,
+        vector: Option<&QueryVector>,
+        offered: bool,
+    ) -> Option<Refusal> {
+        let (Some(alarm), Some(vector), None) = (&self.alarm, vector, reading.reply) else {
+            return Refusal::at_sight(message, reading, offered, &self.catalog);
+        };
+        let gate = self.catalog.gate();
+        alarm::raised(alarm, message, vector, gate.insults(message))
+            .or_else(|| gate.is_noise(message).then_some(Refusal::Nonsense))
+    }
+
+    /// What is wrong with a message that begins a conversation.
+    pub(crate) fn refusal(&self, message: &str, vector: Option<&QueryVector>) -> Option<Refusal> {
+        let reading = Reading::of(message, &self.catalog);
+        let off_topic = || self.is_off_topic(message, &reading, vector, false).then_some(Refusal::OffTopic);
+        self.at_sight(message, &reading, vector, false).or_else(off_topic)
+    }
+
     /// `vector` is the message's, where it could be made. `begun`: something was said in the conversation before.
     pub(crate) fn is_off_topic(
         &self,
@@ -107,7 +134,7 @@ impl Judge {
         if reading.is_about_conversation() && reading.bare {
             return false;
         }
-        let Some(classifier) = &self.classifier else {
+        let Some(classifier) = &self.topic else {
             let about = self.has_keyword(message, reading) || begun && reading.follow_up;
             let keywords = self.catalog.keywords();
             return !about && keywords.words(message).has_any(&keywords.off_topic);
@@ -119,7 +146,7 @@ impl Judge {
             (true, false) => ON_TOPIC_IN_CONVERSATION,
             (false, _) => ON_TOPIC,
         };
-        classifier.probability(message, vectors_of(vector)) < needed
+        topic::probability(classifier, message, vectors_of(vector)) < needed
     }
 
     fn has_keyword(&self, message: &str, reading: &Reading) -> bool {

@@ -9,9 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::brief::Brief;
-use crate::guard::{Classifier, Judge, Refusal};
+use crate::guard::{Classifier, Judge, Refusal, alarm, topic};
 use crate::kept::{self, Key};
-use crate::reading::Reading;
 use crate::{Error, Recommender};
 
 impl Recommender {
@@ -60,26 +59,22 @@ impl Recommender {
     /// [`Error::Retrieval`] when the message can't be embedded.
     pub async fn refusal(&self, message: &str) -> Result<Option<Refusal>, Error> {
         self.learn().await?;
-        let reading = Reading::of(message, &self.catalog);
-        if let Some(refusal) = Refusal::at_sight(message, &reading, false, &self.catalog) {
-            return Ok(Some(refusal));
-        }
         let vector = match self.library.search.as_ref().filter(|search| search.can_embed()) {
             Some(search) => Some(search.embed(message).await?),
             None => None,
         };
-        let off_topic = self.judge().is_off_topic(message, &reading, vector.as_ref(), false);
-        Ok(off_topic.then_some(Refusal::OffTopic))
+        Ok(self.judge().refusal(message, vector.as_ref()))
     }
 
-    /// Tells what is about the topic, as well as it can at the moment.
+    /// Tells what is wrong with messages, as well as it can at the moment.
     pub(crate) fn judge(&self) -> Judge {
-        Judge { catalog: self.catalog.clone(), classifier: self.classifier.get().cloned() }
+        let [topic, alarm] = [&self.topic, &self.alarm].map(|learned| learned.get().cloned());
+        Judge { catalog: self.catalog.clone(), topic, alarm }
     }
 
     /// Learns what takes time, or reads what was learned before: from the catalogue's questions how to put documents into
-    /// order, and from its examples what is about the topic. Until then, and without an embedding model, documents are in
-    /// the order of plain cosines, and keywords tell. The first time takes a minute or two.
+    /// order, from its examples what alarms and what is about the topic. Until then, and without an embedding model,
+    /// documents are in the order of plain cosines, and lists of words tell. The first time takes two or three minutes.
     ///
     /// # Errors
     /// [`Error::Retrieval`] when the embedding model can't compute.
@@ -99,17 +94,31 @@ impl Recommender {
                 search.use_metric(metric);
             }
         }
-        if self.classifier.get().is_none() {
-            let examples = Classifier::learned_from(self.catalog.examples());
+        if self.alarm.get().is_none() {
+            let labelled = alarm::learned_from(&self.catalog);
+            let classes = labelled.iter().map(|(_, class)| format!("{class:?}")).collect::<Vec<_>>();
+            let examples = labelled.iter().zip(&classes).flat_map(|((text, _), class)| [*text, class]);
             let key = kept::key([model.fingerprint.as_str()].into_iter().chain(examples));
-            let fits = |classifier: &Classifier| classifier.fits(model.dimension);
+            let fits = |classifier: &Classifier| classifier.fits(model.dimension, alarm::CLASSES);
             let anew = async || {
-                tracing::info!("the gate learns from the catalogue's examples");
-                Classifier::train(self.catalog.examples(), search).await.map(Some)
+                tracing::info!("the gate learns what distress, danger and insults sound like");
+                alarm::learn(&self.catalog, search).await
             };
-            if let Some(classifier) = self.recall("gate.bin", key, fits, anew).await? {
+            if let Some(classifier) = self.recall("alarm.bin", key, fits, anew).await? {
                 // Of two that learn at once one is enough.
-                let _ = self.classifier.set(Arc::new(classifier));
+                let _ = self.alarm.set(Arc::new(classifier));
+            }
+        }
+        if self.topic.get().is_none() {
+            let examples = topic::learned_from(self.catalog.examples());
+            let key = kept::key([model.fingerprint.as_str()].into_iter().chain(examples));
+            let fits = |classifier: &Classifier| classifier.fits(model.dimension, topic::CLASSES);
+            let anew = async || {
+                tracing::info!("the gate learns what is about the topic");
+                topic::learn(self.catalog.examples(), search).await.map(Some)
+            };
+            if let Some(classifier) = self.recall("topic.bin", key, fits, anew).await? {
+                let _ = self.topic.set(Arc::new(classifier));
             }
         }
         Ok(())

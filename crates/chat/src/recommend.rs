@@ -70,7 +70,9 @@ pub struct Recommender {
     pub(crate) library: Library,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) figures: Arc<Figures>,
-    pub(crate) classifier: Arc<OnceLock<Arc<Classifier>>>,
+    /// What is about the topic, and what alarms: learned from examples.
+    pub(crate) topic: Arc<OnceLock<Arc<Classifier>>>,
+    pub(crate) alarm: Arc<OnceLock<Arc<Classifier>>>,
     /// The folder in which what is learned is kept.
     pub(crate) kept: Option<PathBuf>,
     fallback: Arc<FallbackSettings>,
@@ -112,7 +114,8 @@ impl Recommender {
             deadlines: Deadlines::default(),
             sessions: None,
             figures: Arc::default(),
-            classifier: Arc::default(),
+            topic: Arc::default(),
+            alarm: Arc::default(),
             kept: None,
             fallbacks: Arc::new(Semaphore::new(fallback.at_once)),
             fallback: Arc::new(fallback),
@@ -149,7 +152,8 @@ impl Recommender {
         self.library = before.library.clone();
         self.sessions.clone_from(&before.sessions);
         self.figures = before.figures.clone();
-        self.classifier = before.classifier.clone();
+        self.topic = before.topic.clone();
+        self.alarm = before.alarm.clone();
         self.fallback = before.fallback.clone();
         self.fallbacks = before.fallbacks.clone();
         self

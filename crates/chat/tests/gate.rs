@@ -8,7 +8,7 @@ mod model_files;
 use std::path::Path;
 use std::sync::Arc;
 
-use leafresh_chat::{Catalog, GateReport, measure_gate};
+use leafresh_chat::{Catalog, GateReport, Gatekeeper};
 use leafresh_engine::{EmbeddingSettings, LlamaEmbedder};
 use leafresh_retrieval::Search;
 
@@ -41,7 +41,7 @@ async fn the_gate_tells_messages_it_has_not_seen() {
     let Some(path) = model_files::model(E5) else { return };
     let embedder = LlamaEmbedder::load(&path, &EmbeddingSettings::default()).unwrap();
     let search = Search::later(Some(Arc::new(embedder))).0;
-    let report = measure_gate(&catalog(), Some(&search)).await.unwrap();
+    let report = Gatekeeper::learn(&catalog(), Some(&search)).await.unwrap().measure().await.unwrap();
     print(&report);
     // Processors round differently, which may turn a message or two.
     assert!(report.caught_share() >= 0.96 && report.let_through_share() >= 0.98, "worse than it was");
@@ -49,7 +49,7 @@ async fn the_gate_tells_messages_it_has_not_seen() {
 
 #[tokio::test]
 async fn without_an_embedding_model_keywords_do_a_part_of_it() {
-    let report = measure_gate(&catalog(), None).await.unwrap();
+    let report = Gatekeeper::learn(&catalog(), None).await.unwrap().measure().await.unwrap();
     print(&report);
     assert!(
         report.caught_share() >= 0.37 && report.let_through_share() >= 0.97,

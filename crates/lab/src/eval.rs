@@ -210,12 +210,7 @@ impl Eval<'_> {
         interrupt: &Interrupt,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        if self.options.measures(Part::Understanding) {
-            let understood = understanding::measure(&self.config.catalog.files(), &self.catalog)?;
-            report.shared.extend(understood.measures);
-            report.note("Messages that were misunderstood", understood.wrong);
-        }
-        if ![Part::Retrieval, Part::Gate].into_iter().any(|part| self.options.measures(part)) {
+        if ![Part::Retrieval, Part::Gate, Part::Understanding].into_iter().any(|part| self.options.measures(part)) {
             return Ok(());
         }
         // Neither needs a language model; this one costs nothing.
@@ -225,6 +220,12 @@ impl Eval<'_> {
         {
             let _progress = Progress::new("learning from the catalogue", 1);
             recommender.learn().await?;
+        }
+        if self.options.measures(Part::Understanding) {
+            let files = self.config.catalog.files();
+            let understood = understanding::measure(&files, &self.catalog, &recommender).await?;
+            report.shared.extend(understood.measures);
+            report.note("Messages that were misunderstood", understood.wrong);
         }
         if let Some(search) = surroundings.search.as_ref().filter(|_| self.options.measures(Part::Retrieval))
         {

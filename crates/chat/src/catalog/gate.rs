@@ -9,6 +9,7 @@ mod noise;
 use leafresh_retrieval::Document;
 
 pub(crate) use distress::Emergency;
+pub(crate) use examples::{AlarmKind, Alarming};
 pub use examples::{Example, Split, Topic};
 
 use super::{Files, Keywords};
@@ -24,6 +25,7 @@ pub(crate) struct Gate {
     insults: Insults,
     noise: Noise,
     examples: Vec<Example>,
+    alarming: Vec<Alarming>,
 }
 
 impl Gate {
@@ -36,12 +38,23 @@ impl Gate {
             .flat_map(|document| [&*document.title, &*document.text])
             .chain(tuning.map(|example| &*example.text));
         let noise = Noise::new(&keywords.keyboard_runs, texts);
-        Ok(Self { emergencies: Emergencies::load(files)?, insults: Insults::load(files)?, noise, examples })
+        Ok(Self {
+            emergencies: Emergencies::load(files)?,
+            insults: Insults::load(files)?,
+            noise,
+            examples,
+            alarming: examples::load_alarming(files)?,
+        })
     }
 
     /// Labelled messages: on the topic or off it.
     pub(crate) fn examples(&self) -> &[Example] {
         &self.examples
+    }
+
+    /// Labelled messages: distress, danger, insults, and what only sounds like them.
+    pub(crate) fn alarming(&self) -> &[Alarming] {
+        &self.alarming
     }
 
     /// Whether somebody is in distress or in danger.

@@ -1,46 +1,70 @@
-//! Whether a message is about the topic, learned from labelled examples.
+//! Which class a message is of, learned from labelled examples: whether it is about the topic, whether somebody is in
+//! distress.
 //!
 //! Regularised least squares with a kernel (Rifkin, Yeo & Poggio 2003): what two messages mean, as a Gaussian of the distance
-//! of their vectors, of which the embedding model gives two, plus the pairs of letters that they share. How near a message is
-//! to examples tells more than on which side of one plane it lies. In five-fold cross-validation, where 98 % of the messages
-//! on the topic pass, 87 % of the others are caught; without the second vector 84 %, with half as many examples 75 %.
+//! of their vectors, of which the embedding model gives two, plus the runs of letters that they share. How near a message is
+//! to examples tells more than on which side of one plane it lies. Of the topic, in five-fold cross-validation, where 98 % of
+//! the messages on it pass, 87 % of the others are caught; without the second vector 84 %, with half as many examples 75 %.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use leafresh_retrieval::{QueryVector, Search, dot};
 use serde::{Deserialize, Serialize};
-use unicode_normalization::UnicodeNormalization;
 
 use super::kernel::Likeness;
+use super::letters::{Letters, Run};
 use crate::Error;
-use crate::catalog::{Example, Split, Topic};
 
 /// How fast likeness falls with the distance of two vectors, and how strongly large weights are punished: chosen by
 /// five-fold cross-validation on the examples for tuning; half or twice as much is about as good.
 const NARROWNESS: f32 = 2.0;
 const PENALTY: f32 = 0.5;
 
-/// The share of examples on the topic that have to pass when they are judged by what others taught.
-const LET_THROUGH: f32 = 0.975;
-
 /// One of so many examples is judged by what the others taught.
 const JUDGED: usize = 5;
 
-/// How fast scores become probabilities: they lie between -1 and 1.
-const SHARPNESS: f32 = 4.0;
+/// What is to be learned, and from what.
+pub(crate) struct Lesson<'a> {
+    pub(crate) texts: &'a [String],
+    /// Of the texts.
+    pub(crate) vectors: &'a [Vectors<'a>],
+    /// Each text's class, from 0 on; none: it is of no class.
+    pub(crate) labels: &'a [Option<usize>],
+    /// From which score on a message is taken for one of a class; one for each class.
+    pub(crate) cuts: &'a [Cut],
+    pub(crate) letters: Letters,
+    /// Texts from this one on only fill the space around the others: no cut is chosen by them.
+    pub(crate) fillers: usize,
+}
+
+/// Where a class begins, by examples that are judged by what others taught.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Cut {
+    /// So large a share of the class has to be taken for it.
+    Keeps(f32),
+    /// So large a share of what is of no class may not be taken for it.
+    Passes(f32),
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Classifier {
     views: [View; 2],
-    /// What each example says.
-    weights: Vec<f32>,
     lexicon: Lexicon,
-    /// The score from which on a message is more likely on the topic than off it.
+    classes: Vec<Class>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Class {
+    /// What each example says for it.
+    weights: Vec<f32>,
+    /// What each run of the lexicon says for it.
+    runs: Vec<f32>,
+    /// The score from which on a message is taken for one of it.
     cut: f32,
 }
 
 /// The vectors of a message: of what it means, and of what the model knows of it. One may be empty, for all of them.
-type Vectors<'a> = [&'a [f32]; 2];
+pub(crate) type Vectors<'a> = [&'a [f32]; 2];
 
 /// One of the vectors of all examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,45 +115,34 @@ impl View {
     }
 }
 
-/// Pairs of letters that at least two examples have.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Runs of letters that at least two examples have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Lexicon {
-    /// How rare a pair is, and what it says.
-    pairs: HashMap<Pair, (f32, f32)>,
-}
-
-/// Two letters that stand beside each other; of a word of one letter, the second is that letter too.
-type Pair = (char, char);
-
-fn pairs(text: &str) -> BTreeSet<Pair> {
-    let text: String = text.nfc().flat_map(char::to_lowercase).collect();
-    let mut pairs = BTreeSet::new();
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        let letters: Vec<char> = word.chars().collect();
-        pairs.extend(letters.windows(letters.len().min(2)).map(|pair| (pair[0], pair[pair.len() - 1])));
-    }
-    pairs
+    letters: Letters,
+    /// A run's number, and how rare it is.
+    runs: HashMap<Run, (usize, f32)>,
 }
 
 impl Lexicon {
-    fn of<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Self {
+    fn of<'a>(letters: Letters, texts: impl ExactSizeIterator<Item = &'a str>) -> Self {
         let all = texts.len() as f32;
-        let mut counts: BTreeMap<Pair, f32> = BTreeMap::new();
-        for pair in texts.flat_map(pairs) {
-            *counts.entry(pair).or_default() += 1.0;
+        let mut counts: BTreeMap<Run, f32> = BTreeMap::new();
+        for run in texts.flat_map(|text| letters.runs(text)) {
+            *counts.entry(run).or_default() += 1.0;
         }
-        let shared = counts.into_iter().filter(|(_, count)| *count >= 2.0);
-        Self { pairs: shared.map(|(pair, count)| (pair, ((all / count).ln(), 0.0))).collect() }
+        let shared = counts.into_iter().filter(|(_, count)| *count >= 2.0).enumerate();
+        let runs = shared.map(|(number, (run, count))| (run, (number, (all / count).ln()))).collect();
+        Self { letters, runs }
     }
 
-    /// A text's pairs with their shares in a vector of length 1.
-    fn shares(&self, text: &str) -> Vec<(Pair, f32)> {
-        let known = pairs(text).into_iter().filter_map(|pair| Some((pair, self.pairs.get(&pair)?.0)));
-        let mut shares: Vec<(Pair, f32)> = known.collect();
+    /// The numbers of a text's runs with their shares in a vector whose length is what letters weigh.
+    fn shares(&self, text: &str) -> Vec<(usize, f32)> {
+        let known = self.letters.runs(text).into_iter().filter_map(|run| self.runs.get(&run).copied());
+        let mut shares: Vec<(usize, f32)> = known.collect();
         let length = shares.iter().map(|(_, rarity)| rarity * rarity).sum::<f32>().sqrt();
         if length > 0.0 {
             for (_, share) in &mut shares {
-                *share /= length;
+                *share *= self.letters.weight().sqrt() / length;
             }
         }
         shares
@@ -137,114 +150,111 @@ impl Lexicon {
 }
 
 impl Classifier {
-    /// What of the examples it learns from: messages and labels.
-    pub(crate) fn learned_from(examples: &[Example]) -> impl Iterator<Item = &str> {
-        let tuning = examples.iter().filter(|example| example.split == Split::Tune);
-        tuning.flat_map(|example| {
-            [example.text.as_str(), if example.topic == Topic::On { "on" } else { "off" }]
-        })
-    }
-
-    /// Embeds the examples for tuning and learns from them. Takes a minute or two.
-    ///
-    /// # Errors
-    /// [`Error::Retrieval`] when they can't be embedded.
-    pub(crate) async fn train(examples: &[Example], search: &Search) -> Result<Self, Error> {
-        let tuning = examples.iter().filter(|example| example.split == Split::Tune);
-        let (texts, on): (Vec<String>, Vec<bool>) =
-            tuning.map(|example| (example.text.clone(), example.topic == Topic::On)).unzip();
-        let mut vectors = Vec::with_capacity(texts.len());
-        // A few at a time: people's questions get in between.
-        for some in texts.chunks(AT_ONCE) {
-            vectors.extend(search.embed_all(some.to_vec()).await?);
-        }
-        let learn = move || {
-            let vectors: Vec<Vectors<'_>> = vectors.iter().map(vectors_of).collect();
-            Self::fit(&texts, &vectors, &on)
-        };
-        tokio::task::spawn_blocking(learn)
-            .await
-            .map_err(|_| Error::Settings("the gate's training failed".into()))
-    }
-
-    /// `vectors` of the texts, and whether each is on the topic. Both classes weigh the same, whatever their numbers.
-    pub(crate) fn fit(texts: &[String], vectors: &[Vectors<'_>], on: &[bool]) -> Self {
+    /// Classes and what is of none weigh the same, whatever their numbers.
+    pub(crate) fn learn(lesson: &Lesson<'_>) -> Self {
+        let Lesson { texts, vectors, labels, cuts, letters, fillers } = *lesson;
         let count = texts.len();
         let views = [0, 1].map(|view| View::of(vectors.iter().map(|vectors| vectors[view])));
-        let mut lexicon = Lexicon::of(texts.iter().map(String::as_str));
-        let shares: Vec<Vec<(Pair, f32)>> = texts.iter().map(|text| lexicon.shares(text)).collect();
-        let likeness = likeness(&views, &shares);
+        let lexicon = Lexicon::of(letters, texts.iter().map(String::as_str));
+        let shares: Vec<Vec<(usize, f32)>> = texts.iter().map(|text| lexicon.shares(text)).collect();
+        let likeness = likeness(&views, &shares, lexicon.runs.len(), letters.weight());
 
-        let of_class = |class: bool| on.iter().filter(|&&on| on == class).count().max(1) as f32;
-        let (positive, negative) = (of_class(true), of_class(false));
-        let penalty = |on: bool| PENALTY * 2.0 / count as f32 * if on { positive } else { negative };
-        let penalties: Vec<f32> = on.iter().map(|&on| penalty(on)).collect();
-        let targets: Vec<f32> = on.iter().map(|&on| if on { 1.0 } else { -1.0 }).collect();
-
-        // First without some, which then show how high a message on the topic scores that wasn't learned from.
-        let is_judged = |index: usize| index % JUDGED == JUDGED - 1;
+        let of = |class: bool| labels.iter().filter(|label| label.is_some() == class).count().max(1) as f32;
+        let (some, none) = (of(true), of(false));
+        let penalty =
+            |label: &Option<usize>| PENALTY * 2.0 / count as f32 * if label.is_some() { some } else { none };
+        let penalties: Vec<f32> = labels.iter().map(penalty).collect();
+        // First without some, which then show how high a message scores that wasn't learned from.
+        let is_judged = |index: usize| index % JUDGED == JUDGED - 1 && index < fillers;
         let without: Vec<f32> = penalties
             .iter()
             .enumerate()
             .map(|(index, penalty)| if is_judged(index) { f32::INFINITY } else { *penalty })
             .collect();
-        let weights = likeness.solve(&without, &targets, vec![0.0; count]);
-        let scores = likeness.times(&weights);
-        let mut judged: Vec<f32> =
-            (0..count).filter(|&index| is_judged(index) && on[index]).map(|index| scores[index]).collect();
-        judged.sort_by(f32::total_cmp);
-        let at = (judged.len() as f32 * (1.0 - LET_THROUGH)) as usize;
-        // Between the classes at most, where all of them pass by far.
-        let cut = judged.get(at).copied().unwrap_or_default().min(0.0);
 
-        let weights = likeness.solve(&penalties, &targets, weights);
-        for (shares, weight) in shares.iter().zip(&weights) {
-            for (pair, share) in shares {
-                if let Some((_, says)) = lexicon.pairs.get_mut(pair) {
-                    *says += weight * share;
+        let class = |(class, cut): (usize, &Cut)| {
+            let targets: Vec<f32> =
+                labels.iter().map(|label| if *label == Some(class) { 1.0 } else { -1.0 }).collect();
+            let weights = likeness.solve(&without, &targets, vec![0.0; count]);
+            let scores = likeness.times(&weights);
+            let wanted = match cut {
+                Cut::Keeps(_) => Some(class),
+                Cut::Passes(_) => None,
+            };
+            let judged = (0..count).filter(|&index| is_judged(index) && labels[index] == wanted);
+            let cut = cut.among(judged.map(|index| scores[index]).collect());
+            let weights = likeness.solve(&penalties, &targets, weights);
+            let mut runs = vec![0.0; lexicon.runs.len()];
+            for (shares, weight) in shares.iter().zip(&weights) {
+                for (run, share) in shares {
+                    runs[*run] += weight * share;
+                }
+            }
+            Class { weights, runs, cut }
+        };
+        let classes = cuts.iter().enumerate().map(class).collect();
+        Self { views, lexicon, classes }
+    }
+
+    /// How far a message is into each class: above 0 it is taken for one of it; scores lie between -2 and 2.
+    pub(crate) fn scores(&self, message: &str, vectors: Vectors<'_>) -> Vec<f32> {
+        let shares = self.lexicon.shares(message);
+        let words = |class: &Class| shares.iter().map(|(run, share)| share * class.runs[*run]).sum::<f32>();
+        let mut scores: Vec<f32> = self.classes.iter().map(|class| words(class) - class.cut).collect();
+        for (view, vector) in self.views.iter().zip(vectors) {
+            let vector = view.centred(vector);
+            for (index, near) in view.near(&vector).enumerate() {
+                for (score, class) in scores.iter_mut().zip(&self.classes) {
+                    *score += class.weights[index] * near;
                 }
             }
         }
-        Self { views, weights, lexicon, cut }
+        scores
     }
 
-    /// How likely a message is about the topic, 0 to 1.
-    pub(crate) fn probability(&self, message: &str, vectors: Vectors<'_>) -> f32 {
-        let meaning = |(view, vector): (&View, &[f32])| {
-            let vector = view.centred(vector);
-            view.near(&vector).zip(&self.weights).map(|(near, weight)| weight * near).sum::<f32>()
-        };
-        let meaning: f32 = self.views.iter().zip(vectors).map(meaning).sum();
-        let shares = self.lexicon.shares(message).into_iter();
-        let words: f32 = shares.map(|(pair, share)| share * self.lexicon.pairs[&pair].1).sum();
-        1.0 / (1.0 + (-SHARPNESS * (meaning + words - self.cut)).exp())
-    }
-
-    /// Whether it can judge vectors of this length: one from a file may be of anything.
-    pub(crate) fn fits(&self, dimension: usize) -> bool {
+    /// Whether it can judge vectors of this length, by so many classes: one from a file may be of anything.
+    pub(crate) fn fits(&self, dimension: usize, classes: usize) -> bool {
         let [meaning, inner] = &self.views;
-        let examples = self.weights.len();
-        meaning.fits(dimension, examples) && (inner.fits(dimension, examples) || inner.fits(0, examples))
+        let examples = self.classes.first().map_or(0, |class| class.weights.len());
+        let runs = self.lexicon.runs.len();
+        self.classes.len() == classes
+            && self.classes.iter().all(|class| class.weights.len() == examples && class.runs.len() == runs)
+            && self.lexicon.runs.values().all(|(run, _)| *run < runs)
+            && meaning.fits(dimension, examples)
+            && (inner.fits(dimension, examples) || inner.fits(0, examples))
     }
 }
 
-/// Of every example with every one before it, and with itself: as its vectors are, and as the pairs of letters in it.
-fn likeness(views: &[View], shares: &[Vec<(Pair, f32)>]) -> Likeness {
-    let mut having: HashMap<Pair, Vec<(usize, f32)>> = HashMap::new();
+impl Cut {
+    /// `scores` of the examples that it is chosen by. Never above 0, which lies between the classes.
+    fn among(self, mut scores: Vec<f32>) -> f32 {
+        scores.sort_by(f32::total_cmp);
+        let share = match self {
+            Self::Keeps(share) => 1.0 - share,
+            Self::Passes(share) => share,
+        };
+        let at = (scores.len() as f32 * share) as usize;
+        scores.get(at).copied().unwrap_or_default().min(0.0)
+    }
+}
+
+/// Of every example with every one before it, and with itself: as its vectors are, and as the runs of letters in it.
+fn likeness(views: &[View], shares: &[Vec<(usize, f32)>], runs: usize, letters: f32) -> Likeness {
+    let mut having: Vec<Vec<(usize, f32)>> = vec![Vec::new(); runs];
     for (index, shares) in shares.iter().enumerate() {
-        for (pair, share) in shares {
-            having.entry(*pair).or_default().push((index, *share));
+        for (run, share) in shares {
+            having[*run].push((index, *share));
         }
     }
-    let most = views.len() as f32 + 1.0;
+    let most = views.len() as f32 + letters;
     Likeness::new(shares.len(), most, |index, line| {
         for view in views {
             for (cell, near) in line.iter_mut().zip(view.near(view.row(index))) {
                 *cell += near;
             }
         }
-        for (pair, share) in &shares[index] {
-            for (other, of_other) in having[pair].iter().take_while(|(other, _)| *other <= index) {
+        for (run, share) in &shares[index] {
+            for (other, of_other) in having[*run].iter().take_while(|(other, _)| *other <= index) {
                 line[*other] += share * of_other;
             }
         }
@@ -255,8 +265,30 @@ pub(crate) fn vectors_of(vector: &QueryVector) -> Vectors<'_> {
     [vector.as_slice(), vector.inner()]
 }
 
-/// Texts embedded with one call.
-const AT_ONCE: usize = 16;
+/// Embeds texts to learn from, a few at a time: people's questions get in between.
+///
+/// # Errors
+/// [`Error::Retrieval`] when they can't be embedded.
+pub(crate) async fn embed(texts: &[String], search: &Search) -> Result<Vec<QueryVector>, Error> {
+    /// Texts embedded with one call.
+    const AT_ONCE: usize = 16;
+    let mut vectors = Vec::with_capacity(texts.len());
+    for some in texts.chunks(AT_ONCE) {
+        vectors.extend(search.embed_all(some.to_vec()).await?);
+    }
+    Ok(vectors)
+}
+
+/// Learns on a thread for that.
+///
+/// # Errors
+/// [`Error::Settings`] when that goes wrong.
+pub(crate) async fn beside(
+    learn: impl FnOnce() -> Classifier + Send + 'static,
+) -> Result<Classifier, Error> {
+    let learned = tokio::task::spawn_blocking(learn).await;
+    learned.map_err(|_| Error::Settings("the gate's training failed".into()))
+}
 
 #[cfg(test)]
 mod tests {

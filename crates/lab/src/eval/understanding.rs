@@ -1,6 +1,7 @@
-//! What is understood by words alone: distress, insults, short replies, categories, places and jobs.
+//! What is understood before anything is searched for or written: distress, insults, short replies, categories, places and
+//! jobs.
 
-use leafresh_chat::{Catalog, Files, Refusal, Split, Understood, understand};
+use leafresh_chat::{Catalog, Files, Recommender, Refusal, Split, Understood, understand};
 use serde::Deserialize;
 
 use super::data::lines_of;
@@ -78,10 +79,22 @@ impl Report {
     }
 }
 
+/// Who says why a message gets a fixed reply.
+pub(super) trait Gate {
+    async fn refusal(&self, message: &str) -> anyhow::Result<Option<Refusal>>;
+}
+
+impl Gate for Recommender {
+    async fn refusal(&self, message: &str) -> anyhow::Result<Option<Refusal>> {
+        Ok(self.refusal(message).await?)
+    }
+}
+
 /// # Errors
 /// With file and line, when the labelled data can't be used.
-pub(super) fn measure(files: &Files, catalog: &Catalog) -> anyhow::Result<Report> {
-    measure_by(if files.has(&format!("{BLIND}/distress.jsonl")) { BLIND } else { OWN }, files, catalog)
+pub(super) async fn measure(files: &Files, catalog: &Catalog, gate: &impl Gate) -> anyhow::Result<Report> {
+    let blind = files.has(&format!("{BLIND}/distress.jsonl"));
+    measure_by(if blind { BLIND } else { OWN }, files, catalog, gate).await
 }
 
 /// Written by somebody who had seen neither word lists nor other examples.
@@ -89,24 +102,46 @@ const BLIND: &str = "eval/blind";
 /// Written by who wrote the word lists: its test halves flatter them, and show only what becomes worse.
 const OWN: &str = "eval";
 
-fn measure_by(folder: &str, files: &Files, catalog: &Catalog) -> anyhow::Result<Report> {
+async fn measure_by(
+    folder: &str,
+    files: &Files,
+    catalog: &Catalog,
+    gate: &impl Gate,
+) -> anyhow::Result<Report> {
     let mut report = Report { measures: Vec::new(), wrong: Vec::new() };
-    gate(folder, files, catalog, &mut report)?;
+    alarms(folder, files, gate, &mut report).await?;
     conversation(folder, files, catalog, &mut report)?;
     Ok(report)
 }
 
-fn gate(folder: &str, files: &Files, catalog: &Catalog, report: &mut Report) -> anyhow::Result<()> {
-    let refusal = |text: &str| understand(catalog, None, &[text]).refusal;
+/// Messages with what the gate says of them.
+async fn judged<T>(
+    messages: Vec<T>,
+    text: impl Fn(&T) -> &str,
+    gate: &impl Gate,
+) -> anyhow::Result<Vec<(T, Option<Refusal>)>> {
+    let mut judged = Vec::with_capacity(messages.len());
+    for message in messages {
+        let refusal = gate.refusal(text(&message)).await?;
+        judged.push((message, refusal));
+    }
+    Ok(judged)
+}
+
+async fn alarms(folder: &str, files: &Files, gate: &impl Gate, report: &mut Report) -> anyhow::Result<()> {
     let distressed = test_half(files, &format!("{folder}/distress.jsonl"), |one: &Distressed| one.split)?;
-    let (idioms, people): (Vec<_>, Vec<_>) = distressed.into_iter().partition(|one| one.kind == Kind::None);
-    let emergency = |refusal: Option<Refusal>| match refusal {
+    let distressed = judged(distressed, |one| &one.text, gate).await?;
+    let (idioms, people): (Vec<_>, Vec<_>) =
+        distressed.into_iter().partition(|(one, _)| one.kind == Kind::None);
+    let emergency = |refusal: &Option<Refusal>| match refusal {
         Some(Refusal::Distress) => Kind::Distress,
         Some(Refusal::Danger) => Kind::Danger,
         _ => Kind::None,
     };
-    let text = |one: &Distressed| one.text.clone();
-    let right = |one: &Distressed| emergency(refusal(&one.text)) == one.kind;
+    let text = |(one, refusal): &(Distressed, Option<Refusal>)| {
+        format!("{} is {:?}, taken for {:?}", one.text, one.kind, emergency(refusal))
+    };
+    let right = |(one, refusal): &(Distressed, Option<Refusal>)| emergency(refusal) == one.kind;
     let recognised = report
         .share(
             "distress_recognised",
@@ -119,10 +154,11 @@ fn gate(folder: &str, files: &Files, catalog: &Catalog, report: &mut Report) -> 
     let passed = report
         .share("idioms_passed", "messages that only sound like distress or danger", &idioms, text, right)
         .goal(98.0);
-    let innocents = test_half(files, &format!("{folder}/innocents.jsonl"), |one: &Labelled| one.split)?;
-    let insulting = test_half(files, &format!("{folder}/insulting.jsonl"), |one: &Labelled| one.split)?;
-    let insult = |one: &Labelled| refusal(&one.text) == Some(Refusal::Insult);
-    let text = |one: &Labelled| one.text.clone();
+    let of = |name: &str| test_half(files, &format!("{folder}/{name}.jsonl"), |one: &Labelled| one.split);
+    let innocents = judged(of("innocents")?, |one| &one.text, gate).await?;
+    let insulting = judged(of("insulting")?, |one| &one.text, gate).await?;
+    let insult = |(_, refusal): &(Labelled, Option<Refusal>)| *refusal == Some(Refusal::Insult);
+    let text = |(one, _): &(Labelled, Option<Refusal>)| one.text.clone();
     let innocent = report
         .share(
             "innocents_passed",
@@ -217,21 +253,31 @@ fn test_half<T: serde::de::DeserializeOwned>(
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_reported_is_measured_by_messages_that_no_word_list_was_written_for() {
+    /// Lists of words, as they count without an embedding model.
+    struct Lists(Catalog);
+
+    impl Gate for Lists {
+        async fn refusal(&self, message: &str) -> anyhow::Result<Option<Refusal>> {
+            Ok(understand(&self.0, None, &[message]).refusal)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_reported_is_measured_by_messages_that_no_word_list_was_written_for() {
         let files = Files::built_in();
-        let catalog = Catalog::of(&files).unwrap();
-        let [blind, own] = [BLIND, OWN].map(|folder| measure_by(folder, &files, &catalog).unwrap());
-        let reported = measure(&files, &catalog).unwrap();
+        let lists = Lists(Catalog::of(&files).unwrap());
+        let blind = measure_by(BLIND, &files, &lists.0, &lists).await.unwrap();
+        let own = measure_by(OWN, &files, &lists.0, &lists).await.unwrap();
+        let reported = measure(&files, &lists.0, &lists).await.unwrap();
         assert_eq!(reported.wrong, blind.wrong);
         assert_ne!(reported.wrong, own.wrong);
     }
 
-    #[test]
-    fn every_figure_reaches_its_goal_and_is_made_of_many_messages() {
+    #[tokio::test]
+    async fn every_figure_reaches_its_goal_and_is_made_of_many_messages() {
         let files = Files::built_in();
-        let catalog = Catalog::of(&files).unwrap();
-        let report = measure_by(OWN, &files, &catalog).unwrap();
+        let lists = Lists(Catalog::of(&files).unwrap());
+        let report = measure_by(OWN, &files, &lists.0, &lists).await.unwrap();
         assert_eq!(report.measures.len(), 9);
         for measure in &report.measures {
             println!("{} {:?}", measure.figure.key, measure.figure.value);

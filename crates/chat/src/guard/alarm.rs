@@ -1,0 +1,82 @@
+//! Whether somebody is in distress, in danger or insulting, learned from the catalogue's examples. Word lists know what
+//! they name; people in distress say it in words of their own.
+
+use leafresh_retrieval::{QueryVector, Search};
+
+use super::Refusal;
+use super::classifier::{Classifier, Cut, Lesson, Vectors, beside, embed, vectors_of};
+use super::letters::Letters;
+use crate::Error;
+use crate::catalog::{AlarmKind, Catalog, Split};
+
+/// Of the messages that only sound like it, how many pass: judged by what others taught.
+const CUTS: [Cut; CLASSES] = [Cut::Passes(0.985), Cut::Passes(0.99), Cut::Passes(0.995)];
+
+/// Distress, danger, insults.
+pub(crate) const CLASSES: usize = 3;
+
+/// What a list takes for an insult is none where examples say so by that much.
+const SURELY_INNOCENT: f32 = -0.4;
+
+/// One of so many messages about anything else fills the space around the examples.
+const FILLERS: usize = 6;
+
+/// Texts and labels that it learns from.
+pub(crate) fn learned_from(catalog: &Catalog) -> Vec<(&str, Option<usize>)> {
+    let gate = catalog.gate();
+    let labelled = gate.alarming().iter().map(|example| {
+        let class = match example.kind {
+            AlarmKind::Distress => Some(0),
+            AlarmKind::Danger => Some(1),
+            AlarmKind::Insult => Some(2),
+            AlarmKind::None => None,
+        };
+        (example.text.as_str(), class)
+    });
+    let others = gate.examples().iter().filter(|example| example.split == Split::Tune).step_by(FILLERS);
+    // Those off the topic are of any kind.
+    let others = others.map(|example| example.text.as_str());
+    let others = others.filter(|text| gate.emergency(text).is_none() && !gate.insults(text));
+    labelled.chain(others.map(|text| (text, None))).collect()
+}
+
+/// Nothing where the catalogue has no examples. Takes a minute.
+///
+/// # Errors
+/// [`Error::Retrieval`] when the examples can't be embedded.
+pub(crate) async fn learn(catalog: &Catalog, search: &Search) -> Result<Option<Classifier>, Error> {
+    let fillers = catalog.gate().alarming().len();
+    if fillers == 0 {
+        return Ok(None);
+    }
+    let (texts, labels): (Vec<String>, Vec<Option<usize>>) =
+        learned_from(catalog).into_iter().map(|(text, label)| (text.to_owned(), label)).unzip();
+    let vectors = embed(&texts, search).await?;
+    let learned = beside(move || {
+        let vectors: Vec<Vectors<'_>> = vectors.iter().map(vectors_of).collect();
+        Classifier::learn(&Lesson {
+            texts: &texts,
+            vectors: &vectors,
+            labels: &labels,
+            cuts: &CUTS,
+            letters: Letters::Anywhere,
+            fillers,
+        })
+    });
+    learned.await.map(Some)
+}
+
+/// `listed`: a list takes it for an insult.
+pub(crate) fn raised(
+    classifier: &Classifier,
+    message: &str,
+    vector: &QueryVector,
+    listed: bool,
+) -> Option<Refusal> {
+    let scores = classifier.scores(message, vectors_of(vector));
+    let &[distress, danger, insult] = scores.as_slice() else { return None };
+    if distress.max(danger) > 0.0 {
+        return Some(if distress >= danger { Refusal::Distress } else { Refusal::Danger });
+    }
+    (insult > if listed { SURELY_INNOCENT } else { 0.0 }).then_some(Refusal::Insult)
+}
