@@ -34,11 +34,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
-use crate::config::Origin;
+use crate::config::{self, Origin};
 use crate::state::AppState;
 
 /// Every path, with everything around it. Requests carry the [`Peer`](crate::door::Peer) that they come from.
 pub(crate) fn app(state: &AppState) -> Router {
+    let catalog = state.part::<Arc<Catalog>>();
     let router = Router::new()
         .merge(recommend::router())
         .merge(streams::router())
@@ -46,17 +47,18 @@ pub(crate) fn app(state: &AppState) -> Router {
         .merge(sessions::router())
         .merge(health::router())
         .merge(metrics::router())
-        .merge(web::router(state.catalog()))
+        .merge(web::router(&catalog))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(state.clone(), door::pass));
-    let router = caught(state.catalog(), router);
-    let router = match cors(state.origins()) {
+        .layer(from_fn_with_state(state.part::<door::Access>(), door::pass));
+    let router = caught(&catalog, router);
+    let router = match cors(&state.part::<Arc<[Origin]>>()) {
         Some(layer) => router.layer(layer),
         None => router,
     };
     let router = router.layer(from_fn(door::guarded)).layer(from_fn(traced));
-    paths::below(&state.server().prefix, state.catalog(), router.with_state(state.clone()))
+    let server = state.part::<Arc<config::Server>>();
+    paths::below(&server.prefix, &catalog, router.with_state(state.clone()))
 }
 
 async fn not_found(State(catalog): State<Arc<Catalog>>) -> Response {
@@ -132,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_fault_in_a_handler_is_answered_with_500() {
         let app = state(|_| ());
-        let router = caught(app.catalog(), Router::new().route("/", get(faulty))).with_state(app);
+        let router = caught(&app.part(), Router::new().route("/", get(faulty))).with_state(app);
         let request = axum::http::Request::get("/").body(axum::body::Body::empty()).unwrap();
         let response = TowerToHyperService::new(router).call(request).await.unwrap();
         assert_eq!(response.status(), 500);
