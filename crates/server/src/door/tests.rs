@@ -1,30 +1,14 @@
-use std::io::Write;
-use std::sync::Mutex;
-
 use axum::http::HeaderValue;
 use serde_json::json;
 
 use super::*;
+use crate::log::tests::Pipe;
 
 /// What the log says of this.
 fn logged(work: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    let bytes = lines.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    let (lines, _guard) = Pipe::of_this_thread();
+    work();
+    lines.text()
 }
 
 fn door(change: impl FnOnce(&mut Config)) -> Door {
