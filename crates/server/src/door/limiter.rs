@@ -1,4 +1,6 @@
 //! How much each client may ask: a bucket of requests that fills by the minute, and places for running answers.
+//!
+//! Hand-written because a client's limits may change under what it has used (decision 35).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -177,6 +179,20 @@ mod tests {
             assert_eq!(after(1000.0), Ok(()));
         }
         assert!(after(1000.0).is_err());
+    }
+
+    #[test]
+    fn what_a_client_has_used_counts_on_under_other_limits() {
+        let limiter = Limiter::default();
+        let now = Instant::now();
+        let ask = |allowance: &Allowance| limiter.ask(client(1), allowance, now);
+        // Two keys of one name, each with limits of its own.
+        let other = Allowance { burst: 4, ..ALLOWANCE };
+        let answered = (0..20).filter(|turn| ask(if turn % 2 == 0 { &ALLOWANCE } else { &other }).is_ok());
+        assert_eq!(answered.count(), 3);
+        // A file of keys that was read again: no second burst, and at a higher rate what is missing comes sooner.
+        let faster = Allowance { requests_per_minute: 600, ..ALLOWANCE };
+        assert_eq!(ask(&faster), Err(TooMuch(Duration::from_millis(100))));
     }
 
     #[test]
