@@ -2,6 +2,8 @@
 //!
 //! Every block has an id, a name and data: some readers hand on a block without them as a null event. So a keep-alive
 //! is a comment line *without* an empty line after it, which makes it a part of the next block.
+//!
+//! Hand-written because axum's encoder ends its keep-alive with an empty line (decision 8).
 
 use std::future::Future;
 use std::pin::Pin;
