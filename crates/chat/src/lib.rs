@@ -34,6 +34,6 @@ pub use event::{Answer, Challenge, DegradedReason, Event, Events, Failure, Groun
 pub use fallback::FallbackSettings;
 pub use figures::Figures;
 pub use guard::{GateReport, Refusal, measure_gate};
-pub use leafresh_store::{Key as SessionKey, Session};
+pub use leafresh_store::{Session, SessionKey};
 pub use recommend::{Deadlines, Recommender, Settings};
 pub use understanding::{Understood, understand};

@@ -1,8 +1,8 @@
 //! Paths, and what every request and response has in common.
 
+mod access;
 mod body;
 mod direct;
-mod door;
 mod envelope;
 mod error;
 mod health;
@@ -46,14 +46,14 @@ pub(crate) fn app(state: &AppState) -> Router {
     let router = Router::new()
         .merge(recommend::router())
         .merge(streams::router())
-        .merge(door::router())
+        .merge(access::router())
         .merge(sessions::router())
         .merge(health::router())
         .merge(metrics::router())
         .merge(web::router(&catalog))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(state.part::<door::Access>(), door::pass));
+        .layer(from_fn_with_state(state.part::<access::Access>(), access::pass));
     let router = caught(&catalog, router);
     let router = match cors(&state.part::<Arc<[Origin]>>()) {
         Some(layer) => router.layer(layer),

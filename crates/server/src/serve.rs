@@ -31,7 +31,7 @@ use self::connections::{Connections, Ticket, turn_away};
 use crate::config;
 use crate::door::{Door, Peer};
 use crate::http::app;
-use crate::life::{Life, Stage};
+use crate::life::{Life, Lifecycle};
 use crate::metrics::Metrics;
 use crate::socket::{Answering, Exchange, Patience, Socket};
 use crate::state::AppState;
@@ -111,7 +111,7 @@ pub async fn run(listeners: impl Into<Listeners>, state: AppState, shutdown: imp
         never = server.accept(&listener) => match never {},
         () = shutdown => {}
     }
-    life.advance(Stage::Draining);
+    life.advance(Lifecycle::Draining);
     let deadline = Instant::now() + settings.drain_seconds.0;
     tracing::info!("draining: running answers go on, new requests get 503");
     tokio::select! {
@@ -122,7 +122,7 @@ pub async fn run(listeners: impl Into<Listeners>, state: AppState, shutdown: imp
         }
     }
     drop(listener);
-    life.advance(Stage::Stopping);
+    life.advance(Lifecycle::Stopping);
     let _ = timeout(LAST_WORDS, life.idle()).await;
     let _ = timeout(FAREWELL, async { while server.connections.join_next().await.is_some() {} }).await;
     server.connections.shutdown().await;
@@ -288,10 +288,10 @@ async fn connection(
         .keep_alive(!draining)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let mut stages = life.stages();
+    let mut lifecycle = life.lifecycle();
     let drain = async {
         // A connection that came later still gets its 503.
-        if draining || stages.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
+        if draining || lifecycle.wait_for(|now| *now >= Lifecycle::Draining).await.is_err() {
             std::future::pending::<()>().await;
         }
     };

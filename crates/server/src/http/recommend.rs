@@ -83,7 +83,7 @@ async fn answer(
     if let Some(exchange) = exchange {
         exchange.has_body();
     }
-    let client = Client {
+    let caller = Caller {
         get: head.method == Method::GET,
         accepts_stream: accepts_stream(&head.headers),
         errors_http: given.as_ref().is_ok_and(Given::wants_http_errors),
@@ -98,17 +98,17 @@ async fn answer(
     let opened = match resume {
         // Whatever else is wrong, there is nothing to go on with.
         Some(id) => {
-            wanted.ok().and_then(|wanted| client.resume(id, wanted, &pipeline)).ok_or(Error::StreamGone)
+            wanted.ok().and_then(|wanted| caller.resume(id, wanted, &pipeline)).ok_or(Error::StreamGone)
         }
-        None => wanted.and_then(|wanted| client.ask(wanted, &identity, &pipeline)),
+        None => wanted.and_then(|wanted| caller.ask(wanted, &identity, &pipeline)),
     };
     if let (Some(exchange), Ok(_)) = (exchange, &opened) {
         exchange.takes_long();
     }
     match opened {
-        Ok((reader, view)) if client.streams() => sse::response(reader, view, pipeline.encoding),
+        Ok((reader, view)) if caller.streams() => sse::response(reader, view, pipeline.encoding),
         Ok((reader, view)) => collect(reader, view, &pipeline.encoding).await,
-        Err(error) => client.refuse(&error, pipeline),
+        Err(error) => caller.refuse(&error, pipeline),
     }
 }
 
@@ -156,12 +156,12 @@ fn begin(start: Start, identity: &Identity, pipeline: &Pipeline) -> Result<Reade
             return Err(Error::Draining);
         }
         let recommender = pipeline.installed.get().ok_or(Error::Loading)?;
-        let place = pipeline.door.place(identity)?;
+        let permit = pipeline.door.permit(identity)?;
         let events = recommender.start(&command, Some(identity.client().to_string()));
-        Ok((events.map_err(|error| Error::from_admission(&error, life.draining()))?, place))
+        Ok((events.map_err(|error| Error::from_admission(&error, life.draining()))?, permit))
     })();
     match source {
-        Ok((events, place)) => Ok(start.run(events, place)),
+        Ok((events, permit)) => Ok(start.run(events, permit)),
         Err(error) => {
             start.refuse();
             Err(error)
@@ -187,15 +187,15 @@ async fn collect(mut reader: Reader, view: View, encoding: &Encoding) -> Respons
     Error::Internal.response(replies)
 }
 
-/// What a client can read.
-struct Client {
+/// Who asks, as far as the form of the answer depends on it.
+struct Caller {
     get: bool,
     /// `Accept` names `text/event-stream`.
     accepts_stream: bool,
     errors_http: bool,
 }
 
-impl Client {
+impl Caller {
     fn streams(&self) -> bool {
         self.get || self.accepts_stream
     }

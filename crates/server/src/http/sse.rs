@@ -27,8 +27,9 @@ use super::params::Dialect;
 use super::view::View;
 use crate::config;
 use crate::life::Life;
+use crate::phase::Phase;
 use crate::state::AppState;
-use crate::streams::{Numbered, Read, Reader, Stage, StreamId};
+use crate::streams::{Numbered, Read, Reader, StreamId};
 
 const KEEP_ALIVE: &str = ":\n";
 
@@ -103,14 +104,14 @@ impl Encoder {
     }
 
     /// What a reader hears before the first event, without a number of its own.
-    pub(super) fn progress(&mut self, stage: Stage) -> String {
+    pub(super) fn progress(&mut self, phase: Phase) -> String {
         let events = &self.encoding.catalog.replies().events;
-        let (message, data) = match stage {
-            Stage::Queued { position } => {
+        let (message, data) = match phase {
+            Phase::Queued { position } => {
                 (&events.queued, json!({ "stage": "queued", "position": position }))
             }
-            Stage::Retrieving => (&events.retrieving, json!({ "stage": "retrieving" })),
-            Stage::Prefill | Stage::Writing => (&events.writing, json!({ "stage": "writing" })),
+            Phase::Retrieving => (&events.retrieving, json!({ "stage": "retrieving" })),
+            Phase::Prefill | Phase::Writing => (&events.writing, json!({ "stage": "writing" })),
         };
         let envelope = Envelope::ok(message, data);
         self.block(&Id::Number(self.last), "progress", &envelope)
@@ -231,7 +232,7 @@ impl Writer {
             while let Some(read) = next {
                 match read {
                     Read::Event(numbered) => text += &self.encoder.encode(&numbered),
-                    Read::Progress(stage) => text += &self.encoder.progress(stage),
+                    Read::Progress(phase) => text += &self.encoder.progress(phase),
                     // Asked again, the reader says so again.
                     Read::End | Read::Gone if !text.is_empty() => break,
                     Read::End => return Ok(None),

@@ -9,7 +9,7 @@ use leafresh_chat::{Answer, BaseInfo, Catalog, Challenge, Grounding};
 use super::driver::MAX_TEXT;
 use super::*;
 use crate::config::Config;
-use crate::life::Stage as Server;
+use crate::life::Lifecycle;
 use crate::state::AppState;
 
 /// Events as a list; what comes after them is up to `then`.
@@ -46,8 +46,8 @@ impl Source for Script {
         &self.presence
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Queued { position: Some(2) }
+    fn phase(&self) -> Phase {
+        Phase::Queued { position: Some(2) }
     }
 
     fn retrieval(&self) -> Option<Duration> {
@@ -209,10 +209,10 @@ async fn a_server_that_stops_ends_what_is_running() {
     let app = state(|_| ());
     let waiting = Script { then: Then::Wait, ..script([]) };
     let running = tokio::spawn(all(run(waiting, &app)));
-    app.part::<Life>().advance(Server::Draining);
+    app.part::<Life>().advance(Lifecycle::Draining);
     tokio::task::yield_now().await;
     assert!(!running.is_finished());
-    app.part::<Life>().advance(Server::Stopping);
+    app.part::<Life>().advance(Lifecycle::Stopping);
     assert_eq!(running.await.unwrap(), numbered([Event::Error(Failure::Unavailable)]));
     app.part::<Life>().idle().await;
 }
@@ -354,7 +354,7 @@ async fn progress_is_told_before_the_first_text_and_ends_with_writing() {
             other => break other,
         }
     };
-    assert!(told.ends_with(&[Stage::Queued { position: Some(2) }, Stage::Writing]), "{told:?}");
+    assert!(told.ends_with(&[Phase::Queued { position: Some(2) }, Phase::Writing]), "{told:?}");
     assert_eq!(first, Read::Event(numbered([text("가")]).remove(0)));
     assert!(matches!(reader.next().await, Read::Event(_)));
     assert_eq!(reader.next().await, Read::End);

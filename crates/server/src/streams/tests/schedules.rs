@@ -75,8 +75,8 @@ impl Source for Fed {
         &self.presence
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Prefill
+    fn phase(&self) -> Phase {
+        Phase::Prefill
     }
 
     fn retrieval(&self) -> Option<Duration> {
