@@ -98,7 +98,7 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, mut account:
                 }
             }
             Step::Event(event @ Event::Challenge { .. }) => ending.push(event),
-            Step::Event(last) => break last,
+            Step::Event(last @ (Event::Close(_) | Event::Error(_))) => break last,
         }
         if live.bytes() > MAX_LOG {
             tracing::error!(bytes = live.bytes(), "an answer without end was ended");
