@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leafresh_engine::{Delta, Generation, Place, Progress as Written, Request};
 use leafresh_retrieval::QueryVector;
-use leafresh_store::{Key, Role, Standing};
+use leafresh_store::{Role, SessionKey, Standing};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -194,7 +194,7 @@ impl Answering {
     async fn begin(&mut self, owner: &str, session_id: Option<&str>, question: String) -> OpenTurn {
         match (self.recommender.sessions.clone(), session_id) {
             (Some(sessions), Some(id)) => {
-                let key = Key { owner: owner.to_owned(), id: id.to_owned() };
+                let key = SessionKey { owner: owner.to_owned(), id: id.to_owned() };
                 let since = Instant::now();
                 let turn = sessions.begin(key, question).await;
                 // Waiting for one's own earlier request is no fault of the engine's.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use leafresh_store::{Key, Role, Session, SessionStore, Standing, Update};
+use leafresh_store::{Role, Session, SessionKey, SessionStore, Standing, Update};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
@@ -17,7 +17,7 @@ pub struct Sessions(Arc<Shared>);
 struct Shared {
     store: Arc<dyn SessionStore>,
     /// Sessions that a request uses or waits for.
-    used: Mutex<HashMap<Key, Weak<Used>>>,
+    used: Mutex<HashMap<SessionKey, Weak<Used>>>,
     failures: AtomicU64,
 }
 
@@ -65,7 +65,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When the store can't be read.
-    pub async fn load(&self, key: &Key) -> Result<Option<Session>, leafresh_store::Error> {
+    pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, leafresh_store::Error> {
         let key = key.clone();
         self.blocking(move |shared| shared.store.load(&key, OffsetDateTime::now_utc())).await
     }
@@ -74,7 +74,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When the store can't be written; then it may be tried again.
-    pub async fn delete(&self, key: &Key) -> Result<(), leafresh_store::Error> {
+    pub async fn delete(&self, key: &SessionKey) -> Result<(), leafresh_store::Error> {
         let key = key.clone();
         self.blocking(move |shared| {
             let used = shared.used(&key);
@@ -109,7 +109,7 @@ impl Sessions {
     }
 
     /// Waits until the session's earlier requests have ended, and takes its next turn.
-    pub(crate) async fn begin(&self, key: Key, question: String) -> OpenTurn {
+    pub(crate) async fn begin(&self, key: SessionKey, question: String) -> OpenTurn {
         let used = self.0.used(&key);
         let order = used.order.clone().lock_owned().await;
         let before = *lock(&used.deletions);
@@ -134,7 +134,7 @@ impl Sessions {
 }
 
 impl Shared {
-    fn used(&self, key: &Key) -> Arc<Used> {
+    fn used(&self, key: &SessionKey) -> Arc<Used> {
         let mut used = lock(&self.used);
         used.retain(|_, used| used.strong_count() > 0);
         if let Some(used) = used.get(key).and_then(Weak::upgrade) {
@@ -149,7 +149,7 @@ impl Shared {
 /// The right to save a turn, and to be the session's only request meanwhile.
 struct Open {
     sessions: Sessions,
-    key: Key,
+    key: SessionKey,
     used: Arc<Used>,
     deletions: u64,
     _order: OwnedMutexGuard<()>,
@@ -248,8 +248,8 @@ mod tests {
         Fixture { sessions: Sessions::new(Arc::new(store)), _dir: dir }
     }
 
-    fn key() -> Key {
-        Key { owner: String::new(), id: "a".into() }
+    fn key() -> SessionKey {
+        SessionKey { owner: String::new(), id: "a".into() }
     }
 
     async fn texts(sessions: &Sessions) -> Vec<String> {
@@ -286,7 +286,7 @@ mod tests {
         let other = sessions.clone();
         let mut second = tokio::spawn(async move { other.begin(key(), "q2".into()).await });
         // A request of another session needn't wait.
-        let elsewhere = Key { id: "b".into(), ..key() };
+        let elsewhere = SessionKey { id: "b".into(), ..key() };
         assert!(sessions.begin(elsewhere, "q".into()).await.close("a".into(), Vec::new()).await);
         assert!(tokio::time::timeout(Duration::from_millis(50), &mut second).await.is_err());
         assert!(first.close("a1".into(), Vec::new()).await);

@@ -111,7 +111,7 @@ impl Judge {
             return Refusal::at_sight(message, reading, offered, &self.catalog);
         };
         let gate = self.catalog.gate();
-        alarm::raised(alarm, message, vector, gate.insults(message))
+        alarm::raised(alarm, message, vector, gate)
             .or_else(|| gate.is_noise(message).then_some(Refusal::Nonsense))
     }
 

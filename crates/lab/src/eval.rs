@@ -210,7 +210,10 @@ impl Eval<'_> {
         interrupt: &Interrupt,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        if ![Part::Retrieval, Part::Gate, Part::Understanding].into_iter().any(|part| self.options.measures(part)) {
+        if ![Part::Retrieval, Part::Gate, Part::Understanding]
+            .into_iter()
+            .any(|part| self.options.measures(part))
+        {
             return Ok(());
         }
         // Neither needs a language model; this one costs nothing.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leafresh_chat::{Catalog, Recommender, Sessions};
 use leafresh_engine::{Backend, Embedder, EmbeddingSettings, LlamaEmbedder};
 use leafresh_retrieval::{Codes, Location, ServerSettings};
-use leafresh_store::{Limits, Options, Sqlite};
+use leafresh_store::{Options, SessionLimits, Sqlite};
 
 use crate::config::{self, Config};
 
@@ -33,7 +33,7 @@ pub fn recommender(
 /// When there is no place for the file, or it can't be opened or made; the text names the key.
 pub fn sessions(config: &Config) -> anyhow::Result<Sessions> {
     let config::Session { days, turns, per_owner, most } = config.session;
-    let limits = Limits { days, turns, per_owner, most };
+    let limits = SessionLimits { days, turns, per_owner, most };
     let path = config.data.path()?.join("sessions.db");
     Ok(Sessions::new(Arc::new(Sqlite::open(&path, Options { limits, ..Options::default() })?)))
 }

@@ -43,7 +43,7 @@ pub struct Config {
     pub engine: LocalSettings,
     pub chat: leafresh_chat::Settings,
     pub retrieval: Retrieval,
-    pub deadlines: Deadlines,
+    pub deadlines: DeadlineSeconds,
     pub fallback: FallbackSettings,
     pub data: Data,
     pub session: Session,
@@ -301,7 +301,7 @@ impl Retrieval {
 /// How long the steps of an answer may take.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Deadlines {
+pub struct DeadlineSeconds {
     #[serde(deserialize_with = "values::positive")]
     pub queue_seconds: Seconds,
     #[serde(deserialize_with = "values::positive")]
@@ -312,7 +312,7 @@ pub struct Deadlines {
     pub answer_seconds: Seconds,
 }
 
-impl Default for Deadlines {
+impl Default for DeadlineSeconds {
     fn default() -> Self {
         let leafresh_chat::Deadlines { queue, retrieval, stall, answer } =
             leafresh_chat::Deadlines::default();
@@ -325,8 +325,8 @@ impl Default for Deadlines {
     }
 }
 
-impl From<&Deadlines> for leafresh_chat::Deadlines {
-    fn from(deadlines: &Deadlines) -> Self {
+impl From<&DeadlineSeconds> for leafresh_chat::Deadlines {
+    fn from(deadlines: &DeadlineSeconds) -> Self {
         Self {
             queue: deadlines.queue_seconds.0,
             retrieval: deadlines.retrieval_seconds.0,
@@ -372,7 +372,8 @@ pub struct Session {
 
 impl Default for Session {
     fn default() -> Self {
-        let leafresh_store::Limits { days, turns, per_owner, most } = leafresh_store::Limits::default();
+        let leafresh_store::SessionLimits { days, turns, per_owner, most } =
+            leafresh_store::SessionLimits::default();
         Self { days, turns, per_owner, most }
     }
 }

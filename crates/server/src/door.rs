@@ -6,9 +6,9 @@ mod keys;
 mod limiter;
 
 pub(crate) use address::Peer;
-pub(crate) use keys::{Key, KeyRing};
+pub(crate) use keys::{ApiKey, KeyRing};
 pub use keys::{fresh_key, is_name};
-pub(crate) use limiter::Place;
+pub(crate) use limiter::Permit;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Once, OnceLock};
@@ -34,7 +34,7 @@ pub(crate) struct Allowance {
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    key: Option<Arc<Key>>,
+    key: Option<Arc<ApiKey>>,
     address: IpAddr,
     /// This machine itself, with nobody in between: nothing of it is counted.
     own: bool,
@@ -46,7 +46,7 @@ impl Identity {
         self.key.as_ref().map_or("", |key| &key.name)
     }
 
-    pub(crate) fn key(&self) -> Option<&Arc<Key>> {
+    pub(crate) fn key(&self) -> Option<&Arc<ApiKey>> {
         self.key.as_ref()
     }
 
@@ -171,7 +171,7 @@ impl Door {
     }
 
     /// A cookie that stands for a key for a while, as the value of `Set-Cookie`.
-    pub(crate) fn cookie(&self, key: &Key, secure: bool) -> String {
+    pub(crate) fn cookie(&self, key: &ApiKey, secure: bool) -> String {
         self.cookies.make(key, secure)
     }
 
@@ -200,14 +200,15 @@ impl Door {
         }
     }
 
-    /// A place among the answers that the client may have at the same time.
+    /// One of the answers that the client may have at the same time; none for whom nothing is limited.
     ///
     /// # Errors
     /// [`TooMuch`] when all are taken.
-    pub(crate) fn place(&self, identity: &Identity) -> Result<Option<Place>, TooMuch> {
+    pub(crate) fn permit(&self, identity: &Identity) -> Result<Option<Permit>, TooMuch> {
         let client = self.client(identity);
-        let place = client.map(|(client, allowance)| self.limiter.place(client, &allowance, Instant::now()));
-        place.transpose().inspect_err(|_| met("limits.running"))
+        let permit =
+            client.map(|(client, allowance)| self.limiter.permit(client, &allowance, Instant::now()));
+        permit.transpose().inspect_err(|_| met("limits.running"))
     }
 
     /// Who is counted, and how much they may; `None` for whom nothing is.

@@ -8,7 +8,8 @@
 //! | `http` | paths, parameters, envelope, server-sent events |
 //! | `streams` | live streams: event log, readers, joining, parking, retention, memory |
 //! | `door` | who asks: keys, cookies, addresses behind proxies, allowances |
-//! | `life`, `state` | how far the server is from its end; what handlers share |
+//! | `life`, `phase` | how far the server is from its end; how far an answer is |
+//! | `state` | the parts that handlers take |
 //! | `serve`, `socket` | connections: accepting, counting, giving up on peers that don't read, ending in order |
 //! | [`config`] | one configuration from file, environment and flags |
 //! | [`assemble`], [`setup`] | from the configuration to what answers are made with |
@@ -25,6 +26,7 @@ mod installed;
 mod life;
 mod log;
 mod metrics;
+mod phase;
 mod retrieval;
 mod serve;
 pub mod setup;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// How far the server is from its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
+pub(crate) enum Lifecycle {
     #[default]
     Serving,
     /// Running answers go on, new ones are refused.
@@ -21,22 +21,22 @@ pub(crate) struct Life(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    stage: watch::Sender<Stage>,
+    lifecycle: watch::Sender<Lifecycle>,
     running: watch::Sender<usize>,
 }
 
 impl Life {
     pub(crate) fn draining(&self) -> bool {
-        *self.0.stage.borrow() > Stage::Serving
+        *self.0.lifecycle.borrow() > Lifecycle::Serving
     }
 
-    /// Moves on to a later stage; never back.
-    pub(crate) fn advance(&self, stage: Stage) {
-        self.0.stage.send_if_modified(|now| std::mem::replace(now, stage.max(*now)) < stage);
+    /// Moves on; never back.
+    pub(crate) fn advance(&self, to: Lifecycle) {
+        self.0.lifecycle.send_if_modified(|now| std::mem::replace(now, to.max(*now)) < to);
     }
 
-    pub(crate) fn stages(&self) -> watch::Receiver<Stage> {
-        self.0.stage.subscribe()
+    pub(crate) fn lifecycle(&self) -> watch::Receiver<Lifecycle> {
+        self.0.lifecycle.subscribe()
     }
 
     /// Counts an answer as running until the guard is dropped.

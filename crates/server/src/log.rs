@@ -108,16 +108,29 @@ impl<'a> MakeWriter<'a> for Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
     use super::*;
 
     /// A pipe that nobody reads while it is held.
     #[derive(Clone, Default)]
-    struct Pipe(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Pipe(Arc<Mutex<Vec<u8>>>);
 
     impl Pipe {
+        /// What this thread logs goes into it while the guard lives.
+        pub(crate) fn of_this_thread() -> (Self, tracing::subscriber::DefaultGuard) {
+            let pipe = Self::default();
+            let writer = pipe.clone();
+            let writer = move || writer.clone();
+            let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+            (pipe, tracing::subscriber::set_default(subscriber))
+        }
+
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.held().clone()).unwrap()
+        }
+
         fn held(&self) -> MutexGuard<'_, Vec<u8>> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }

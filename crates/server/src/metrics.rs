@@ -7,6 +7,8 @@ use leafresh_engine::Health;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::phase::Phase;
+
 /// Seconds; from a warm cache on a GPU to a long queue on a small CPU.
 const FIRST_TOKEN_BUCKETS: [f64; 12] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0];
 const RETRIEVAL_BUCKETS: [f64; 10] = [0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.6, 1.2];
@@ -32,28 +34,6 @@ impl Outcome {
             Self::Error => "error",
             Self::Left => "left",
             Self::Stopped => "stopped",
-        }
-    }
-}
-
-/// How far an answer was when it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Queued,
-    Retrieving,
-    Prefill,
-    Writing,
-}
-
-impl Phase {
-    const ALL: [Self; 4] = [Self::Queued, Self::Retrieving, Self::Prefill, Self::Writing];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Retrieving => "retrieving",
-            Self::Prefill => "prefill",
-            Self::Writing => "writing",
         }
     }
 }

@@ -8,7 +8,7 @@ use leafresh_chat::Catalog;
 use leafresh_engine::Embedder;
 use leafresh_retrieval::{Corpus, Document, Error, Index, Location, Opener, Search};
 
-use crate::state::AppState;
+use crate::state::{AppState, IndexState};
 
 /// Between two attempts to reach a Qdrant server.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,9 +68,10 @@ impl Retrieval {
     /// # Errors
     /// [`Error::Mismatch`], which no waiting mends.
     pub async fn keep(self, catalog: Arc<Catalog>, state: AppState) -> Result<Infallible, Error> {
+        let index = state.part::<IndexState>();
         if let Some(upkeep) = self.upkeep {
-            state.index_prepares();
-            let mut ready = Some(|| state.index_is_ready());
+            index.set_prepares(true);
+            let mut ready = Some(|| index.set_prepares(false));
             let mut told = false;
             loop {
                 match upkeep.open(&catalog, &mut ready).await {
@@ -78,7 +79,7 @@ impl Retrieval {
                     Err(error @ Error::Mismatch(_)) => return Err(error),
                     Err(error @ Error::NoLocks(_)) => {
                         tracing::error!(%error, "documents come from the catalogue");
-                        state.index_is_ready();
+                        index.set_prepares(false);
                         break;
                     }
                     Err(Error::Locked(folder)) => {

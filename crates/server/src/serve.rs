@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,15 +21,18 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use leafresh_chat::Catalog;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 pub use self::connections::allow_many_descriptors;
 use self::connections::{Connections, Ticket, turn_away};
-use crate::door::Peer;
+use crate::config;
+use crate::door::{Door, Peer};
 use crate::http::app;
-use crate::life::Stage;
+use crate::life::{Life, Lifecycle};
+use crate::metrics::Metrics;
 use crate::socket::{Answering, Exchange, Patience, Socket};
 use crate::state::AppState;
 
@@ -67,7 +71,7 @@ impl Listeners {
     }
 
     /// The next connection and what may be asked on it.
-    async fn accept(&self, state: &AppState) -> io::Result<(TcpStream, Peer)> {
+    async fn accept(&self, has_keys: bool) -> io::Result<(TcpStream, Peer)> {
         let admin = async {
             match &self.admin {
                 Some(admin) => admin.accept().await,
@@ -80,7 +84,7 @@ impl Listeners {
         };
         let listener = self.admin.as_ref().filter(|_| apart).unwrap_or(&self.main);
         let local = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
-        let admin = apart || main_has_admin(self.admin.is_some(), state.door().has_keys(), local);
+        let admin = apart || main_has_admin(self.admin.is_some(), has_keys, local);
         Ok((stream, Peer { address, local, admin, apart }))
     }
 }
@@ -101,44 +105,69 @@ impl From<TcpListener> for Listeners {
 /// deadline of the configuration, the rest ends with an error event.
 pub async fn run(listeners: impl Into<Listeners>, state: AppState, shutdown: impl Future<Output = ()>) {
     let listener = listeners.into();
-    let counted = Connections::new(state.server().connections);
-    let mut server = Server { router: app(&state), state, counted, connections: JoinSet::new() };
+    let (settings, life) = (state.part::<Arc<config::Server>>(), state.part::<Life>());
+    let mut server = Server::new(state);
     tokio::select! {
         never = server.accept(&listener) => match never {},
         () = shutdown => {}
     }
-    let state = server.state.clone();
-    state.life().advance(Stage::Draining);
-    let deadline = Instant::now() + state.server().drain_seconds.0;
+    life.advance(Lifecycle::Draining);
+    let deadline = Instant::now() + settings.drain_seconds.0;
     tracing::info!("draining: running answers go on, new requests get 503");
     tokio::select! {
         never = server.accept(&listener) => match never {},
-        () = state.life().idle() => {}
+        () = life.idle() => {}
         () = tokio::time::sleep_until(deadline) => {
             tracing::warn!("drain deadline reached; the answers still running end now");
         }
     }
     drop(listener);
-    state.life().advance(Stage::Stopping);
-    let _ = timeout(LAST_WORDS, state.life().idle()).await;
+    life.advance(Lifecycle::Stopping);
+    let _ = timeout(LAST_WORDS, life.idle()).await;
     let _ = timeout(FAREWELL, async { while server.connections.join_next().await.is_some() {} }).await;
     server.connections.shutdown().await;
 }
 
 struct Server {
-    router: Router,
     state: AppState,
+    router: Router,
+    catalog: Arc<Catalog>,
+    door: Arc<Door>,
+    life: Life,
+    metrics: Arc<Metrics>,
+    patience: Patience,
     counted: Connections,
     connections: JoinSet<()>,
 }
 
 impl Server {
+    fn new(state: AppState) -> Self {
+        let server = state.part::<Arc<config::Server>>();
+        let stream = state.part::<Arc<config::Stream>>();
+        let patience = Patience {
+            write: stream.write_seconds.0,
+            head: server.request_seconds.0,
+            idle: server.idle_seconds.0,
+        };
+        Self {
+            router: app(&state),
+            catalog: state.part(),
+            door: state.part(),
+            life: state.part(),
+            metrics: state.part(),
+            patience,
+            counted: Connections::new(server.connections),
+            connections: JoinSet::new(),
+            state,
+        }
+    }
+
     async fn accept(&mut self, listener: &Listeners) -> Infallible {
         let mut upkeep = interval(UPKEEP);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                accepted = listener.accept(&self.state) => match accepted {
+                accepted = listener.accept(self.door.has_keys()) => match accepted {
                     Ok((stream, peer)) => self.take(stream, peer),
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -152,16 +181,24 @@ impl Server {
     }
 
     fn take(&mut self, stream: TcpStream, peer: Peer) {
-        let state = self.state.clone();
         let address = peer.address.ip().to_canonical();
-        match self.counted.ticket(state.door().connections_of(address)) {
+        match self.counted.ticket(self.door.connections_of(address)) {
             Ok(ticket) => {
                 let router = TowerToHyperService::new(self.router.clone());
                 let service = Addressed { router, peer, exchange: Exchange::default() };
-                self.connections.spawn(connection(stream, service, state, ticket));
+                let connected = Connected::new(&self.metrics, ticket);
+                self.connections.spawn(connection(
+                    stream,
+                    service,
+                    self.patience,
+                    self.life.clone(),
+                    connected,
+                ));
             }
             Err(error) => {
-                self.connections.spawn(async move { turn_away(stream, &error, &state).await });
+                self.metrics.refused(error.status());
+                let catalog = self.catalog.clone();
+                self.connections.spawn(async move { turn_away(stream, &error, catalog.replies()).await });
             }
         }
     }
@@ -217,30 +254,33 @@ impl http_body::Body for Answer {
 }
 
 /// Counts a connection as long as it is served.
-struct Connected(AppState);
+struct Connected {
+    metrics: Arc<Metrics>,
+    _ticket: Ticket,
+}
 
 impl Connected {
-    fn new(state: &AppState) -> Self {
-        state.metrics().connections(1.0);
-        Self(state.clone())
+    fn new(metrics: &Arc<Metrics>, ticket: Ticket) -> Self {
+        metrics.connections(1.0);
+        Self { metrics: metrics.clone(), _ticket: ticket }
     }
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.metrics().connections(-1.0);
+        self.metrics.connections(-1.0);
     }
 }
 
-async fn connection(stream: TcpStream, service: Addressed, state: AppState, _ticket: Ticket) {
-    let _connected = Connected::new(&state);
-    let patience = Patience {
-        write: state.stream().write_seconds.0,
-        head: state.server().request_seconds.0,
-        idle: state.server().idle_seconds.0,
-    };
+async fn connection(
+    stream: TcpStream,
+    service: Addressed,
+    patience: Patience,
+    life: Life,
+    _connected: Connected,
+) {
     let stream = Socket::new(stream, patience, service.exchange.clone());
-    let draining = state.draining();
+    let draining = life.draining();
     let connection = http1::Builder::new()
         // The socket has one of its own, which tells a connection without a request from one with a begun one.
         .header_read_timeout(None)
@@ -248,10 +288,10 @@ async fn connection(stream: TcpStream, service: Addressed, state: AppState, _tic
         .keep_alive(!draining)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let mut stages = state.life().stages();
+    let mut lifecycle = life.lifecycle();
     let drain = async {
         // A connection that came later still gets its 503.
-        if draining || stages.wait_for(|stage| *stage >= Stage::Draining).await.is_err() {
+        if draining || lifecycle.wait_for(|now| *now >= Lifecycle::Draining).await.is_err() {
             std::future::pending::<()>().await;
         }
     };

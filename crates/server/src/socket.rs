@@ -1,4 +1,7 @@
 //! Connections that don't wait for ever: for a peer that vanished, for one that doesn't read, and for one that doesn't ask.
+//!
+//! Hand-written because no layer above the socket knows of bytes that the kernel didn't take over, and hyper's timer for a request's
+//! head doesn't tell a connection without a request from one with a begun one.
 
 mod exchange;
 
@@ -42,8 +45,6 @@ pub(crate) struct Patience {
 }
 
 /// A connection whose peer has to ask, and to take what is written to it, in a given time.
-///
-/// Its socket options and deadlines are our own because no layer above knows of bytes that the kernel didn't take over.
 ///
 /// Half of that is the kernel's: bytes that it has taken over and that the peer's machine doesn't acknowledge, or
 /// doesn't let it send, end the connection (`TCP_USER_TIMEOUT`, RFC 5482). The other half is bytes that the kernel

@@ -1,11 +1,11 @@
-//! What every request shares: the parts that handlers take, each by itself. Cheap to clone.
+//! What the server is put together from. A handler takes the parts that it needs, each by itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::FromRef;
-use leafresh_chat::{Catalog, Recommender, Replies, Sessions};
+use leafresh_chat::{Catalog, Recommender, Sessions};
 
 use crate::config::{self, Config};
 use crate::door::Door;
@@ -14,23 +14,24 @@ use crate::life::Life;
 use crate::metrics::Metrics;
 use crate::streams::Streams;
 
-/// The server's state: catalogue and settings from the start, the model once it is loaded.
+/// The server's state: catalogue and settings from the start, the model once it is loaded. Cheap to clone.
 #[derive(Clone)]
-pub struct AppState(Arc<Inner>);
+pub struct AppState(Arc<Parts>);
 
-struct Inner {
-    server: config::Server,
-    stream: config::Stream,
-    origins: Vec<config::Origin>,
+struct Parts {
+    server: Arc<config::Server>,
+    stream: Arc<config::Stream>,
+    origins: Arc<[config::Origin]>,
     catalog: Arc<Catalog>,
     installed: Arc<Installed>,
-    sessions: OnceLock<Sessions>,
+    /// Empty until they are open.
+    sessions: Arc<OnceLock<Sessions>>,
     metrics: Arc<Metrics>,
-    index_prepares: AtomicBool,
+    index: IndexState,
     streams: Streams,
     door: Arc<Door>,
     life: Life,
-    started: Instant,
+    started: Started,
 }
 
 impl AppState {
@@ -39,19 +40,19 @@ impl AppState {
     pub fn new(config: &Config, catalog: Arc<Catalog>) -> Self {
         let (life, metrics) = (Life::default(), Arc::new(Metrics::new()));
         let installed = Arc::<Installed>::default();
-        Self(Arc::new(Inner {
-            server: config.server.clone(),
-            stream: config.stream.clone(),
-            origins: config.cors.origins.clone(),
+        Self(Arc::new(Parts {
+            server: Arc::new(config.server.clone()),
+            stream: Arc::new(config.stream.clone()),
+            origins: config.cors.origins.as_slice().into(),
             catalog,
-            sessions: OnceLock::new(),
-            index_prepares: AtomicBool::new(false),
+            sessions: Arc::default(),
+            index: IndexState::default(),
             streams: Streams::new(&config.stream, life.clone(), metrics.clone(), installed.clone()),
             door: Arc::new(Door::new(config)),
             installed,
             metrics,
             life,
-            started: Instant::now(),
+            started: Started(Instant::now()),
         }))
     }
 
@@ -59,6 +60,18 @@ impl AppState {
     /// that has begun it finishes.
     pub fn install(&self, recommender: Arc<Recommender>) {
         self.0.installed.install(recommender);
+    }
+
+    /// What answers new requests; none before the first [`AppState::install`].
+    pub fn recommender(&self) -> Option<Arc<Recommender>> {
+        self.0.installed.get()
+    }
+
+    /// The stored conversations are open: they can be read and deleted. Only the first call counts.
+    pub fn open_sessions(&self, sessions: Sessions) {
+        if self.0.sessions.set(sessions).is_err() {
+            tracing::warn!("the stored conversations are open already; they stay");
+        }
     }
 
     /// Reads the API keys, if a file of them is configured; again when they were read before.
@@ -77,77 +90,9 @@ impl AppState {
         self.0.door.refresh_keys();
     }
 
-    pub(crate) fn streams(&self) -> &Streams {
-        &self.0.streams
-    }
-
-    pub(crate) fn door(&self) -> &Door {
-        &self.0.door
-    }
-
-    /// The stored conversations are open: they can be read and deleted. Only the first call counts.
-    pub fn open_sessions(&self, sessions: Sessions) {
-        if self.0.sessions.set(sessions).is_err() {
-            tracing::warn!("the stored conversations are open already; they stay");
-        }
-    }
-
-    /// The index is being opened or brought up to date: the server isn't ready until that is done.
-    pub(crate) fn index_prepares(&self) {
-        self.0.index_prepares.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn index_is_ready(&self) {
-        self.0.index_prepares.store(false, Ordering::Relaxed);
-    }
-
-    pub(crate) fn waits_for_index(&self) -> bool {
-        self.0.index_prepares.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn sessions(&self) -> Option<&Sessions> {
-        self.0.sessions.get()
-    }
-
-    /// What answers new requests; none before the first [`AppState::install`].
-    pub fn recommender(&self) -> Option<Arc<Recommender>> {
-        self.0.installed.get()
-    }
-
-    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
-        &self.0.catalog
-    }
-
-    pub(crate) fn replies(&self) -> &Replies {
-        self.0.catalog.replies()
-    }
-
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.0.metrics
-    }
-
-    pub(crate) fn server(&self) -> &config::Server {
-        &self.0.server
-    }
-
-    pub(crate) fn stream(&self) -> &config::Stream {
-        &self.0.stream
-    }
-
-    pub(crate) fn origins(&self) -> &[config::Origin] {
-        &self.0.origins
-    }
-
-    pub(crate) fn uptime_seconds(&self) -> u64 {
-        self.0.started.elapsed().as_secs()
-    }
-
-    pub(crate) fn life(&self) -> &Life {
-        &self.0.life
-    }
-
-    pub(crate) fn draining(&self) -> bool {
-        self.0.life.draining()
+    /// One of its parts, or several that belong together.
+    pub(crate) fn part<T: FromRef<Self>>(&self) -> T {
+        T::from_ref(self)
     }
 }
 
@@ -162,9 +107,41 @@ macro_rules! part {
     };
 }
 
+part!(Arc<config::Server>, server);
+part!(Arc<config::Stream>, stream);
+part!(Arc<[config::Origin]>, origins);
 part!(Arc<Catalog>, catalog);
-part!(Arc<Door>, door);
-part!(Arc<Metrics>, metrics);
 part!(Arc<Installed>, installed);
-part!(Life, life);
+part!(Arc<OnceLock<Sessions>>, sessions);
+part!(Arc<Metrics>, metrics);
+part!(IndexState, index);
 part!(Streams, streams);
+part!(Arc<Door>, door);
+part!(Life, life);
+part!(Started, started);
+
+/// Whether the index is being opened or brought up to date. The server isn't ready until that is done.
+#[derive(Clone, Default)]
+pub(crate) struct IndexState {
+    prepares: Arc<AtomicBool>,
+}
+
+impl IndexState {
+    pub(crate) fn prepares(&self) -> bool {
+        self.prepares.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_prepares(&self, prepares: bool) {
+        self.prepares.store(prepares, Ordering::Relaxed);
+    }
+}
+
+/// When the server was made.
+#[derive(Clone, Copy)]
+pub(crate) struct Started(Instant);
+
+impl Started {
+    pub(crate) fn uptime(self) -> Duration {
+        self.0.elapsed()
+    }
+}

@@ -7,11 +7,8 @@ mod account;
 mod driver;
 mod index;
 mod log;
-mod stage;
 
-pub(crate) use account::Permit;
 pub(crate) use log::{Numbered, Read, Reader};
-pub(crate) use stage::Stage;
 
 use std::fmt;
 use std::future::Future;
@@ -27,9 +24,11 @@ use self::account::Account;
 use self::index::{Index, Joined};
 use self::log::{Live, Share, Tally};
 use crate::config;
+use crate::door::Permit;
 use crate::installed::Installed;
 use crate::life::Life;
 use crate::metrics::Metrics;
+use crate::phase::Phase;
 
 /// The name of one answer's stream: 128 random bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,7 +93,7 @@ pub(crate) trait Source: Send + 'static {
     fn presence(&self) -> &Presence;
 
     /// How far it is.
-    fn stage(&self) -> Stage;
+    fn phase(&self) -> Phase;
 
     /// How long finding documents took; `None` where there was nothing to find.
     fn retrieval(&self) -> Option<Duration>;
@@ -109,7 +108,7 @@ impl Source for Events {
         Events::presence(self)
     }
 
-    fn stage(&self) -> Stage {
+    fn phase(&self) -> Phase {
         Events::stage(self).into()
     }
 
@@ -300,9 +299,9 @@ impl Start {
     }
 
     /// Runs the source in a task of its own until its end.
-    pub(crate) fn run<S: Source>(self, source: S, permit: Permit) -> Reader {
+    pub(crate) fn run<S: Source>(self, source: S, permit: Option<Permit>) -> Reader {
         let account = Account::new(&self.ending.streams, permit);
-        self.ending.live.set_stage(source.stage());
+        self.ending.live.set_phase(source.phase());
         tokio::spawn(driver::drive(source, self.ending, account));
         self.reader
     }

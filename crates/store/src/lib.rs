@@ -11,5 +11,5 @@ mod upkeep;
 
 pub use error::Error;
 pub use fault::Faults;
-pub use session::{Key, Limits, Role, Session, SessionStore, Standing, Turn, Update};
+pub use session::{Role, Session, SessionKey, SessionLimits, SessionStore, Standing, Turn, Update};
 pub use sqlite::{Options, Sqlite};

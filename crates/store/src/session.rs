@@ -6,7 +6,7 @@ use crate::Error;
 
 /// A session's name. Two owners may use the same id without seeing each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct SessionKey {
     /// The name of an API key, or empty.
     pub owner: String,
     pub id: String,
@@ -26,7 +26,7 @@ pub struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub standing: Standing,
-    /// Oldest first, at most [`Limits::turns`].
+    /// Oldest first, at most [`SessionLimits::turns`].
     pub turns: Vec<Turn>,
     /// The ids of documents that were offered, oldest first.
     pub offered: Vec<String>,
@@ -71,7 +71,7 @@ pub struct Update {
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SessionLimits {
     /// Days after its last turn that a session is forgotten.
     pub days: u32,
     /// Turns of a session; older ones are forgotten.
@@ -81,7 +81,7 @@ pub struct Limits {
     pub most: u32,
 }
 
-impl Default for Limits {
+impl Default for SessionLimits {
     fn default() -> Self {
         Self { days: 30, turns: 20, per_owner: 10_000, most: 50_000 }
     }
@@ -93,19 +93,19 @@ pub trait SessionStore: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Sqlite`] when it can't be read.
-    fn load(&self, key: &Key, now: OffsetDateTime) -> Result<Option<Session>, Error>;
+    fn load(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, Error>;
 
     /// Adds to the session, or begins it.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Busy`] or [`Error::Sqlite`] when it can't be saved; then nothing of it is.
-    fn record(&self, key: &Key, update: &Update, now: OffsetDateTime) -> Result<(), Error>;
+    fn record(&self, key: &SessionKey, update: &Update, now: OffsetDateTime) -> Result<(), Error>;
 
     /// Forgets the session, if there is one, for good: its words are overwritten on the disk.
     ///
     /// # Errors
     /// As [`SessionStore::record`].
-    fn delete(&self, key: &Key) -> Result<(), Error>;
+    fn delete(&self, key: &SessionKey) -> Result<(), Error>;
 
     /// Forgets all that have expired and says how many those were.
     ///

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::schema::{self, APPLICATION_ID, MIGRATIONS};
 use crate::upkeep::Upkeep;
-use crate::{Error, Faults, Key, Limits, Role, Session, SessionStore, Standing, Turn, Update};
+use crate::{Error, Faults, Role, Session, SessionKey, SessionLimits, SessionStore, Standing, Turn, Update};
 
 /// How long a write waits for another process that has the file, a backup for instance. The next ones don't: see [`Upkeep`].
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ const LOG_KEPT: i64 = 1 << 20;
 /// How a file is opened.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    pub limits: Limits,
+    pub limits: SessionLimits,
     /// For tests: writes that fail, and a disk of so many pages of 4 KiB. 0: no bound.
     pub faults: Arc<Faults>,
     pub max_pages: u32,
@@ -34,7 +34,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Sqlite {
     connection: Mutex<Connection>,
-    limits: Limits,
+    limits: SessionLimits,
     faults: Arc<Faults>,
     upkeep: Arc<Upkeep>,
     /// Sessions made room for others since the log was emptied.
@@ -115,7 +115,11 @@ impl Sqlite {
         let _ = connection.busy_timeout(PATIENCE);
     }
 
-    fn read(connection: &mut Connection, key: &Key, now: OffsetDateTime) -> Result<Option<Session>, Error> {
+    fn read(
+        connection: &mut Connection,
+        key: &SessionKey,
+        now: OffsetDateTime,
+    ) -> Result<Option<Session>, Error> {
         // One transaction, so that the three tables fit together.
         let transaction = connection.transaction()?;
         let found = transaction
@@ -187,7 +191,7 @@ impl Writer<'_> {
     }
 
     /// The session's row, new or with what it now says.
-    fn session(&self, key: &Key, standing: &Standing, expires_at: i64) -> Result<i64, Error> {
+    fn session(&self, key: &SessionKey, standing: &Standing, expires_at: i64) -> Result<i64, Error> {
         self.execute(
             "INSERT INTO sessions (owner, id, base_category, category, location, work_type, expires_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -240,11 +244,11 @@ impl Writer<'_> {
 }
 
 impl SessionStore for Sqlite {
-    fn load(&self, key: &Key, now: OffsetDateTime) -> Result<Option<Session>, Error> {
+    fn load(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, Error> {
         self.noticing(|connection| Self::read(connection, key, now))
     }
 
-    fn record(&self, key: &Key, update: &Update, now: OffsetDateTime) -> Result<(), Error> {
+    fn record(&self, key: &SessionKey, update: &Update, now: OffsetDateTime) -> Result<(), Error> {
         let expires_at = now + time::Duration::days(i64::from(self.limits.days));
         self.write(|writer| {
             // An expired session that nobody has purged yet is none.
@@ -270,7 +274,7 @@ impl SessionStore for Sqlite {
             }
             writer.trim("turns", session, i64::from(self.limits.turns))?;
             writer.trim("offered", session, MAX_OFFERED)?;
-            let Limits { per_owner, most, .. } = self.limits;
+            let SessionLimits { per_owner, most, .. } = self.limits;
             let forgotten = writer.make_room(session, Some(&key.owner), per_owner)?
                 + writer.make_room(session, None, most)?;
             if forgotten > 0 {
@@ -280,7 +284,7 @@ impl SessionStore for Sqlite {
         })
     }
 
-    fn delete(&self, key: &Key) -> Result<(), Error> {
+    fn delete(&self, key: &SessionKey) -> Result<(), Error> {
         let sql = "DELETE FROM sessions WHERE owner = ?1 AND id = ?2";
         let deleted = self.write(|writer| writer.execute(sql, params![key.owner, key.id]))?;
         if deleted > 0 {

@@ -90,10 +90,10 @@ fn small() -> TempDir {
     fs::write(dir.path().join("categories.toml"), SMALL_CATEGORIES).unwrap();
     fs::write(dir.path().join("documents/vegan.jsonl"), SMALL_DOCUMENTS).unwrap();
     fs::write(dir.path().join("keywords.toml"), SMALL_KEYWORDS).unwrap();
-    for folder in ["prompts", "gate"] {
+    for folder in ["prompts", "gate", "gate/alarm"] {
         fs::create_dir(dir.path().join(folder)).unwrap();
-        for file in fs::read_dir(Path::new(SHIPPED).join(folder)).unwrap() {
-            let file = file.unwrap();
+        let entries = fs::read_dir(Path::new(SHIPPED).join(folder)).unwrap().map(Result::unwrap);
+        for file in entries.filter(|entry| entry.path().is_file()) {
             let text = fs::read_to_string(file.path()).unwrap();
             // Of thousands of examples some are enough.
             let text = match file.path().extension() {
@@ -342,8 +342,24 @@ fn faults_in_the_keywords_are_named() {
 #[test]
 fn faults_in_the_gate_are_named() {
     check("gate/examples.jsonl", &[("\"topic\": \"on\"", "\"topic\": \"in\"", 0, &["in"])]);
+    check(
+        "gate/alarm/danger.jsonl",
+        &[("\"kind\": \"danger\"", "\"kind\": \"dangerous\"", 0, &["dangerous"])],
+    );
     let (_, message) = broken("gate/insults.toml", "\"병신\"", "\"병신이라는 말\"", 1);
     assert!(message.contains("gate/insults.toml:") && message.contains("has to be an insult"), "{message}");
+}
+
+/// Catalogues from before there were such examples.
+#[test]
+fn without_alarming_examples_lists_have_to_do() {
+    let dir = small();
+    let alarming = |dir: &TempDir| Catalog::load(dir.path()).unwrap().gate().alarming().len();
+    assert!(alarming(&dir) > 100);
+    fs::remove_dir_all(dir.path().join("gate/alarm")).unwrap();
+    assert_eq!(alarming(&dir), 0);
+    fs::create_dir(dir.path().join("gate/alarm")).unwrap();
+    assert_eq!(alarming(&dir), 0);
 }
 
 const FILES: [&str; 8] = [

@@ -7,19 +7,19 @@ use super::Refusal;
 use super::classifier::{Classifier, Cut, Lesson, Vectors, beside, embed, vectors_of};
 use super::letters::Letters;
 use crate::Error;
-use crate::catalog::{AlarmKind, Catalog, Split};
+use crate::catalog::{AlarmKind, Catalog, Gate, Split};
 
 /// Of the messages that only sound like it, how many pass: judged by what others taught.
-const CUTS: [Cut; CLASSES] = [Cut::Passes(0.985), Cut::Passes(0.99), Cut::Passes(0.995)];
+const CUTS: [Cut; CLASSES] = [Cut::Passes(0.985), Cut::Passes(0.99), Cut::Passes(0.99)];
 
 /// Distress, danger, insults.
 pub(crate) const CLASSES: usize = 3;
 
-/// What a list takes for an insult is none where examples say so by that much.
-const SURELY_INNOCENT: f32 = -0.4;
+/// What a list takes for an insult is one, unless examples speak against it by that much.
+const LISTED: f32 = -0.3;
 
 /// One of so many messages about anything else fills the space around the examples.
-const FILLERS: usize = 6;
+const FILLERS: usize = 3;
 
 /// Texts and labels that it learns from.
 pub(crate) fn learned_from(catalog: &Catalog) -> Vec<(&str, Option<usize>)> {
@@ -66,17 +66,18 @@ pub(crate) async fn learn(catalog: &Catalog, search: &Search) -> Result<Option<C
     learned.await.map(Some)
 }
 
-/// `listed`: a list takes it for an insult.
+/// What a message is, by examples; the list of insults knows disguises beside them.
 pub(crate) fn raised(
     classifier: &Classifier,
     message: &str,
     vector: &QueryVector,
-    listed: bool,
+    gate: &Gate,
 ) -> Option<Refusal> {
     let scores = classifier.scores(message, vectors_of(vector));
     let &[distress, danger, insult] = scores.as_slice() else { return None };
     if distress.max(danger) > 0.0 {
         return Some(if distress >= danger { Refusal::Distress } else { Refusal::Danger });
     }
-    (insult > if listed { SURELY_INNOCENT } else { 0.0 }).then_some(Refusal::Insult)
+    let needed = if gate.insults(message) { LISTED } else { 0.0 };
+    (insult > needed).then_some(Refusal::Insult)
 }

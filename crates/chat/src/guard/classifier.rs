@@ -283,9 +283,7 @@ pub(crate) async fn embed(texts: &[String], search: &Search) -> Result<Vec<Query
 ///
 /// # Errors
 /// [`Error::Settings`] when that goes wrong.
-pub(crate) async fn beside(
-    learn: impl FnOnce() -> Classifier + Send + 'static,
-) -> Result<Classifier, Error> {
+pub(crate) async fn beside(learn: impl FnOnce() -> Classifier + Send + 'static) -> Result<Classifier, Error> {
     let learned = tokio::task::spawn_blocking(learn).await;
     learned.map_err(|_| Error::Settings("the gate's training failed".into()))
 }
@@ -311,9 +309,27 @@ mod tests {
         [vector, &[]]
     }
 
+    fn learn(texts: &[String], vectors: &[Vectors<'_>], on: &[bool]) -> Classifier {
+        let labels: Vec<Option<usize>> = on.iter().map(|on| on.then_some(0)).collect();
+        Classifier::learn(&Lesson {
+            texts,
+            vectors,
+            labels: &labels,
+            cuts: &[Cut::Keeps(0.975)],
+            letters: Letters::InWords,
+            fillers: texts.len(),
+        })
+    }
+
     fn fit(texts: &[String], vectors: &[Vec<f32>], on: &[bool]) -> Classifier {
         let vectors: Vec<Vectors<'_>> = vectors.iter().map(|vector| alone(vector)).collect();
-        Classifier::fit(texts, &vectors, on)
+        learn(texts, &vectors, on)
+    }
+
+    impl Classifier {
+        fn score(&self, message: &str, vectors: Vectors<'_>) -> f32 {
+            self.scores(message, vectors)[0]
+        }
     }
 
     #[test]
@@ -324,8 +340,7 @@ mod tests {
             vector[2] += 0.2;
         }
         let classifier = fit(&texts[..90], &vectors[..90], &on[..90]);
-        let right =
-            (90..120).filter(|&n| (classifier.probability("", alone(&vectors[n])) > 0.5) == on[n]).count();
+        let right = (90..120).filter(|&n| (classifier.score("", alone(&vectors[n])) > 0.0) == on[n]).count();
         assert!(right >= 28, "{right} of 30");
     }
 
@@ -337,8 +352,8 @@ mod tests {
         let on: Vec<bool> = (0..40).map(|n| n % 2 == 0).collect();
         let vectors = vec![vec![1.0, 0.0]; 40];
         let classifier = fit(&texts, &vectors, &on);
-        assert!(classifier.probability("텀블러 좋아", alone(&vectors[0])) > 0.5);
-        assert!(classifier.probability("오늘 주식은", alone(&vectors[0])) < 0.5);
+        assert!(classifier.score("텀블러 좋아", alone(&vectors[0])) > 0.0);
+        assert!(classifier.score("오늘 주식은", alone(&vectors[0])) < 0.0);
     }
 
     #[test]
@@ -350,8 +365,8 @@ mod tests {
         let same = [1.0f32, 0.0];
         for second in [false, true] {
             let of = |n: usize| if second { [&same[..], &vectors[n]] } else { [&vectors[n][..], &same] };
-            let classifier = Classifier::fit(&texts[..90], &(0..90).map(of).collect::<Vec<_>>(), &on[..90]);
-            let right = (90..120).filter(|&n| (classifier.probability("", of(n)) > 0.5) == on[n]).count();
+            let classifier = learn(&texts[..90], &(0..90).map(of).collect::<Vec<_>>(), &on[..90]);
+            let right = (90..120).filter(|&n| (classifier.score("", of(n)) > 0.0) == on[n]).count();
             assert!(right >= 28, "{right} of 30, the second one: {second}");
         }
     }
@@ -360,20 +375,47 @@ mod tests {
     fn most_examples_on_the_topic_pass_though_others_are_many() {
         let (texts, vectors, on) = ring(150);
         let classifier = fit(&texts, &vectors, &on);
-        let passed = |n: &usize| classifier.probability(&texts[*n], alone(&vectors[*n])) >= 0.5;
+        let passed = |n: &usize| classifier.score(&texts[*n], alone(&vectors[*n])) >= 0.0;
         let all = (0..150).filter(|&n| on[n]);
         assert!(all.clone().filter(passed).count() * 100 >= all.count() * 97);
     }
 
     #[test]
-    fn what_is_learned_from_are_texts_and_labels_and_not_tests() {
-        let example = |text: &str, topic, split| Example { text: text.into(), topic, split };
-        let examples = [
-            example("가", Topic::On, Split::Tune),
-            example("라", Topic::On, Split::Test),
-            example("나", Topic::Off, Split::Tune),
-        ];
-        assert_eq!(Classifier::learned_from(&examples).collect::<Vec<_>>(), ["가", "on", "나", "off"]);
+    fn of_several_classes_each_has_its_own_and_what_is_of_none_has_none() {
+        let words = ["가스 냄새", "죽고 싶", "바보 같은", "텀블러 챙기"];
+        let texts: Vec<String> = (0..80).map(|n| format!("{} {}", words[n % 4], n / 20)).collect();
+        let labels: Vec<Option<usize>> = (0..80).map(|n| (n % 4 < 3).then_some(n % 4)).collect();
+        let vectors = vec![[&[1.0f32, 0.0][..], &[]]; 80];
+        let classifier = Classifier::learn(&Lesson {
+            texts: &texts,
+            vectors: &vectors,
+            labels: &labels,
+            cuts: &[Cut::Passes(0.9); 3],
+            letters: Letters::Anywhere,
+            fillers: 80,
+        });
+        for (number, word) in words.iter().enumerate() {
+            let scores = classifier.scores(&format!("오늘 {word}"), vectors[0]);
+            let taken = scores.iter().enumerate().filter(|(_, score)| **score > 0.0).map(|(class, _)| class);
+            assert_eq!(
+                taken.collect::<Vec<_>>(),
+                (number < 3).then_some(number).as_slice(),
+                "{word} {scores:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cut_keeps_or_passes_its_share_and_is_never_above_the_middle() {
+        let scores: Vec<f32> = (0..100).map(|n| n as f32 / 100.0 - 0.9).collect();
+        for (cut, scores, expected) in [
+            (Cut::Keeps(0.975), scores.clone(), -0.88),
+            (Cut::Passes(0.5), scores.clone(), -0.4),
+            (Cut::Passes(0.95), scores, 0.0),
+            (Cut::Keeps(0.98), Vec::new(), 0.0),
+        ] {
+            assert!((cut.among(scores) - expected).abs() < 1e-4, "{cut:?}");
+        }
     }
 
     #[test]
@@ -381,12 +423,12 @@ mod tests {
         let texts: Vec<String> = (0..6).map(|n| format!("말 {n}")).collect();
         let vectors: Vec<Vec<f32>> = (0..6).map(|n| vec![n as f32, 1.0, (n % 2) as f32]).collect();
         let on = [true, false, true, false, true, false];
-        assert!(fit(&texts, &vectors, &on).fits(3), "one vector each");
+        assert!(fit(&texts, &vectors, &on).fits(3, 1), "one vector each");
         let both: Vec<Vectors<'_>> = vectors.iter().map(|vector| [vector.as_slice(), vector]).collect();
-        let of_both = Classifier::fit(&texts, &both, &on);
-        assert!(of_both.fits(3) && !of_both.fits(4));
+        let of_both = learn(&texts, &both, &on);
+        assert!(of_both.fits(3, 1) && !of_both.fits(4, 1) && !of_both.fits(3, 2));
         let [judged, other] =
-            [[&vectors[0][..]; 2], [&vectors[1][..]; 2]].map(|vectors| of_both.probability("말", vectors));
+            [[&vectors[0][..]; 2], [&vectors[1][..]; 2]].map(|vectors| of_both.score("말", vectors));
         assert!(judged > other, "{judged} {other}");
     }
 }

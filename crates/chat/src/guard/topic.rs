@@ -19,8 +19,7 @@ pub(crate) const CLASSES: usize = 1;
 /// What of the examples is learned from: messages and labels.
 pub(crate) fn learned_from(examples: &[Example]) -> impl Iterator<Item = &str> {
     let tuning = examples.iter().filter(|example| example.split == Split::Tune);
-    tuning
-        .flat_map(|example| [example.text.as_str(), if example.topic == Topic::On { "on" } else { "off" }])
+    tuning.flat_map(|example| [example.text.as_str(), if example.topic == Topic::On { "on" } else { "off" }])
 }
 
 /// Takes a minute or two.

@@ -69,9 +69,9 @@ impl Bench {
         let mut run = Run { samples: vec![self.watch.sample(0.0, 0)], ..Run::default() };
         let origin = Instant::now();
         let running = Arc::new(AtomicUsize::new(0));
-        let client = Client { bench: self.clone(), records, running: running.clone(), origin };
+        let user = VirtualUser { bench: self.clone(), records, running: running.clone(), origin };
         // Dropping the set ends whatever still runs.
-        let tasks = start(client, load);
+        let tasks = start(user, load);
         let mut ticks = interval(SAMPLING);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await; // The first one comes at once, and its sample is taken.
@@ -100,16 +100,16 @@ impl Bench {
     }
 }
 
-fn start(client: Client, load: &Load) -> JoinSet<()> {
+fn start(user: VirtualUser, load: &Load) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     match *load {
         Load::Closed { clients, total } => {
             let asked = Arc::new(AtomicUsize::new(0));
             for _ in 0..clients.min(total) {
-                let (client, asked) = (client.clone(), asked.clone());
+                let (user, asked) = (user.clone(), asked.clone());
                 tasks.spawn(async move {
                     while asked.fetch_add(1, Ordering::Relaxed) < total {
-                        client.ask(None).await;
+                        user.ask(None).await;
                     }
                 });
             }
@@ -120,11 +120,11 @@ fn start(client: Client, load: &Load) -> JoinSet<()> {
                 let mut asking = JoinSet::new();
                 for due in arrivals(rate, seconds, seed) {
                     let due_at = Duration::from_secs_f64(due);
-                    sleep(due_at.saturating_sub(client.origin.elapsed())).await;
-                    let client = client.clone();
-                    asking.spawn(async move { client.ask(Some(due)).await });
+                    sleep(due_at.saturating_sub(user.origin.elapsed())).await;
+                    let user = user.clone();
+                    asking.spawn(async move { user.ask(Some(due)).await });
                 }
-                drop(client);
+                drop(user);
                 while asking.join_next().await.is_some() {}
             });
         }
@@ -133,14 +133,14 @@ fn start(client: Client, load: &Load) -> JoinSet<()> {
 }
 
 #[derive(Clone)]
-struct Client {
+struct VirtualUser {
     bench: Arc<Bench>,
     records: mpsc::UnboundedSender<Record>,
     running: Arc<AtomicUsize>,
     origin: Instant,
 }
 
-impl Client {
+impl VirtualUser {
     async fn ask(&self, due: Option<f64>) {
         let question = self.bench.questions.get(self.bench.next.fetch_add(1, Ordering::Relaxed));
         self.running.fetch_add(1, Ordering::Relaxed);

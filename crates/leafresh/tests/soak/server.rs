@@ -12,7 +12,7 @@ use leafresh_engine::fake::Recipe;
 use leafresh_engine::{Launch, Process, Source};
 use leafresh_server::config::Config;
 use leafresh_server::{AppState, Listeners};
-use leafresh_store::{Faults, Limits, Options, Sqlite};
+use leafresh_store::{Faults, Options, SessionLimits, Sqlite};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -61,7 +61,8 @@ pub(crate) fn serve(orders: &str) {
         settings: config.engine.clone(),
     };
     let process = Arc::new(Process::load(&launch).unwrap());
-    let limits = Limits { days: config.session.days, turns: config.session.turns, ..Limits::default() };
+    let limits =
+        SessionLimits { days: config.session.days, turns: config.session.turns, ..SessionLimits::default() };
     let options = Options { limits, faults: Arc::new(Faults::every(failing_writes)), ..Options::default() };
     let store = Sqlite::open(&folder.join("sessions.db"), options).unwrap();
     let sessions = Sessions::new(Arc::new(Holding::new(store)));

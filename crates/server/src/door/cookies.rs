@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::keys::{Key, KeyRing, Sha256Digest};
+use super::keys::{ApiKey, KeyRing, Sha256Digest};
 use crate::config::{self, SameSite};
 
 /// Cookies of one key at the same time. One more takes the place of that key's which would end first.
@@ -32,7 +32,7 @@ impl Cookies {
     }
 
     /// The value of `Set-Cookie`.
-    pub(super) fn make(&self, key: &Key, secure: bool) -> String {
+    pub(super) fn make(&self, key: &ApiKey, secure: bool) -> String {
         let token = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         let now = Instant::now();
         let mut given = self.given();
@@ -59,7 +59,7 @@ impl Cookies {
 
     /// The key that a request's cookie stands for. Of several with our name any may be ours: another server under the same host
     /// name may have set the others.
-    pub(super) fn find(&self, headers: &HeaderMap, ring: &KeyRing) -> Option<Arc<Key>> {
+    pub(super) fn find(&self, headers: &HeaderMap, ring: &KeyRing) -> Option<Arc<ApiKey>> {
         let given = self.given();
         let now = Instant::now();
         let good = |token: &str| given.get(&digest(token)).filter(|given| given.until > now);

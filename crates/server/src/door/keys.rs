@@ -22,16 +22,16 @@ const KEYS_OF_A_NAME: usize = 2;
 pub(super) type Sha256Digest = [u8; 32];
 
 /// A key's name and what may be done with it. The key itself isn't kept.
-pub(crate) struct Key {
+pub(crate) struct ApiKey {
     pub(crate) name: Arc<str>,
     pub(super) digest: Sha256Digest,
     pub(crate) allowance: Allowance,
 }
 
 /// Without the digest, so that it can't get into a log.
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key")
+        f.debug_struct("ApiKey")
             .field("name", &self.name)
             .field("allowance", &self.allowance)
             .finish_non_exhaustive()
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Key {
 pub(crate) struct KeyRing {
     path: PathBuf,
     defaults: Allowance,
-    keys: RwLock<Vec<Arc<Key>>>,
+    keys: RwLock<Vec<Arc<ApiKey>>>,
     /// How the file looked when it was last read.
     seen: Mutex<Option<(SystemTime, u64)>>,
 }
@@ -58,12 +58,12 @@ impl KeyRing {
     }
 
     /// The key that was presented, if it is one. It takes equally long for every wrong one.
-    pub(super) fn find(&self, presented: &[u8]) -> Option<Arc<Key>> {
+    pub(super) fn find(&self, presented: &[u8]) -> Option<Arc<ApiKey>> {
         let digest: Sha256Digest = Sha256::digest(presented).into();
         self.find_digest(&digest)
     }
 
-    pub(super) fn find_digest(&self, digest: &Sha256Digest) -> Option<Arc<Key>> {
+    pub(super) fn find_digest(&self, digest: &Sha256Digest) -> Option<Arc<ApiKey>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = None;
         for key in keys.iter() {
@@ -115,7 +115,7 @@ struct Entry {
     running: Option<u32>,
 }
 
-fn read(path: &Path, defaults: Allowance) -> Result<Vec<Arc<Key>>, Error> {
+fn read(path: &Path, defaults: Allowance) -> Result<Vec<Arc<ApiKey>>, Error> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error(format!("keys.file {shown}: {error}; `leafresh keys new NAME` explains what belongs into it"))
@@ -127,7 +127,7 @@ fn read(path: &Path, defaults: Allowance) -> Result<Vec<Arc<Key>>, Error> {
 }
 
 /// Errors come with their place in bytes.
-fn parse(text: &str, defaults: Allowance) -> Result<Vec<Arc<Key>>, (usize, String)> {
+fn parse(text: &str, defaults: Allowance) -> Result<Vec<Arc<ApiKey>>, (usize, String)> {
     // The parser's own display shows the line, and that may hold a key.
     let file: File = toml::from_str(text)
         .map_err(|error| (error.span().map_or(0, |span| span.start + 1), error.message().to_owned()))?;
@@ -154,7 +154,7 @@ fn parse(text: &str, defaults: Allowance) -> Result<Vec<Arc<Key>>, (usize, Strin
 }
 
 impl Entry {
-    fn check(self, defaults: Allowance) -> Result<Key, String> {
+    fn check(self, defaults: Allowance) -> Result<ApiKey, String> {
         let name = self.name.into_inner();
         if !is_name(&name) {
             return Err(format!("a name has 1 to {LONGEST_NAME} visible ASCII characters without spaces"));
@@ -176,7 +176,7 @@ impl Entry {
             burst: self.burst.unwrap_or(defaults.burst),
             running: self.running.unwrap_or(defaults.running),
         };
-        Ok(Key { name: name.into(), digest, allowance })
+        Ok(ApiKey { name: name.into(), digest, allowance })
     }
 }
 

@@ -1,4 +1,6 @@
-//! How much each client may ask: a bucket of requests that fills by the minute, and places for running answers.
+//! How much each client may ask: a bucket of requests that fills by the minute, and permits for running answers.
+//!
+//! Hand-written because a client's limits may change under what it has used (decision 35).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,8 +15,8 @@ use super::{Allowance, TooMuch};
 /// Clients that are remembered. Beyond them those that were quiet are forgotten first.
 const MOST: usize = 20_000;
 
-/// When it is worth asking for a place again: nobody knows, so as after a refusal for everybody.
-const PLACE_AFTER: Duration = Duration::from_secs(3);
+/// When it is worth asking for a permit again: nobody knows, so as after a refusal for everybody.
+const PERMIT_AFTER: Duration = Duration::from_secs(3);
 
 /// Who is counted as one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -86,13 +88,13 @@ impl Usage {
     }
 }
 
-/// A running answer's place; dropping it gives it back.
-pub(crate) struct Place {
+/// One of the answers that a client may have at the same time; dropping it gives it back.
+pub(crate) struct Permit {
     client: Client,
     clients: Arc<Mutex<Clients>>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(usage) = lock(&self.clients).get_mut(&self.client) {
             usage.running = usage.running.saturating_sub(1);
@@ -114,19 +116,19 @@ impl Limiter {
         Ok(())
     }
 
-    pub(super) fn place(
+    pub(super) fn permit(
         &self,
         client: Client,
         allowance: &Allowance,
         now: Instant,
-    ) -> Result<Place, TooMuch> {
+    ) -> Result<Permit, TooMuch> {
         let mut clients = lock(&self.0);
         let usage = usage(&mut clients, client.clone(), *allowance, now);
         if allowance.running > 0 && usage.running >= allowance.running {
-            return Err(TooMuch(PLACE_AFTER));
+            return Err(TooMuch(PERMIT_AFTER));
         }
         usage.running += 1;
-        Ok(Place { client, clients: self.0.clone() })
+        Ok(Permit { client, clients: self.0.clone() })
     }
 }
 
@@ -180,17 +182,31 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_and_come_back() {
+    fn what_a_client_has_used_counts_on_under_other_limits() {
         let limiter = Limiter::default();
         let now = Instant::now();
-        let place = || limiter.place(client(1), &ALLOWANCE, now);
-        let first = place().unwrap();
-        let _second = place().unwrap();
-        assert!(place().is_err());
+        let ask = |allowance: &Allowance| limiter.ask(client(1), allowance, now);
+        // Two keys of one name, each with limits of its own.
+        let other = Allowance { burst: 4, ..ALLOWANCE };
+        let answered = (0..20).filter(|turn| ask(if turn % 2 == 0 { &ALLOWANCE } else { &other }).is_ok());
+        assert_eq!(answered.count(), 3);
+        // A file of keys that was read again: no second burst, and at a higher rate what is missing comes sooner.
+        let faster = Allowance { requests_per_minute: 600, ..ALLOWANCE };
+        assert_eq!(ask(&faster), Err(TooMuch(Duration::from_millis(100))));
+    }
+
+    #[test]
+    fn permits_are_counted_and_come_back() {
+        let limiter = Limiter::default();
+        let now = Instant::now();
+        let permit = || limiter.permit(client(1), &ALLOWANCE, now);
+        let first = permit().unwrap();
+        let _second = permit().unwrap();
+        assert!(permit().is_err());
         drop(first);
-        assert!(place().is_ok());
+        assert!(permit().is_ok());
         let unlimited = Allowance { running: 0, requests_per_minute: 0, ..ALLOWANCE };
-        let many: Vec<_> = (0..100).map(|_| limiter.place(client(2), &unlimited, now).unwrap()).collect();
+        let many: Vec<_> = (0..100).map(|_| limiter.permit(client(2), &unlimited, now).unwrap()).collect();
         assert!((0..100).all(|_| limiter.ask(client(2), &unlimited, now).is_ok()));
         drop(many);
     }
@@ -199,12 +215,12 @@ mod tests {
     fn what_is_remembered_is_bounded_and_running_answers_are_not_forgotten() {
         let limiter = Limiter::default();
         let now = Instant::now();
-        let _place = limiter.place(client(0), &Allowance { running: 1, ..ALLOWANCE }, now).unwrap();
+        let _permit = limiter.permit(client(0), &Allowance { running: 1, ..ALLOWANCE }, now).unwrap();
         for number in 1..3 * MOST as u32 {
             assert_eq!(limiter.ask(client(number), &ALLOWANCE, now), Ok(()));
         }
         assert!(lock(&limiter.0).len() <= MOST);
-        assert!(limiter.place(client(0), &Allowance { running: 1, ..ALLOWANCE }, now).is_err());
+        assert!(limiter.permit(client(0), &Allowance { running: 1, ..ALLOWANCE }, now).is_err());
     }
 
     #[test]

@@ -1,30 +1,14 @@
-use std::io::Write;
-use std::sync::Mutex;
-
 use axum::http::HeaderValue;
 use serde_json::json;
 
 use super::*;
+use crate::log::tests::Pipe;
 
 /// What the log says of this.
 fn logged(work: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    let bytes = lines.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    let (lines, _guard) = Pipe::of_this_thread();
+    work();
+    lines.text()
 }
 
 fn door(change: impl FnOnce(&mut Config)) -> Door {
@@ -48,10 +32,10 @@ const FORWARDED: (&str, &str) = ("x-forwarded-for", "203.0.113.9");
 fn by_default_nothing_of_a_client_is_limited() {
     let door = door(|_| ());
     let relay = door.stranger(peer("203.0.113.1:1"), &HeaderMap::new());
-    let places: Vec<_> = (0..500).map(|_| door.place(&relay).unwrap()).collect();
+    let permits: Vec<_> = (0..500).map(|_| door.permit(&relay).unwrap()).collect();
     assert!((0..500).all(|_| door.ask(&relay).is_ok()));
     assert_eq!(door.connections_of("203.0.113.1".parse().unwrap()), None);
-    drop(places);
+    drop(permits);
 }
 
 /// Field report 15.
@@ -63,11 +47,11 @@ fn a_limit_that_is_met_is_named_in_the_log() {
     let client = door.stranger(peer("203.0.113.1:1"), &HeaderMap::new());
     let log = logged(|| {
         door.ask(&client).unwrap();
-        let _place = door.place(&client).unwrap();
+        let _permit = door.permit(&client).unwrap();
     });
     assert_eq!(log, "");
-    let _place = door.place(&client).unwrap();
-    let log = logged(|| assert!(door.ask(&client).is_err() && door.place(&client).is_err()));
+    let _permit = door.permit(&client).unwrap();
+    let log = logged(|| assert!(door.ask(&client).is_err() && door.permit(&client).is_err()));
     assert!(log.contains("limits.requests_per_minute") && log.contains("limits.running"), "{log}");
 }
 

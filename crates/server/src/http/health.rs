@@ -1,14 +1,19 @@
 //! `/health*`: for load balancers and people.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
+use leafresh_chat::Catalog;
 use serde_json::json;
 
 use super::envelope::Envelope;
 use super::error::with_retry_after;
-use crate::state::AppState;
+use crate::installed::Installed;
+use crate::life::Life;
+use crate::state::{AppState, IndexState, Started};
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -17,13 +22,19 @@ pub(super) fn router() -> Router<AppState> {
         .route("/health/ready", get(ready))
 }
 
-async fn live(State(app): State<AppState>) -> Response {
-    let data = json!({ "version": env!("CARGO_PKG_VERSION"), "uptimeSeconds": app.uptime_seconds() });
-    Envelope::ok(&app.replies().ok.alive, data).response()
+async fn live(State(catalog): State<Arc<Catalog>>, State(started): State<Started>) -> Response {
+    let uptime = started.uptime().as_secs();
+    let data = json!({ "version": env!("CARGO_PKG_VERSION"), "uptimeSeconds": uptime });
+    Envelope::ok(&catalog.replies().ok.alive, data).response()
 }
 
-async fn ready(State(app): State<AppState>) -> Response {
-    let recommender = app.recommender();
+async fn ready(
+    State(catalog): State<Arc<Catalog>>,
+    State(installed): State<Arc<Installed>>,
+    State(index): State<IndexState>,
+    State(life): State<Life>,
+) -> Response {
+    let recommender = installed.get();
     let model = recommender.as_ref().map(|recommender| recommender.backend().model().name.clone());
     let mut reasons = Vec::new();
     match recommender {
@@ -32,14 +43,14 @@ async fn ready(State(app): State<AppState>) -> Response {
         Some(recommender) if !recommender.backend().health().ready => reasons.push("engine"),
         Some(_) => {}
     }
-    if app.waits_for_index() {
+    if index.prepares() {
         reasons.push("index");
     }
-    if app.draining() {
+    if life.draining() {
         reasons.push("draining");
     }
     let ready = reasons.is_empty();
-    let ok = &app.replies().ok;
+    let ok = &catalog.replies().ok;
     let (status, message) = if ready { (200, &ok.ready) } else { (503, &ok.not_ready) };
     let data = json!({ "ready": ready, "reasons": reasons, "model": model });
     with_retry_after(Envelope { status, message: message.clone(), data }.response())

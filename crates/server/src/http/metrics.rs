@@ -1,12 +1,13 @@
 //! `/metrics` in Prometheus' text format.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use leafresh_chat::Sessions;
 
 use crate::installed::Installed;
 use crate::metrics::{Metrics, StreamFigures};
@@ -21,12 +22,12 @@ async fn metrics(
     State(metrics): State<Arc<Metrics>>,
     State(installed): State<Arc<Installed>>,
     State(streams): State<Streams>,
-    State(app): State<AppState>,
+    State(sessions): State<Arc<OnceLock<Sessions>>>,
 ) -> impl IntoResponse {
     if let Some(recommender) = installed.get() {
         metrics.chat(recommender.figures());
     }
-    if let Some(sessions) = app.sessions() {
+    if let Some(sessions) = sessions.get() {
         metrics.sessions(sessions);
     }
     let taken = StreamFigures { bytes: streams.bytes(), parked: streams.parked() };

@@ -4,23 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use leafresh_chat::{Catalog, Event, Kind, is_blank};
 
+use super::body;
 use super::envelope::Envelope;
 use super::error::Error;
 use super::names::Name;
 use super::params::{self, Given, Raw, Table};
+use super::sse::{self, Encoding};
 use super::view::View;
-use super::{body, sse};
-use crate::door::{Identity, met};
+use crate::config;
+use crate::door::{Door, Identity, met};
+use crate::installed::Installed;
+use crate::metrics::Metrics;
 use crate::socket::Exchange;
 use crate::state::AppState;
-use crate::streams::{Asked, Full, Opened, Position, Question, Read, Reader, Start};
+use crate::streams::{Asked, Full, Opened, Position, Question, Read, Reader, Start, Streams};
 
 pub(super) fn router() -> Router<AppState> {
     // `get` takes HEAD too: it would run a generation only to drop it.
@@ -39,9 +43,33 @@ async fn not_allowed(State(catalog): State<Arc<Catalog>>) -> Response {
     response
 }
 
+/// What the way from a request to its answer needs.
+#[derive(Clone)]
+struct Pipeline {
+    server: Arc<config::Server>,
+    door: Arc<Door>,
+    installed: Arc<Installed>,
+    streams: Streams,
+    metrics: Arc<Metrics>,
+    encoding: Encoding,
+}
+
+impl FromRef<AppState> for Pipeline {
+    fn from_ref(app: &AppState) -> Self {
+        Self {
+            server: app.part(),
+            door: app.part(),
+            installed: app.part(),
+            streams: app.part(),
+            metrics: app.part(),
+            encoding: app.part(),
+        }
+    }
+}
+
 async fn answer(
     kind: Kind,
-    State(app): State<AppState>,
+    State(pipeline): State<Pipeline>,
     Extension(identity): Extension<Identity>,
     request: Request,
 ) -> Response {
@@ -51,11 +79,11 @@ async fn answer(
         return StatusCode::NO_CONTENT.into_response();
     }
     let exchange = head.extensions.get::<Exchange>();
-    let given = read(&head, body, &app).await;
+    let given = read(&head, body, pipeline.server.request_seconds.0).await;
     if let Some(exchange) = exchange {
         exchange.has_body();
     }
-    let client = Client {
+    let caller = Caller {
         get: head.method == Method::GET,
         accepts_stream: accepts_stream(&head.headers),
         errors_http: given.as_ref().is_ok_and(Given::wants_http_errors),
@@ -64,27 +92,30 @@ async fn answer(
     if resume.is_some_and(is_end) {
         return StatusCode::NO_CONTENT.into_response();
     }
+    let catalog = &pipeline.encoding.catalog;
     let wanted =
-        given.as_ref().map_err(Clone::clone).and_then(|given| Wanted::read(kind, given, &identity, &app));
+        given.as_ref().map_err(Clone::clone).and_then(|given| Wanted::read(kind, given, &identity, catalog));
     let opened = match resume {
         // Whatever else is wrong, there is nothing to go on with.
-        Some(id) => wanted.ok().and_then(|wanted| client.resume(id, wanted, &app)).ok_or(Error::StreamGone),
-        None => wanted.and_then(|wanted| client.ask(wanted, &identity, &app)),
+        Some(id) => {
+            wanted.ok().and_then(|wanted| caller.resume(id, wanted, &pipeline)).ok_or(Error::StreamGone)
+        }
+        None => wanted.and_then(|wanted| caller.ask(wanted, &identity, &pipeline)),
     };
     if let (Some(exchange), Ok(_)) = (exchange, &opened) {
         exchange.takes_long();
     }
     match opened {
-        Ok((reader, view)) if client.streams() => sse::response(reader, view, &app),
-        Ok((reader, view)) => collect(reader, view, &app).await,
-        Err(error) => client.refuse(&error, &app),
+        Ok((reader, view)) if caller.streams() => sse::response(reader, view, pipeline.encoding),
+        Ok((reader, view)) => collect(reader, view, &pipeline.encoding).await,
+        Err(error) => caller.refuse(&error, pipeline),
     }
 }
 
 /// Reads the parameters, those in headers included.
-async fn read(head: &Parts, body: Body, app: &AppState) -> Result<Given, Error> {
+async fn read(head: &Parts, body: Body, deadline: Duration) -> Result<Given, Error> {
     let mut given = if head.method == Method::POST {
-        params::from_json(&body::read(&head.headers, body, app.server().request_seconds.0).await?)?
+        params::from_json(&body::read(&head.headers, body, deadline).await?)?
     } else {
         params::from_query(head.uri.query().unwrap_or_default())
     };
@@ -102,8 +133,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(kind: Kind, given: &Given, identity: &Identity, app: &AppState) -> Result<Self, Error> {
-        let mut values = params::check(Table::of(kind), given, app.catalog())?;
+    fn read(kind: Kind, given: &Given, identity: &Identity, catalog: &Catalog) -> Result<Self, Error> {
+        let mut values = params::check(Table::of(kind), given, catalog)?;
         let view = View { dialect: values.dialect, details: values.details };
         let (progress, request_id) = (values.progress, values.request_id.take());
         // No adapters are registered, so none can be asked for.
@@ -117,19 +148,20 @@ impl Wanted {
 }
 
 /// Starts the generation of the first who asks.
-fn begin(start: Start, identity: &Identity, app: &AppState) -> Result<Reader, Error> {
+fn begin(start: Start, identity: &Identity, pipeline: &Pipeline) -> Result<Reader, Error> {
     let command = start.asked().question.command.clone();
+    let life = &pipeline.encoding.life;
     let source = (|| {
-        if app.draining() {
+        if life.draining() {
             return Err(Error::Draining);
         }
-        let recommender = app.recommender().ok_or(Error::Loading)?;
-        let place = app.door().place(identity)?;
+        let recommender = pipeline.installed.get().ok_or(Error::Loading)?;
+        let permit = pipeline.door.permit(identity)?;
         let events = recommender.start(&command, Some(identity.client().to_string()));
-        Ok((events.map_err(|error| Error::from_admission(&error, app.draining()))?, place))
+        Ok((events.map_err(|error| Error::from_admission(&error, life.draining()))?, permit))
     })();
     match source {
-        Ok((events, place)) => Ok(start.run(events, place)),
+        Ok((events, permit)) => Ok(start.run(events, permit)),
         Err(error) => {
             start.refuse();
             Err(error)
@@ -138,42 +170,43 @@ fn begin(start: Start, identity: &Identity, app: &AppState) -> Result<Reader, Er
 }
 
 /// Waits for the end of an answer: one JSON object with what the terminal event says.
-async fn collect(mut reader: Reader, view: View, app: &AppState) -> Response {
+async fn collect(mut reader: Reader, view: View, encoding: &Encoding) -> Response {
+    let replies = encoding.catalog.replies();
     while let Read::Event(numbered) = reader.next().await {
         match &*numbered.event {
             Event::Text(_) | Event::Challenge { .. } => {}
             Event::Close(answer) => {
                 let kind = reader.asked().question.command.kind();
-                return Envelope::ok(app.replies().events.close(kind), view.of(answer)).response();
+                return Envelope::ok(replies.events.close(kind), view.of(answer)).response();
             }
             Event::Error(failure) => {
-                return Error::from_failure(*failure, app.draining()).response(app.replies());
+                return Error::from_failure(*failure, encoding.life.draining()).response(replies);
             }
         }
     }
-    Error::Internal.response(app.replies())
+    Error::Internal.response(replies)
 }
 
-/// What a client can read.
-struct Client {
+/// Who asks, as far as the form of the answer depends on it.
+struct Caller {
     get: bool,
     /// `Accept` names `text/event-stream`.
     accepts_stream: bool,
     errors_http: bool,
 }
 
-impl Client {
+impl Caller {
     fn streams(&self) -> bool {
         self.get || self.accepts_stream
     }
 
     /// Joins an equal request or starts an answer.
-    fn ask(&self, wanted: Wanted, identity: &Identity, app: &AppState) -> Result<(Reader, View), Error> {
-        app.door().ask(identity)?;
+    fn ask(&self, wanted: Wanted, identity: &Identity, pipeline: &Pipeline) -> Result<(Reader, View), Error> {
+        pipeline.door.ask(identity)?;
         let asked = wanted.asked.clone();
-        let reader = match app.streams().open(asked, self.grace(&wanted, app)) {
+        let reader = match pipeline.streams.open(asked, self.grace(&wanted, pipeline)) {
             Ok(Opened::Joined(reader)) => reader,
-            Ok(Opened::First(start)) => begin(start, identity, app)?,
+            Ok(Opened::First(start)) => begin(start, identity, pipeline)?,
             Err(Full) => {
                 met("stream.memory_mib or stream.memory_per_key_mib");
                 return Err(Error::Overloaded);
@@ -184,34 +217,34 @@ impl Client {
         Ok(Wanted { progress, ..wanted }.reader(reader))
     }
 
-    fn resume(&self, id: &str, wanted: Wanted, app: &AppState) -> Option<(Reader, View)> {
-        let grace = self.grace(&wanted, app);
-        let reader = app.streams().resume(Position::parse(id)?, &wanted.asked.question, grace)?;
+    fn resume(&self, id: &str, wanted: Wanted, pipeline: &Pipeline) -> Option<(Reader, View)> {
+        let grace = self.grace(&wanted, pipeline);
+        let reader = pipeline.streams.resume(Position::parse(id)?, &wanted.asked.question, grace)?;
         let progress = wanted.progress && self.streams();
         Some(Wanted { progress, ..wanted }.reader(reader))
     }
 
     /// How long an answer waits for this reader to return. Who gets one object and named no request can't.
-    fn grace(&self, wanted: &Wanted, app: &AppState) -> Duration {
+    fn grace(&self, wanted: &Wanted, pipeline: &Pipeline) -> Duration {
         if self.streams() || wanted.asked.request_id.is_some() {
-            app.stream().grace_seconds.0
+            pipeline.encoding.settings.grace_seconds.0
         } else {
             Duration::ZERO
         }
     }
 
-    fn refuse(&self, error: &Error, app: &AppState) -> Response {
+    fn refuse(&self, error: &Error, pipeline: Pipeline) -> Response {
         tracing::info!(status = error.status(), reason = %error, "refused");
-        app.metrics().refused(error.status());
+        pipeline.metrics.refused(error.status());
         let readable = match error {
             // `EventSource` can't read the body of an error.
             Error::StreamGone => self.streams(),
             _ => self.get && self.accepts_stream && error.is_input(),
         };
         if readable && !self.errors_http {
-            return sse::refusal(error, app);
+            return sse::refusal(error, pipeline.encoding);
         }
-        error.response(app.replies())
+        error.response(pipeline.encoding.catalog.replies())
     }
 }
 

@@ -1,10 +1,12 @@
 //! `/ai/chatbot/sessions/{id}`: what is remembered of a conversation, and forgetting it.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
-use leafresh_chat::{Session, SessionKey};
+use leafresh_chat::{Catalog, Session, SessionKey, Sessions};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -14,6 +16,7 @@ use super::error::Error;
 use super::paths::Segment;
 use crate::door::Identity;
 use crate::state::AppState;
+use crate::streams::Streams;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new().route("/ai/chatbot/sessions/{id}", get(show).delete(forget))
@@ -25,40 +28,43 @@ fn key(identity: &Identity, id: String) -> SessionKey {
 }
 
 async fn show(
-    State(app): State<AppState>,
+    State(sessions): State<Arc<OnceLock<Sessions>>>,
+    State(catalog): State<Arc<Catalog>>,
     Extension(identity): Extension<Identity>,
     Segment(id): Segment,
 ) -> Response {
     let key = key(&identity, id);
-    let found = match app.sessions() {
+    let found = match sessions.get() {
         Some(sessions) => sessions.load(&key).await,
         None => Ok(None),
     };
     match found {
-        Ok(Some(session)) => Envelope::ok(&app.replies().ok.success, data(&key.id, &session)).response(),
-        Ok(None) => Error::NotFound.response(app.replies()),
+        Ok(Some(session)) => Envelope::ok(&catalog.replies().ok.success, data(&key.id, &session)).response(),
+        Ok(None) => Error::NotFound.response(catalog.replies()),
         Err(error) => {
             tracing::error!(%error, "a session could not be read");
-            Error::Internal.response(app.replies())
+            Error::Internal.response(catalog.replies())
         }
     }
 }
 
 /// First the running answers end, for they could still write into the conversation.
 async fn forget(
-    State(app): State<AppState>,
+    State(streams): State<Streams>,
+    State(sessions): State<Arc<OnceLock<Sessions>>>,
+    State(catalog): State<Arc<Catalog>>,
     Extension(identity): Extension<Identity>,
     Segment(id): Segment,
 ) -> Response {
     let key = key(&identity, id);
-    app.streams().forget_session(&key.owner, &key.id).await;
-    if let Some(sessions) = app.sessions()
+    streams.forget_session(&key.owner, &key.id).await;
+    if let Some(sessions) = sessions.get()
         && let Err(error) = sessions.delete(&key).await
     {
         tracing::error!(%error, "a session could not be deleted");
-        return Error::Internal.response(app.replies());
+        return Error::Internal.response(catalog.replies());
     }
-    Envelope::ok(&app.replies().ok.deleted, Value::Null).response()
+    Envelope::ok(&catalog.replies().ok.deleted, Value::Null).response()
 }
 
 fn data(id: &str, session: &Session) -> Value {

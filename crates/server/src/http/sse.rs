@@ -2,6 +2,8 @@
 //!
 //! Every block has an id, a name and data: some readers hand on a block without them as a null event. So a keep-alive
 //! is a comment line *without* an empty line after it, which makes it a part of the next block.
+//!
+//! Hand-written because axum's encoder ends its keep-alive with an empty line (decision 8).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -22,8 +25,11 @@ use super::envelope::Envelope;
 use super::error::Error;
 use super::params::Dialect;
 use super::view::View;
+use crate::config;
+use crate::life::Life;
+use crate::phase::Phase;
 use crate::state::AppState;
-use crate::streams::{Numbered, Read, Reader, Stage, StreamId};
+use crate::streams::{Numbered, Read, Reader, StreamId};
 
 const KEEP_ALIVE: &str = ":\n";
 
@@ -33,13 +39,27 @@ const WRITE_TOGETHER: usize = 16 * 1024;
 /// Milliseconds after which `EventSource` asks again when a response ended before the page closed it.
 const RETRY: &str = "retry: 1000\n";
 
+/// What all streams are written with.
+#[derive(Clone)]
+pub(super) struct Encoding {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) settings: Arc<config::Stream>,
+    /// Says why an engine may be unavailable.
+    pub(super) life: Life,
+}
+
+impl FromRef<AppState> for Encoding {
+    fn from_ref(app: &AppState) -> Self {
+        Self { catalog: app.part(), settings: app.part(), life: app.part() }
+    }
+}
+
 /// Turns the events of one stream into text, for one reader.
 pub(super) struct Encoder {
     stream: StreamId,
     view: View,
     kind: Kind,
-    catalog: Arc<Catalog>,
-    error_then_close: bool,
+    encoding: Encoding,
     began: bool,
     /// The number of the last event sent, and of the last text.
     last: u64,
@@ -52,17 +72,8 @@ enum Id {
 }
 
 impl Encoder {
-    pub(super) fn new(stream: StreamId, view: View, kind: Kind, app: &AppState) -> Self {
-        Self {
-            stream,
-            view,
-            kind,
-            catalog: app.catalog().clone(),
-            error_then_close: app.stream().error_then_close,
-            began: false,
-            last: 0,
-            last_text: 0,
-        }
+    pub(super) fn new(stream: StreamId, view: View, kind: Kind, encoding: Encoding) -> Self {
+        Self { stream, view, kind, encoding, began: false, last: 0, last_text: 0 }
     }
 
     /// For a reader that has had the events up to `last`, the last text among them `last_text`.
@@ -71,8 +82,8 @@ impl Encoder {
         Self { last, last_text, ..self }
     }
 
-    /// The blocks of an event; none if the dialect leaves it out. `draining` says why an engine may be unavailable.
-    pub(super) fn encode(&mut self, numbered: &Numbered, draining: bool) -> String {
+    /// The blocks of an event; none if the dialect leaves it out.
+    pub(super) fn encode(&mut self, numbered: &Numbered) -> String {
         let id = Id::Number(numbered.number);
         match &*numbered.event {
             Event::Text(text) => {
@@ -81,24 +92,26 @@ impl Encoder {
             }
             Event::Challenge { .. } if self.view.dialect == Dialect::Token => String::new(),
             Event::Challenge { number, challenge } => {
-                let message = self.catalog.replies().events.challenge(*number);
+                let message = self.encoding.catalog.replies().events.challenge(*number);
                 let data = json!({ "challenges": challenge });
                 self.block(&id, "challenge", &Envelope::ok(&message, data))
             }
             Event::Close(answer) => self.close(answer),
-            Event::Error(failure) => self.error(&Error::from_failure(*failure, draining)),
+            Event::Error(failure) => {
+                self.error(&Error::from_failure(*failure, self.encoding.life.draining()))
+            }
         }
     }
 
     /// What a reader hears before the first event, without a number of its own.
-    pub(super) fn progress(&mut self, stage: Stage) -> String {
-        let events = &self.catalog.replies().events;
-        let (message, data) = match stage {
-            Stage::Queued { position } => {
+    pub(super) fn progress(&mut self, phase: Phase) -> String {
+        let events = &self.encoding.catalog.replies().events;
+        let (message, data) = match phase {
+            Phase::Queued { position } => {
                 (&events.queued, json!({ "stage": "queued", "position": position }))
             }
-            Stage::Retrieving => (&events.retrieving, json!({ "stage": "retrieving" })),
-            Stage::Prefill | Stage::Writing => (&events.writing, json!({ "stage": "writing" })),
+            Phase::Retrieving => (&events.retrieving, json!({ "stage": "retrieving" })),
+            Phase::Prefill | Phase::Writing => (&events.writing, json!({ "stage": "writing" })),
         };
         let envelope = Envelope::ok(message, data);
         self.block(&Id::Number(self.last), "progress", &envelope)
@@ -109,12 +122,12 @@ impl Encoder {
             Dialect::Challenge => ("challenge", json!(text)),
             Dialect::Token => ("token", json!({ "token": text })),
         };
-        let envelope = Envelope::ok(&self.catalog.replies().events.token, data);
+        let envelope = Envelope::ok(&self.encoding.catalog.replies().events.token, data);
         self.block(id, event, &envelope)
     }
 
     fn close(&mut self, answer: &Answer) -> String {
-        let events = &self.catalog.replies().events;
+        let events = &self.encoding.catalog.replies().events;
         let answer = self.view.of(answer);
         match self.view.dialect {
             Dialect::Challenge => {
@@ -132,8 +145,8 @@ impl Encoder {
 
     /// The blocks that end a stream with an error.
     pub(super) fn error(&mut self, error: &Error) -> String {
-        let envelope = error.envelope(self.catalog.replies());
-        if !self.error_then_close {
+        let envelope = error.envelope(self.encoding.catalog.replies());
+        if !self.encoding.settings.error_then_close {
             return self.block(&Id::End, "error", &envelope);
         }
         let close = Envelope { data: Value::Null, ..envelope.clone() };
@@ -156,19 +169,18 @@ impl Encoder {
 }
 
 /// A stream from where its reader stands, as a response. Its headers go out at once, its next event when there is one.
-pub(super) fn response(reader: Reader, view: View, app: &AppState) -> Response {
+pub(super) fn response(reader: Reader, view: View, encoding: Encoding) -> Response {
     let kind = reader.asked().question.command.kind();
-    let encoder = Encoder::new(reader.stream(), view, kind, app).after(reader.position());
-    let stream = app.stream();
-    let pulse =
-        Pulse { first: stream.first_keep_alive_seconds.0, next: stream.keep_alive_seconds.0, silent: false };
-    let writer = Writer { reader, encoder, pulse, app: app.clone() };
+    let config::Stream { first_keep_alive_seconds: first, keep_alive_seconds: next, .. } = *encoding.settings;
+    let pulse = Pulse { first: first.0, next: next.0, silent: false };
+    let encoder = Encoder::new(reader.stream(), view, kind, encoding).after(reader.position());
+    let writer = Writer { reader, encoder, pulse };
     with_headers(Body::new(Blocks { next: Some(Box::pin(writer.write())) }))
 }
 
 /// A stream of one `error` event, for readers that can't see an HTTP status.
-pub(super) fn refusal(error: &Error, app: &AppState) -> Response {
-    let text = Encoder::new(StreamId::random(), View::default(), Kind::default(), app).error(error);
+pub(super) fn refusal(error: &Error, encoding: Encoding) -> Response {
+    let text = Encoder::new(StreamId::random(), View::default(), Kind::default(), encoding).error(error);
     with_headers(Body::from(text))
 }
 
@@ -192,7 +204,6 @@ struct Writer {
     reader: Reader,
     encoder: Encoder,
     pulse: Pulse,
-    app: AppState,
 }
 
 type Written = Result<Option<(String, Writer)>, Gone>;
@@ -220,8 +231,8 @@ impl Writer {
             let mut next = Some(read);
             while let Some(read) = next {
                 match read {
-                    Read::Event(numbered) => text += &self.encoder.encode(&numbered, self.app.draining()),
-                    Read::Progress(stage) => text += &self.encoder.progress(stage),
+                    Read::Event(numbered) => text += &self.encoder.encode(&numbered),
+                    Read::Progress(phase) => text += &self.encoder.progress(phase),
                     // Asked again, the reader says so again.
                     Read::End | Read::Gone if !text.is_empty() => break,
                     Read::End => return Ok(None),

@@ -9,7 +9,7 @@ use axum::routing::delete;
 use axum::{Extension, Router};
 use leafresh_chat::Catalog;
 
-use super::door::no_content;
+use super::access::no_content;
 use super::error::Error;
 use super::paths::Segment;
 use crate::door::Identity;

@@ -9,9 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use leafresh_chat::Replies;
+
 use crate::door::met;
 use crate::http::Error;
-use crate::state::AppState;
 
 /// Descriptors that aren't for connections: the model's file, the store's, logs, the engine's socket.
 const RESERVE: usize = 128;
@@ -107,10 +108,9 @@ fn descriptors() -> usize {
 }
 
 /// Tells a connection that was accepted why it isn't served, without reading what it asks.
-pub(super) async fn turn_away(mut stream: TcpStream, error: &Error, state: &AppState) {
-    state.metrics().refused(error.status());
-    let response = error.response(state.replies());
-    let body = error.envelope(state.replies()).json();
+pub(super) async fn turn_away(mut stream: TcpStream, error: &Error, replies: &Replies) {
+    let response = error.response(replies);
+    let body = error.envelope(replies).json();
     let mut text = format!("HTTP/1.1 {}\r\n", response.status());
     for (name, value) in response.headers() {
         text.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);

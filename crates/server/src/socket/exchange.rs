@@ -9,13 +9,13 @@ pub(crate) struct Exchange(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    phase: Phase,
-    /// Who reads, and has to look again when the phase changes.
+    point: Point,
+    /// Who reads, and has to look again when the point changes.
     reader: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Phase {
+enum Point {
     /// No request, or the one before has been answered.
     #[default]
     Idle,
@@ -38,23 +38,23 @@ pub(super) enum Waiting {
 impl Exchange {
     pub(super) fn arrived(&self) {
         let mut state = self.state();
-        if state.phase == Phase::Idle {
-            state.phase = Phase::Head;
+        if state.point == Point::Idle {
+            state.point = Point::Head;
         }
     }
 
     pub(super) fn waiting(&self) -> Option<Waiting> {
-        match self.state().phase {
-            Phase::Idle => Some(Waiting::Request),
-            Phase::Head => Some(Waiting::Head),
-            Phase::Body | Phase::Short | Phase::Long => None,
+        match self.state().point {
+            Point::Idle => Some(Waiting::Request),
+            Point::Head => Some(Waiting::Head),
+            Point::Body | Point::Short | Point::Long => None,
         }
     }
 
     /// Whether the end of what the peer sends has to wait for the answer.
     pub(super) fn hides_end(&self, context: &mut Context<'_>) -> bool {
         let mut state = self.state();
-        let hides = state.phase == Phase::Short;
+        let hides = state.point == Point::Short;
         if hides {
             state.reader = Some(context.waker().clone());
         }
@@ -68,24 +68,24 @@ impl Exchange {
 
     /// A request is here, a body may follow. Dropping what this gives says that it is answered.
     pub(crate) fn begin(&self, body: bool) -> Answering {
-        self.enter(if body { Phase::Body } else { Phase::Short });
+        self.enter(if body { Point::Body } else { Point::Short });
         Answering(self.clone())
     }
 
     /// All of its body is here.
     pub(crate) fn has_body(&self) {
-        self.enter(Phase::Short);
+        self.enter(Point::Short);
     }
 
     /// Its answer will take the time that a model takes.
     pub(crate) fn takes_long(&self) {
-        self.enter(Phase::Long);
+        self.enter(Point::Long);
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, point: Point) {
         let reader = {
             let mut state = self.state();
-            state.phase = phase;
+            state.point = point;
             state.reader.take()
         };
         if let Some(reader) = reader {
@@ -105,6 +105,6 @@ pub(crate) struct Answering(Exchange);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.enter(Phase::Idle);
+        self.0.enter(Point::Idle);
     }
 }

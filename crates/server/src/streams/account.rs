@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use leafresh_chat::Event;
 
-use super::{Stage, Streams};
-use crate::door::Place;
+use super::Streams;
+use crate::door::Permit;
 use crate::life::Running;
 use crate::metrics::Outcome;
-
-/// A client's place among the answers that it may have at the same time; none for whom nothing is limited.
-pub(crate) type Permit = Option<Place>;
+use crate::phase::Phase;
 
 /// What is known of an answer when it ends. It counts when it is dropped.
 pub(super) struct Account {
@@ -22,14 +20,15 @@ pub(super) struct Account {
     written: String,
     /// What a driver that panics leaves behind is an error.
     pub(super) outcome: Outcome,
-    stage: Stage,
+    phase: Phase,
     span: tracing::Span,
-    _permit: Permit,
+    /// None for whom nothing is limited.
+    _permit: Option<Permit>,
     _running: Running,
 }
 
 impl Account {
-    pub(super) fn new(streams: &Streams, permit: Permit) -> Self {
+    pub(super) fn new(streams: &Streams, permit: Option<Permit>) -> Self {
         streams.0.metrics.admitted();
         Self {
             streams: streams.clone(),
@@ -38,7 +37,7 @@ impl Account {
             first_text: None,
             written: String::new(),
             outcome: Outcome::Error,
-            stage: Stage::default(),
+            phase: Phase::default(),
             span: tracing::Span::current(),
             _permit: permit,
             _running: streams.0.life.begin(),
@@ -55,8 +54,8 @@ impl Account {
     }
 
     /// The terminal event is known, and how far the answer was before it.
-    pub(super) fn end(&mut self, last: &Event, stage: Stage) {
-        self.stage = stage;
+    pub(super) fn end(&mut self, last: &Event, phase: Phase) {
+        self.phase = phase;
         if matches!(last, Event::Close(_)) {
             self.outcome = Outcome::Close;
         }
@@ -71,11 +70,11 @@ impl Drop for Account {
         }
         let model = self.streams.0.installed.get();
         let tokens = model.map_or(0, |model| model.backend().count_tokens(&self.written));
-        self.streams.0.metrics.ended(self.outcome, self.stage.phase(), total, tokens);
+        self.streams.0.metrics.ended(self.outcome, self.phase, total, tokens);
         tracing::info!(
             parent: &self.span,
             outcome = self.outcome.name(),
-            phase = self.stage.phase().name(),
+            phase = self.phase.name(),
             retrieval_ms = self.retrieval.map(|time| time.as_millis() as u64),
             first_text_ms = self.first_text.map(|time| time.as_millis() as u64),
             total_ms = total.as_millis() as u64,

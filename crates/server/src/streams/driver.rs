@@ -7,9 +7,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::account::Account;
 use super::log::Attendance;
-use super::{Ending, Source, Stage};
-use crate::life;
+use super::{Ending, Source};
+use crate::life::Lifecycle;
 use crate::metrics::Outcome;
+use crate::phase::Phase;
 
 /// Longer texts are sent as several events. Six bytes of JSON are the most that one byte becomes, so an event stays
 /// below 32 KiB.
@@ -18,11 +19,11 @@ pub(super) const MAX_TEXT: usize = 4096;
 /// The most that one stream's log may hold. Answers are a hundredth of that.
 const MAX_LOG: usize = 1 << 20;
 
-/// How often the stage is looked at before the first text.
+/// How often the phase is looked at before the first text.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What happens next to a stream.
-enum Turn {
+enum Step {
     Event(Event),
     /// Readers came or left, or somebody stopped it.
     Attendance,
@@ -36,15 +37,15 @@ enum Turn {
 pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, mut account: Account) {
     let live = ending.live.clone();
     let mut attendance = live.attendance();
-    let mut stages = ending.streams.0.life.stages();
+    let mut lifecycle = ending.streams.0.life.lifecycle();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut parked = false;
     ending.streams.clear_way(&live);
     let last = loop {
         // A parked source stands nowhere in a queue; what counts is where it was.
-        if !parked && live.stage() != Stage::Writing {
-            live.set_stage(source.stage());
+        if !parked && live.phase() != Phase::Writing {
+            live.set_phase(source.phase());
         }
         let present = *attendance.borrow_and_update();
         if present.stopped {
@@ -76,28 +77,28 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, mut account:
             account.outcome = Outcome::Left;
             break Event::Error(Failure::Cancelled);
         }
-        let turn = tokio::select! {
+        let step = tokio::select! {
             biased;
             // The sender lives as long as the server's life, of which `streams` has a share.
-            _ = stages.wait_for(|stage| *stage == life::Stage::Stopping) => Turn::Stopping,
+            _ = lifecycle.wait_for(|now| *now == Lifecycle::Stopping) => Step::Stopping,
             // And this one in `live`.
-            _ = attendance.changed() => Turn::Attendance,
-            () = until(deadline) => Turn::Abandoned,
-            event = source.next() => Turn::Event(event.unwrap_or(Event::Error(Failure::Internal))),
-            _ = look.tick(), if live.stage() != Stage::Writing => Turn::Look,
+            _ = attendance.changed() => Step::Attendance,
+            () = until(deadline) => Step::Abandoned,
+            event = source.next() => Step::Event(event.unwrap_or(Event::Error(Failure::Internal))),
+            _ = look.tick(), if live.phase() != Phase::Writing => Step::Look,
         };
-        match turn {
-            Turn::Attendance | Turn::Abandoned | Turn::Look => {}
-            Turn::Stopping => break Event::Error(Failure::Unavailable),
-            Turn::Event(Event::Text(text)) => {
-                live.set_stage(Stage::Writing);
+        match step {
+            Step::Attendance | Step::Abandoned | Step::Look => {}
+            Step::Stopping => break Event::Error(Failure::Unavailable),
+            Step::Event(Event::Text(text)) => {
+                live.set_phase(Phase::Writing);
                 account.text(&text);
                 for part in parts(text) {
                     ending.push(Event::Text(part));
                 }
             }
-            Turn::Event(event @ Event::Challenge { .. }) => ending.push(event),
-            Turn::Event(last) => break last,
+            Step::Event(event @ Event::Challenge { .. }) => ending.push(event),
+            Step::Event(last @ (Event::Close(_) | Event::Error(_))) => break last,
         }
         if live.bytes() > MAX_LOG {
             tracing::error!(bytes = live.bytes(), "an answer without end was ended");
@@ -108,7 +109,7 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, mut account:
     // What it computed with is free again before its readers hear of the end.
     drop(source);
     live.set_parked(None);
-    account.end(&last, live.stage());
+    account.end(&last, live.phase());
     // Counted, too, so that the figures hold it when somebody has read the end.
     drop(account);
     ending.push(last);

@@ -8,8 +8,9 @@ use leafresh_chat::{Answer, Challenge, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Asked, Stage, StreamId};
+use super::{Asked, StreamId};
 use crate::life::{Life, Running};
+use crate::phase::Phase;
 
 /// What a stream costs besides its events: its task, its channels, its entries in the index.
 const BASE_BYTES: usize = 4096;
@@ -58,7 +59,7 @@ pub(super) struct Live {
     place: u64,
     log: watch::Sender<Log>,
     attendance: watch::Sender<Attendance>,
-    stage: watch::Sender<Stage>,
+    phase: watch::Sender<Phase>,
     share: Share,
 }
 
@@ -93,7 +94,7 @@ impl Live {
             place: share.all.begun.fetch_add(1, Ordering::Relaxed),
             log: watch::Sender::new(Log { bytes: BASE_BYTES, ..Log::default() }),
             attendance: watch::Sender::default(),
-            stage: watch::Sender::default(),
+            phase: watch::Sender::default(),
             share,
         }
     }
@@ -194,12 +195,12 @@ impl Live {
         });
     }
 
-    pub(super) fn set_stage(&self, stage: Stage) {
-        self.stage.send_if_modified(|now| std::mem::replace(now, stage) != stage);
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| std::mem::replace(now, phase) != phase);
     }
 
-    pub(super) fn stage(&self) -> Stage {
-        *self.stage.borrow()
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.borrow()
     }
 }
 
@@ -234,7 +235,7 @@ impl Drop for Live {
 pub(crate) enum Read {
     Event(Numbered),
     /// Before the first event, for readers that asked for it.
-    Progress(Stage),
+    Progress(Phase),
     /// The terminal event was the last.
     End,
     /// The events are gone; no terminal event was read.
@@ -248,8 +249,8 @@ pub(crate) struct Reader {
     /// Events read or skipped so far: the number of the last one.
     read: u64,
     grace: Duration,
-    /// The last stage it was told, where it wants to be told.
-    progress: Option<(watch::Receiver<Stage>, Option<Stage>)>,
+    /// The last phase it was told, where it wants to be told.
+    progress: Option<(watch::Receiver<Phase>, Option<Phase>)>,
     _running: Running,
 }
 
@@ -262,7 +263,7 @@ impl Reader {
     /// Tells it of progress too, until its first event.
     #[must_use]
     pub(crate) fn with_progress(mut self) -> Self {
-        self.progress = (self.read == 0).then(|| (self.live.stage.subscribe(), None));
+        self.progress = (self.read == 0).then(|| (self.live.phase.subscribe(), None));
         self
     }
 
@@ -291,9 +292,9 @@ impl Reader {
             // The senders are in `live`, of which this reader has a share: neither wait can fail.
             match &mut self.progress {
                 None => drop(self.log.changed().await),
-                Some((stages, _)) => tokio::select! {
+                Some((phases, _)) => tokio::select! {
                     _ = self.log.changed() => {}
-                    _ = stages.changed() => {}
+                    _ = phases.changed() => {}
                 },
             }
         }
@@ -310,10 +311,10 @@ impl Reader {
                 None => None,
             }
         };
-        if let Some((stages, told)) = &mut self.progress {
+        if let Some((phases, told)) = &mut self.progress {
             // Whatever it missed: before the first text it hears that the model writes.
             let text = matches!(&found, Some(Read::Event(next)) if matches!(*next.event, Event::Text(_)));
-            let now = if text { Some(Stage::Writing) } else { stages.borrow_and_update().for_readers() };
+            let now = if text { Some(Phase::Writing) } else { phases.borrow_and_update().for_readers() };
             if let Some(now) = now
                 && (found.is_none() || text)
                 && told.replace(now) != Some(now)

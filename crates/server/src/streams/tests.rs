@@ -9,7 +9,7 @@ use leafresh_chat::{Answer, BaseInfo, Catalog, Challenge, Grounding};
 use super::driver::MAX_TEXT;
 use super::*;
 use crate::config::Config;
-use crate::life::Stage as Server;
+use crate::life::Lifecycle;
 use crate::state::AppState;
 
 /// Events as a list; what comes after them is up to `then`.
@@ -46,8 +46,8 @@ impl Source for Script {
         &self.presence
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Queued { position: Some(2) }
+    fn phase(&self) -> Phase {
+        Phase::Queued { position: Some(2) }
     }
 
     fn retrieval(&self) -> Option<Duration> {
@@ -77,14 +77,14 @@ pub(crate) fn run<S: Source>(source: S, app: &AppState) -> Reader {
 }
 
 fn start<S: Source>(source: S, asked: &Asked, app: &AppState) -> Reader {
-    match app.streams().open(asked.clone(), HOUR) {
+    match streams(app).open(asked.clone(), HOUR) {
         Ok(Opened::First(start)) => start.run(source, None),
         _ => panic!("there is one already, or no room"),
     }
 }
 
 fn join(asked: &Asked, app: &AppState) -> Option<Reader> {
-    match app.streams().open(asked.clone(), HOUR) {
+    match streams(app).open(asked.clone(), HOUR) {
         Ok(Opened::Joined(reader)) => Some(reader),
         _ => None,
     }
@@ -94,11 +94,19 @@ const HOUR: Duration = Duration::from_hours(1);
 
 static CATALOG: OnceLock<Arc<Catalog>> = OnceLock::new();
 
+pub(crate) fn catalog() -> Arc<Catalog> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
+    CATALOG.get_or_init(|| Arc::new(Catalog::load(&dir).unwrap())).clone()
+}
+
 pub(crate) fn state(change: impl FnOnce(&mut Config)) -> AppState {
     let mut config = Config::default();
     change(&mut config);
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
-    AppState::new(&config, CATALOG.get_or_init(|| Arc::new(Catalog::load(&dir).unwrap())).clone())
+    AppState::new(&config, catalog())
+}
+
+fn streams(app: &AppState) -> Streams {
+    app.part()
 }
 
 pub(crate) fn answer(recommend: &str) -> Answer {
@@ -166,7 +174,7 @@ async fn case_29_a_source_that_panics_ends_in_an_error_and_counts_once() {
     let source = Script { then: Then::Panic, ..script([text("가")]) };
     let events = all(run(source, &app)).await;
     assert_eq!(events, numbered([text("가"), Event::Error(Failure::Internal)]));
-    app.life().idle().await;
+    app.part::<Life>().idle().await;
 }
 
 #[tokio::test]
@@ -201,12 +209,12 @@ async fn a_server_that_stops_ends_what_is_running() {
     let app = state(|_| ());
     let waiting = Script { then: Then::Wait, ..script([]) };
     let running = tokio::spawn(all(run(waiting, &app)));
-    app.life().advance(Server::Draining);
+    app.part::<Life>().advance(Lifecycle::Draining);
     tokio::task::yield_now().await;
     assert!(!running.is_finished());
-    app.life().advance(Server::Stopping);
+    app.part::<Life>().advance(Lifecycle::Stopping);
     assert_eq!(running.await.unwrap(), numbered([Event::Error(Failure::Unavailable)]));
-    app.life().idle().await;
+    app.part::<Life>().idle().await;
 }
 
 #[tokio::test]
@@ -278,11 +286,11 @@ async fn full_memory_drops_what_has_ended_first_then_what_is_parked_and_then_ref
     let parked = start(waiting(), &request("parked"), &app);
     let parked_id = parked.stream();
     drop(parked);
-    until("it is parked", || app.streams().parked() == 1).await;
+    until("it is parked", || streams(&app).parked() == 1).await;
     let running = [start(waiting(), &request("a"), &app), start(waiting(), &request("b"), &app)];
 
-    let bytes = || app.streams().0.tally.bytes.load(Ordering::Relaxed);
-    let find = |id| app.streams().index().get(id);
+    let bytes = || streams(&app).0.tally.bytes.load(Ordering::Relaxed);
+    let find = |id| streams(&app).index().get(id);
     until("the ended one is gone", || find(ended_id).is_none()).await;
     assert!(find(parked_id).is_some_and(|live| !live.has_ended()));
     let third = start(waiting(), &request("c"), &app);
@@ -290,8 +298,8 @@ async fn full_memory_drops_what_has_ended_first_then_what_is_parked_and_then_ref
     until("it fits again", || bytes() <= 1 << 20).await;
     let fourth = start(waiting(), &request("d"), &app);
     until("it is over the limit", || bytes() > 1 << 20).await;
-    assert!(matches!(app.streams().open(request("e"), HOUR), Err(Full)));
-    assert_eq!(app.streams().parked(), 0);
+    assert!(matches!(streams(&app).open(request("e"), HOUR), Err(Full)));
+    assert_eq!(streams(&app).parked(), 0);
     drop((running, third, fourth));
 }
 
@@ -302,9 +310,9 @@ async fn case_4_a_reader_that_is_slower_than_what_is_kept_reads_to_the_end() {
     let reader = run(script(events.clone()), &app);
     let id = reader.stream();
     until("it has ended", || reader.live_has_ended()).await;
-    until("it can't be found any more", || app.streams().index().get(id).is_none()).await;
+    until("it can't be found any more", || streams(&app).index().get(id).is_none()).await;
     assert_eq!(all(reader).await, numbered(events));
-    until("its memory is free", || app.streams().bytes() == 0).await;
+    until("its memory is free", || streams(&app).bytes() == 0).await;
 }
 
 #[tokio::test]
@@ -313,7 +321,7 @@ async fn a_reader_of_dropped_events_hears_that_they_are_gone() {
     let mut reader = run(script([text("가"), text("나"), Event::Close(answer(""))]), &app);
     assert!(matches!(reader.next().await, Read::Event(_)));
     until("it has ended", || reader.live_has_ended()).await;
-    app.streams().index().drop_oldest_ended(None);
+    streams(&app).index().drop_oldest_ended(None);
     assert_eq!(reader.next().await, Read::Gone);
 }
 
@@ -325,11 +333,11 @@ async fn a_deleted_session_ends_its_streams_and_forgets_what_is_kept() {
     all(ended).await;
     let running = run(Script { then: Then::Wait, ..script([]) }, &app);
     let question = asked(None).question;
-    app.streams().forget_session("somebody", "s").await;
-    app.streams().forget_session("", "another").await;
-    assert!(app.streams().resume(position, &question, HOUR).is_some());
-    app.streams().forget_session("", "s").await;
-    assert!(app.streams().resume(position, &question, HOUR).is_none());
+    streams(&app).forget_session("somebody", "s").await;
+    streams(&app).forget_session("", "another").await;
+    assert!(streams(&app).resume(position, &question, HOUR).is_some());
+    streams(&app).forget_session("", "s").await;
+    assert!(streams(&app).resume(position, &question, HOUR).is_none());
     assert_eq!(all(running).await, numbered([Event::Error(Failure::Cancelled)]));
 }
 
@@ -346,7 +354,7 @@ async fn progress_is_told_before_the_first_text_and_ends_with_writing() {
             other => break other,
         }
     };
-    assert!(told.ends_with(&[Stage::Queued { position: Some(2) }, Stage::Writing]), "{told:?}");
+    assert!(told.ends_with(&[Phase::Queued { position: Some(2) }, Phase::Writing]), "{told:?}");
     assert_eq!(first, Read::Event(numbered([text("가")]).remove(0)));
     assert!(matches!(reader.next().await, Read::Event(_)));
     assert_eq!(reader.next().await, Read::End);
@@ -383,14 +391,14 @@ fn a_position_is_32_digits_and_a_number() {
 #[tokio::test]
 async fn what_was_refused_is_kept_nowhere() {
     let app = state(|_| ());
-    let Ok(Opened::First(start)) = app.streams().open(asked(Some("r")), HOUR) else { panic!("the first") };
+    let Ok(Opened::First(start)) = streams(&app).open(asked(Some("r")), HOUR) else { panic!("the first") };
     let id = start.reader.stream();
     let joined = join(&asked(Some("r")), &app).expect("it waits for its source");
     start.refuse();
-    assert!(app.streams().index().get(id).is_none());
+    assert!(streams(&app).index().get(id).is_none());
     let events = all(joined).await;
     assert_eq!(*events.last().unwrap().event, Event::Error(Failure::Unavailable));
-    assert_eq!(app.streams().bytes(), 0);
+    assert_eq!(streams(&app).bytes(), 0);
     assert!(join(&asked(Some("r")), &app).is_none());
 }
 
@@ -410,7 +418,7 @@ async fn too_much_of_one_keys_is_taken_from_that_key() {
         ids.push(reader.stream());
         all(reader).await;
     }
-    let kept = || ids.iter().map(|id| app.streams().index().get(*id).is_some()).collect::<Vec<_>>();
+    let kept = || ids.iter().map(|id| streams(&app).index().get(*id).is_some()).collect::<Vec<_>>();
     until("the limit holds", || kept() == [true, false, true]).await;
     // Who has no key shares what all have.
     for id in ["1", "2", "3"] {

@@ -491,19 +491,3 @@ async fn what_is_administrative_moves_to_its_own_address() {
     assert_eq!(Connection::ask(admin_address, &get("/health", &[])).await.status(), 200);
     assert_eq!(Connection::ask(server.address, &get(VALID, &[])).await.status(), 200);
 }
-
-#[tokio::test]
-async fn every_answer_has_the_headers_that_keep_browsers_careful() {
-    let server = Server::start().await;
-    for target in ["/", "/health", "/nothing", VALID, BASE_INFO, "/metrics"] {
-        let response = Connection::ask(server.address, &get(target, &[])).await;
-        assert_eq!(response.head.header("x-content-type-options"), Some("nosniff"), "{target}");
-        assert_eq!(response.head.header("referrer-policy"), Some("no-referrer"), "{target}");
-        assert_eq!(response.head.header("x-frame-options"), Some("DENY"), "{target}");
-        let policy = response.head.header("content-security-policy").unwrap();
-        assert!(
-            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
-            "{policy}"
-        );
-    }
-}

@@ -8,6 +8,7 @@ mod door;
 mod encodings;
 mod ends;
 mod fallback;
+mod headers;
 mod joining;
 mod leaving;
 mod many;

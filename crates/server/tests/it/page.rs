@@ -117,6 +117,8 @@ async fn pages_from_elsewhere_are_not_allowed_unless_they_are_listed() {
     for target in [VALID, BASE_INFO, "/nothing", "/health"] {
         let response = Connection::ask(server.address, &get(target, &[PAGE])).await;
         assert_eq!(response.head.header("access-control-allow-origin"), Some(PAGE.1), "{target}");
+        let readable = response.head.header("access-control-expose-headers");
+        assert_eq!(readable, Some("retry-after,x-request-id"), "{target}");
     }
     let other = Connection::ask(server.address, &get(VALID, &[("Origin", "https://other.example")])).await;
     assert_eq!(other.head.header("access-control-allow-origin"), None);
@@ -149,7 +151,7 @@ async fn a_star_allows_every_page() {
     for name in ["content-type", "authorization", "x-api-key", "last-event-id", "idempotency-key"] {
         assert!(allowed.contains(name), "{name} in {allowed}");
     }
-    for name in ["cache-control", "traceparent", "baggage"] {
+    for name in ["cache-control", "traceparent", "baggage", "x-request-id"] {
         assert!(allowed.contains(name), "{name} in {allowed}");
     }
 }

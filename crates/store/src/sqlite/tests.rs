@@ -12,8 +12,8 @@ fn now() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()
 }
 
-fn key(id: &str) -> Key {
-    Key { owner: String::new(), id: id.into() }
+fn key(id: &str) -> SessionKey {
+    SessionKey { owner: String::new(), id: id.into() }
 }
 
 fn turn(role: Role, text: impl Into<String>) -> Turn {
@@ -56,7 +56,10 @@ impl File {
     }
 
     fn wide() -> Options {
-        Options { limits: Limits { days: 30, turns: 1_000_000, ..Limits::default() }, ..Options::default() }
+        Options {
+            limits: SessionLimits { days: 30, turns: 1_000_000, ..SessionLimits::default() },
+            ..Options::default()
+        }
     }
 }
 
@@ -80,7 +83,7 @@ fn what_was_recorded_is_there_after_the_file_was_closed_and_opened() {
 fn owners_do_not_see_each_others_sessions() {
     let file = File::new();
     let store = file.open();
-    let other = Key { owner: "shop".into(), id: "a".into() };
+    let other = SessionKey { owner: "shop".into(), id: "a".into() };
     store.record(&key("a"), &update(0), now()).unwrap();
     assert_eq!(store.load(&other, now()).unwrap(), None);
     store.record(&other, &update(1), now()).unwrap();
@@ -113,7 +116,7 @@ fn a_session_is_forgotten_after_its_time_and_each_turn_prolongs_it() {
 fn only_the_newest_turns_are_kept() {
     let file = File::new();
     let store = file.open_with(Options {
-        limits: Limits { days: 1, turns: 5, ..Limits::default() },
+        limits: SessionLimits { days: 1, turns: 5, ..SessionLimits::default() },
         ..Options::default()
     });
     for n in 0..9 {
@@ -226,9 +229,9 @@ fn words_that_somebody_still_reads_are_overwritten_when_that_ends() {
 #[test]
 fn only_the_sessions_used_last_are_kept_of_an_owner_and_of_all() {
     let file = File::new();
-    let limits = Limits { per_owner: 3, most: 5, ..Limits::default() };
+    let limits = SessionLimits { per_owner: 3, most: 5, ..SessionLimits::default() };
     let store = file.open_with(Options { limits, ..Options::default() });
-    let key = |owner: &str, n: usize| Key { owner: owner.into(), id: n.to_string() };
+    let key = |owner: &str, n: usize| SessionKey { owner: owner.into(), id: n.to_string() };
     let record = |owner: &str, n: usize, second: i64| {
         store.record(&key(owner, n), &update(n), now() + Span::seconds(second)).unwrap();
     };
@@ -418,7 +421,7 @@ proptest! {
     #[test]
     fn it_does_what_a_simple_list_would_do(steps in proptest::collection::vec(step(), 1..40)) {
         let file = File::new();
-        let limits = Limits { days: 3, turns: 4, ..Limits::default() };
+        let limits = SessionLimits { days: 3, turns: 4, ..SessionLimits::default() };
         let store = file.open_with(Options { limits, ..Options::default() });
         let mut at = now();
         let mut naive: Vec<Option<(OffsetDateTime, Vec<String>)>> = vec![None; 3];

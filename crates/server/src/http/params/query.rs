@@ -1,4 +1,7 @@
 //! Query strings as front ends and relays really send them: encoded once, twice, or not at all.
+//!
+//! Hand-written because `form_urlencoded`, and with it axum's `Query`, makes U+FFFD of bytes that are no UTF-8, which have to be
+//! refused, and because values that were encoded twice are decoded twice.
 
 use std::borrow::Cow;
 

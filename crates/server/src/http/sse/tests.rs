@@ -3,14 +3,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::streams::Source;
-use crate::streams::tests::{Script, answer, challenge, run, script, state};
+use crate::streams::tests::{Script, answer, catalog, challenge, run, script, state};
 
 /// The lines of a stream's blocks, without its random id.
 async fn lines<S: Source>(source: S, view: impl Into<View>, app: &AppState) -> Vec<String> {
     let reader = run(source, app);
     let id = reader.stream().to_string();
-    let body =
-        axum::body::to_bytes(response(reader, view.into(), app).into_body(), usize::MAX).await.unwrap();
+    let body = axum::body::to_bytes(response(reader, view.into(), app.part()).into_body(), usize::MAX)
+        .await
+        .unwrap();
     String::from_utf8(body.to_vec()).unwrap().replace(&id, "S").lines().map(str::to_owned).collect()
 }
 
@@ -108,9 +109,10 @@ async fn failures_have_their_own_status() {
         assert!(lines[3].starts_with(&format!(r#"data: {{"status":{status},"#)), "{}", lines[3]);
     }
     // HTTP has no status 499; the envelope says what happened.
-    let response = Error::Cancelled.response(app.replies());
+    let catalog = catalog();
+    let response = Error::Cancelled.response(catalog.replies());
     assert_eq!(response.status(), 500);
-    assert_eq!(Error::Cancelled.envelope(app.replies()).status, 499);
+    assert_eq!(Error::Cancelled.envelope(catalog.replies()).status, 499);
 }
 
 #[tokio::test]
@@ -131,7 +133,7 @@ async fn case_25_line_breaks_in_a_models_text_forge_no_event() {
     for dialect in [Dialect::Challenge, Dialect::Token] {
         let source = script([text(evil), forged.clone(), Event::Close(answer(evil))]);
         let reader = run(source, &app);
-        let body = axum::body::to_bytes(response(reader, dialect.into(), &app).into_body(), usize::MAX)
+        let body = axum::body::to_bytes(response(reader, dialect.into(), app.part()).into_body(), usize::MAX)
             .await
             .unwrap();
         assert!(!body.contains(&b'\r') && !body.contains(&b'\0'));
@@ -244,14 +246,14 @@ proptest! {
     ) {
         let app = state(|config| config.stream.error_then_close = error_then_close);
         let dialect = if token { Dialect::Token } else { Dialect::Challenge };
-        let mut encoder = Encoder::new(StreamId::random(), dialect.into(), Kind::default(), &app);
+        let mut encoder = Encoder::new(StreamId::random(), dialect.into(), Kind::default(), app.part());
         let (mut text, mut comments) = (String::new(), 0);
         let all: Vec<_> = events.into_iter().chain([(end, 1)]).collect();
         for (index, (event, silences)) in all.iter().enumerate() {
             text += &KEEP_ALIVE.repeat(*silences);
             comments += silences;
             let numbered = Numbered { number: index as u64 + 1, event: Arc::new(event.clone()) };
-            text += &encoder.encode(&numbered, false);
+            text += &encoder.encode(&numbered);
         }
         let read = strict::read_in_chunks(text.as_bytes().chunks(piece));
         prop_assert_eq!(read.iter().map(|event| event.comments).sum::<usize>(), comments);
@@ -297,8 +299,7 @@ fn keep_alives_can_be_turned_off_or_all_be_alike() {
     let seconds = Duration::from_secs;
     let due = |first, next, silent| Pulse { first: seconds(first), next: seconds(next), silent }.due();
     assert_eq!((due(5, 8, false), due(5, 8, true)), (Some(seconds(5)), Some(seconds(8))));
-    let shipped = state(|_| ());
-    let stream = shipped.stream();
+    let stream = config::Stream::default();
     assert_eq!((stream.first_keep_alive_seconds.0, stream.keep_alive_seconds.0), (seconds(5), seconds(8)));
     assert_eq!((due(5, 0, false), due(5, 0, true)), (None, None));
     assert_eq!((due(0, 8, false), due(0, 8, true)), (Some(seconds(8)), Some(seconds(8))));

@@ -75,8 +75,8 @@ impl Source for Fed {
         &self.presence
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Prefill
+    fn phase(&self) -> Phase {
+        Phase::Prefill
     }
 
     fn retrieval(&self) -> Option<Duration> {
@@ -138,7 +138,7 @@ struct Trial {
 
 impl Trial {
     fn begin(app: &AppState, request_id: Option<&str>) -> Self {
-        let streams = app.streams().clone();
+        let streams = streams(app);
         let request = asked(request_id);
         let Ok(Opened::First(start)) = streams.open(request.clone(), HOUR) else { panic!("the first") };
         let live = start.ending.live.clone();
@@ -317,7 +317,7 @@ proptest! {
             let Trial { live, streams, readers, .. } = trial;
             drop(readers);
             live.forget_grace();
-            app.life().idle().await;
+            app.part::<Life>().idle().await;
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::super::{from_json, from_query};
 use super::*;
-use crate::streams::tests::state;
+use crate::streams::tests::catalog;
 
 fn base_info(query: &str) -> Result<Values, Error> {
-    check(&Table::BASE_INFO, &from_query(query), state(|_| ()).catalog())
+    check(&Table::BASE_INFO, &from_query(query), &catalog())
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_first_missing_field_is_named_before_any_bad_one() {
 fn json_switches_may_be_true_false_or_numbers_but_no_structures() {
     let progress = |value: &str| {
         let body = format!(r#"{{"location":"a","workType":"b","category":"VEGAN","progress":{value}}}"#);
-        check(&Table::BASE_INFO, &from_json(body.as_bytes()).unwrap(), state(|_| ()).catalog())
+        check(&Table::BASE_INFO, &from_json(body.as_bytes()).unwrap(), &catalog())
     };
     for good in ["true", "false", "1", "0", "\"1\"", "null"] {
         assert!(progress(good).is_ok(), "{good}");
@@ -80,7 +80,7 @@ proptest! {
             given.set(name, Some(Raw::Text(value)));
         }
         given.set(Name::Category, Some(Raw::Text("VEGAN".into())));
-        if let Ok(values) = check(&Table::BASE_INFO, &given, state(|_| ()).catalog()) {
+        if let Ok(values) = check(&Table::BASE_INFO, &given, &catalog()) {
             for text in [&values.location, &values.work_type] {
                 prop_assert!(!text.contains(char::is_control) && text.trim() == text && !text.is_empty());
                 prop_assert!(text.chars().count() <= MAX_TERM);

@@ -1,17 +1,22 @@
 //! Who may come in where: every request passes here first. And `POST /auth/cookie`.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
-use std::net::IpAddr;
+use leafresh_chat::Catalog;
 
 use super::error::Error;
-use crate::door::{Identity, Peer};
+use crate::config;
+use crate::door::{Door, Identity, Peer};
+use crate::metrics::Metrics;
 use crate::state::AppState;
 
 const COOKIE: &str = "/auth/cookie";
@@ -21,27 +26,49 @@ pub(super) fn router() -> Router<AppState> {
     Router::new().route(COOKIE, post(cookie).delete(end_cookie))
 }
 
+/// What is looked at, and what a refusal is told and counted with.
+#[derive(Clone)]
+pub(super) struct Access {
+    door: Arc<Door>,
+    server: Arc<config::Server>,
+    origins: Arc<[config::Origin]>,
+    catalog: Arc<Catalog>,
+    metrics: Arc<Metrics>,
+}
+
+impl FromRef<AppState> for Access {
+    fn from_ref(app: &AppState) -> Self {
+        Self {
+            door: app.part(),
+            server: app.part(),
+            origins: app.part(),
+            catalog: app.part(),
+            metrics: app.part(),
+        }
+    }
+}
+
 /// Lets a request through with an [`Identity`], or answers in its place: 421 under a name that isn't ours, 403 to a page that
 /// may not ask, 404 where what is administrative is closed, 401 without a key that fits where keys are needed.
-pub(super) async fn pass(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let Some(&peer) = request.extensions().get::<Peer>() else {
         // Every connection says whose it is; without that nobody can be told apart.
         tracing::error!("a request came from nowhere");
-        return Error::Internal.response(app.replies());
+        return Error::Internal.response(access.catalog.replies());
     };
     let (path, headers) = (request.uri().path(), request.headers());
     // Nothing but the name tells a page that has this machine's address behind its own from the server's own page.
-    let any_name = !peer.local || app.door().has_keys() || app.door().has_proxies();
-    if !any_name && !is_our_host(request.uri(), headers, &app) {
-        return refuse(&Error::ForeignHost, &app);
+    let door = &access.door;
+    let any_name = !peer.local || door.has_keys() || door.has_proxies();
+    if !any_name && !access.is_our_host(request.uri(), headers) {
+        return access.refuse(&Error::ForeignHost);
     }
-    if needs_key(path) && is_foreign_page(headers, &app) {
-        return refuse(&Error::ForeignPage, &app);
+    if needs_key(path) && access.is_foreign_page(headers) {
+        return access.refuse(&Error::ForeignPage);
     }
     if is_administrative(request.method(), path) && !peer.admin {
-        return refuse(&Error::NotFound, &app);
+        return access.refuse(&Error::NotFound);
     }
-    let door = app.door();
     let identified = if !needs_key(path) || (peer.apart && path == "/metrics") {
         Ok(door.stranger(peer, headers))
     } else if path != COOKIE {
@@ -54,42 +81,46 @@ pub(super) async fn pass(State(app): State<AppState>, mut request: Request, next
     };
     match identified {
         Ok(identity) => request.extensions_mut().insert(identity),
-        Err(_) => return refuse(&Error::Unauthorized, &app),
+        Err(_) => return access.refuse(&Error::Unauthorized),
     };
     next.run(request).await
 }
 
-fn refuse(error: &Error, app: &AppState) -> Response {
-    tracing::info!(status = error.status(), reason = %error, "refused");
-    app.metrics().refused(error.status());
-    error.response(app.replies())
-}
+impl Access {
+    fn refuse(&self, error: &Error) -> Response {
+        tracing::info!(status = error.status(), reason = %error, "refused");
+        self.metrics.refused(error.status());
+        error.response(self.catalog.replies())
+    }
 
-/// Whether a request names this machine: `localhost`, an address or a name of the configuration. Old clients name nothing, and
-/// no browser is among them.
-fn is_our_host(uri: &Uri, headers: &HeaderMap, app: &AppState) -> bool {
-    let known = |host: &str| {
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let hosts = &app.server().hosts;
-        address.is_ok() || host.eq_ignore_ascii_case("localhost") || hosts.iter().any(|name| name.is(host))
-    };
-    uri.host().is_none_or(known)
-        && headers.get_all(header::HOST).iter().all(|value| {
-            let authority = value.to_str().ok().and_then(|value| value.parse::<Authority>().ok());
-            authority.is_some_and(|authority| known(authority.host()))
-        })
-}
+    /// Whether a request names this machine: `localhost`, an address or a name of the configuration. Old clients name nothing,
+    /// and no browser is among them.
+    fn is_our_host(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let known = |host: &str| {
+            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            let hosts = &self.server.hosts;
+            address.is_ok()
+                || host.eq_ignore_ascii_case("localhost")
+                || hosts.iter().any(|name| name.is(host))
+        };
+        uri.host().is_none_or(known)
+            && headers.get_all(header::HOST).iter().all(|value| {
+                let authority = value.to_str().ok().and_then(|value| value.parse::<Authority>().ok());
+                authority.is_some_and(|authority| known(authority.host()))
+            })
+    }
 
-/// Whether a browser says that a page of another site asks, and that page isn't listed. An `<img>` names no page.
-fn is_foreign_page(headers: &HeaderMap, app: &AppState) -> bool {
-    let foreign = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    let origin = headers.get(header::ORIGIN);
-    let listed = || {
-        app.origins()
-            .iter()
-            .any(|listed| listed.is_any() || origin.is_some_and(|origin| origin == listed.header()))
-    };
-    foreign && !listed()
+    /// Whether a browser says that a page of another site asks, and that page isn't listed. An `<img>` names no page.
+    fn is_foreign_page(&self, headers: &HeaderMap) -> bool {
+        let foreign = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+        let origin = headers.get(header::ORIGIN);
+        let listed = || {
+            self.origins
+                .iter()
+                .any(|listed| listed.is_any() || origin.is_some_and(|origin| origin == listed.header()))
+        };
+        foreign && !listed()
+    }
 }
 
 /// People's conversations, the engine for programs of any kind, and what the server says about itself. Forgetting is for
@@ -111,25 +142,25 @@ fn is_below(path: &str, folder: &str) -> bool {
 
 /// Exchanges the key of this request for a cookie, for `EventSource`, which can't send headers.
 async fn cookie(
-    State(app): State<AppState>,
+    State(access): State<Access>,
     Extension(identity): Extension<Identity>,
     request: Request,
 ) -> Response {
     // Without keys there is nothing to stand for, and nothing is needed.
     let Some(key) = identity.key() else { return no_content() };
-    if let Err(too_much) = app.door().ask(&identity) {
-        return refuse(&too_much.into(), &app);
+    if let Err(too_much) = access.door.ask(&identity) {
+        return access.refuse(&too_much.into());
     }
-    with_cookie(&app.door().cookie(key, is_secure(&request, &app)))
+    with_cookie(&access.door.cookie(key, is_secure(&request, &access.door)))
 }
 
 /// Logging out.
-async fn end_cookie(State(app): State<AppState>, request: Request) -> Response {
-    with_cookie(&app.door().end_cookie(request.headers(), is_secure(&request, &app)))
+async fn end_cookie(State(door): State<Arc<Door>>, request: Request) -> Response {
+    with_cookie(&door.end_cookie(request.headers(), is_secure(&request, &door)))
 }
 
-fn is_secure(request: &Request, app: &AppState) -> bool {
-    request.extensions().get::<Peer>().is_some_and(|peer| app.door().is_secure(*peer, request.headers()))
+fn is_secure(request: &Request, door: &Door) -> bool {
+    request.extensions().get::<Peer>().is_some_and(|peer| door.is_secure(*peer, request.headers()))
 }
 
 fn with_cookie(cookie: &str) -> Response {
@@ -145,21 +176,6 @@ pub(super) fn no_content() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// What every response says to browsers, unless it says something of its own.
-pub(super) async fn guarded(request: Request, next: Next) -> Response {
-    const SAID: [(HeaderName, &str); 4] = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    ];
-    let mut response = next.run(request).await;
-    for (name, value) in SAID {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
-    }
     response
 }
 

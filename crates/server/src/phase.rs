@@ -1,10 +1,8 @@
-//! How far an answer is before its first text.
-
-use crate::metrics::Phase;
+//! How far an answer is.
 
 /// Said to readers who asked for it, and counted when an answer ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum Phase {
     /// Waiting for earlier requests of its session or, as the `position`-th from 1, for a place among the running ones.
     Queued {
         position: Option<usize>,
@@ -16,14 +14,17 @@ pub(crate) enum Stage {
     Writing,
 }
 
-impl Stage {
-    /// As it is counted.
-    pub(super) fn phase(self) -> Phase {
+impl Phase {
+    /// Those that are told apart when an answer is counted.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Queued { position: None }, Self::Retrieving, Self::Prefill, Self::Writing];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Queued { .. } => Phase::Queued,
-            Self::Retrieving => Phase::Retrieving,
-            Self::Prefill => Phase::Prefill,
-            Self::Writing => Phase::Writing,
+            Self::Queued { .. } => "queued",
+            Self::Retrieving => "retrieving",
+            Self::Prefill => "prefill",
+            Self::Writing => "writing",
         }
     }
 
@@ -38,7 +39,7 @@ impl Stage {
     }
 }
 
-impl From<leafresh_chat::Stage> for Stage {
+impl From<leafresh_chat::Stage> for Phase {
     fn from(stage: leafresh_chat::Stage) -> Self {
         match stage {
             leafresh_chat::Stage::Queued { position } => Self::Queued { position },
