@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod confined;
 mod deployed;
 mod engine;
 mod eval;
