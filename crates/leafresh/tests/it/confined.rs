@@ -8,6 +8,7 @@ use leafresh_engine::{Backend, Process};
 use leafresh_server::config::Config;
 
 use crate::engine::{assert_whole, launch, reader, slow, start};
+use crate::kernel;
 use crate::program::{Program, model};
 use crate::support::VALID;
 
@@ -22,7 +23,7 @@ async fn an_engine_s_process_has_next_to_nothing_of_the_server_s_environment() {
     let config = Config::default();
     let process =
         tokio::task::spawn_blocking(move || Process::load(&launch(slow(0), &config))).await.unwrap().unwrap();
-    let environment = std::fs::read(format!("/proc/{}/environ", process.pid().unwrap())).unwrap();
+    let environment = fs::read(format!("/proc/{}/environ", process.pid().unwrap())).unwrap();
     let environment = String::from_utf8_lossy(&environment).into_owned();
     assert!(std::env::var_os("PATH").is_some(), "the test has one");
     assert!(
@@ -50,19 +51,10 @@ async fn it_has_no_network_and_few_files() {
     }
 }
 
-/// Whether this kernel's Landlock does anything, tried on a thread of its own.
-fn has_landlock() -> bool {
-    use landlock::{AccessFs, Ruleset, RulesetAttr, RulesetStatus};
-
-    let tried = || Ruleset::default().handle_access(AccessFs::Execute)?.create()?.restrict_self();
-    let status = std::thread::spawn(tried).join().unwrap();
-    status.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
-}
-
 /// Field report 46.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_opens_no_file_of_others_while_it_computes() {
-    if !has_landlock() {
+    if !kernel::has_landlock() {
         eprintln!("skipped: there is no Landlock");
         return;
     }
@@ -70,17 +62,6 @@ async fn it_opens_no_file_of_others_while_it_computes() {
     let (server, process) = start(recipe, Config::default()).await;
     assert_whole(&reader(server.address, VALID).await.0);
     assert_eq!(process.health().restarts, 0, "it would have died of what it could open");
-}
-
-/// From now on this system call says to this thread, and to what it starts, that there is no such call.
-fn forget_system_call(number: libc::c_long) {
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
-
-    let absent = SeccompAction::Errno(libc::ENOSYS as u32);
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    let rules = std::iter::once((number, Vec::new())).collect();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, absent, arch).unwrap();
-    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
 
 /// Field report 46.
@@ -95,14 +76,14 @@ async fn the_log_says_in_one_line_whether_it_is_kept_from_other_files() {
     let kept =
         |text: &str| text.lines().filter(|line| line.contains("reads its model and what the kernel")).count();
     let lacks = |text: &str| text.lines().filter(|line| line.contains("isn't kept from other files")).count();
-    if has_landlock() {
+    if kernel::has_landlock() {
         drop(Program::start_with("127.0.0.1:0", &model, to_log).await);
         let text = fs::read_to_string(&log).unwrap();
         assert_eq!((kept(&text), lacks(&text)), (1, 0), "{text}");
     }
     let on_an_old_kernel = |command: &mut Command| {
         to_log(command);
-        forget_system_call(libc::SYS_landlock_create_ruleset);
+        kernel::fails(libc::SYS_landlock_create_ruleset, None, libc::ENOSYS);
     };
     let program = Program::start_with("127.0.0.1:0", &model, on_an_old_kernel).await;
     assert_whole(&reader(program.address, VALID).await.0);

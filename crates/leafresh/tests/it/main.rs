@@ -10,6 +10,10 @@ mod engine;
 mod eval;
 mod grounding;
 mod index_kill;
+#[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(target_os = "linux")]
+mod locks;
 #[path = "../../../engine/tests/it/model_files.rs"]
 mod model_files;
 mod models;
