@@ -19,6 +19,7 @@ mod model_files;
 mod models;
 mod process;
 mod program;
+mod replaced;
 mod run;
 #[path = "../../../server/tests/it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the server's tests use more of it")]
