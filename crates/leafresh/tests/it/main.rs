@@ -21,6 +21,7 @@ mod process;
 mod program;
 mod replaced;
 mod run;
+mod shipped;
 #[path = "../../../server/tests/it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the server's tests use more of it")]
 mod support;
