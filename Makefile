@@ -30,6 +30,13 @@ export CFLAGS += -U__AMX_INT8__
 export CXXFLAGS += -U__AMX_INT8__
 endif
 
+# For arm64 llama.cpp would be built without the products of bytes that processors since 2018 have.
+ifeq ($(shell uname -s -m),Linux aarch64)
+ifneq ($(shell grep -m1 -ow asimddp /proc/cpuinfo),)
+export CMAKE_PROJECT_INCLUDE ?= $(CURDIR)/scripts/arm64.cmake
+endif
+endif
+
 say = @echo "==> $(1)"
 
 .PHONY: help install setup setup-test build model default-model embedding-model run test bench eval soak lint deny test-scripts test-rust fmt

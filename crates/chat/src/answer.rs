@@ -138,20 +138,19 @@ impl Writer {
             .collect();
         for document in self.completed_with.iter().filter(|document| selected(document)) {
             if !sources.iter().any(|source| source.id == document.id) {
-                // It fits category, place and work type exactly.
-                sources.push(source(document, 1.0));
+                sources.push(source(document, None));
             }
         }
         sources
     }
 }
 
-fn source(document: &Document, score: f32) -> Source {
+fn source(document: &Document, score: Option<f32>) -> Source {
     Source {
         id: document.id.clone(),
         title: document.title.clone(),
         category: document.category.clone(),
-        score: score.clamp(0.0, 1.0),
+        score: score.map(|score| score.clamp(0.0, 1.0)),
     }
 }
 
@@ -232,8 +231,10 @@ mod tests {
         let documents: Vec<&Document> =
             catalog.fitting(&category.code, None, None).into_iter().take(5).collect();
         let program = catalog.form().program(SELECT, &category, &documents).unwrap();
-        let found =
-            documents.iter().map(|&document| Found { document: document.clone(), score: 0.5 }).collect();
+        let found = documents
+            .iter()
+            .map(|&document| Found { document: document.clone(), score: Some(0.5) })
+            .collect();
         let mut writer = Writer::new(program, category, Grounding::Select, found);
         let mut texts = vec!["추천합니다.".to_owned()];
         for document in [4, 0, 2].map(|index| documents[index]) {
@@ -245,5 +246,6 @@ mod tests {
         let answer = writer.answer();
         let ids: Vec<&str> = answer.sources.iter().map(|source| &*source.id).collect();
         assert_eq!(ids, [0, 2, 4].map(|index| &*documents[index].id));
+        assert!(answer.sources.iter().all(|source| source.score == Some(0.5)));
     }
 }

@@ -51,6 +51,8 @@ struct Subject {
     /// What is searched for, and its vector if that is known already.
     text: String,
     vector: Option<QueryVector>,
+    /// The message could not be embedded in time.
+    unread: bool,
     category: Category,
     history: Vec<Exchange>,
 }
@@ -97,7 +99,8 @@ impl Answering {
         {
             text = format!("{text} {phrase}");
         }
-        let subject = Subject { message: None, text, vector: None, category, history: Vec::new() };
+        let subject =
+            Subject { message: None, text, vector: None, unread: false, category, history: Vec::new() };
         self.write(subject, turn, begun).await
     }
 
@@ -135,6 +138,7 @@ impl Answering {
             Some(Reply::Refusal) | None => {}
         }
         let searched = self.searched_text(&message, &reading, &turn);
+        let unread = !degraded && self.is_unread(vector.as_ref());
         if !degraded && judge.is_off_topic(&message, &reading, vector.as_ref(), begun_before) {
             return self.refuse(Refusal::OffTopic, turn).await;
         }
@@ -144,11 +148,7 @@ impl Answering {
             && !(begun_before && reading.follow_up)
         {
             let library = &self.recommender.library;
-            let library = if degraded || self.is_unread(vector.as_ref()) {
-                library.without_search()
-            } else {
-                library.clone()
-            };
+            let library = if degraded || unread { library.without_search() } else { library.clone() };
             let looking = timeout_at(until, library.nearest_category(&message, vector.as_ref()));
             nearest = self.timed(looking).await.ok().flatten();
         }
@@ -166,7 +166,7 @@ impl Answering {
             None => (format!("{}. {}", category.label, category.description), None),
         };
         let history = turn.session.as_ref().map(history::exchanges).unwrap_or_default();
-        let subject = Subject { message: Some(message), text, vector, category, history };
+        let subject = Subject { message: Some(message), text, vector, unread, category, history };
         self.write(subject, turn, begun).await
     }
 
@@ -335,8 +335,7 @@ impl Answering {
             offered: turn.offered(),
             ..recommender.wanted(subject.message.as_deref(), location, work_type, &subject.category)
         };
-        let unread = subject.message.is_some() && self.is_unread(subject.vector.as_ref());
-        if !degraded && !unread {
+        if !degraded && !subject.unread {
             let until = Instant::now() + recommender.deadlines.retrieval;
             match self.timed(timeout_at(until, recommender.library.find(&wanted))).await {
                 Ok(found) => return found,

@@ -56,8 +56,8 @@ pub struct Source {
     pub id: String,
     pub title: String,
     pub category: String,
-    /// Cosine similarity to the request, 0 to 1.
-    pub score: f32,
+    /// Cosine similarity of its meaning to the request's, 0 to 1; none where nothing was searched by meaning.
+    pub score: Option<f32>,
 }
 
 /// How documents were used.

@@ -202,7 +202,7 @@ mod tests {
         documents: &[Document],
     ) {
         let found =
-            documents.iter().map(|document| Found { document: document.clone(), score: 0.5 }).collect();
+            documents.iter().map(|document| Found { document: document.clone(), score: Some(0.5) }).collect();
         let mut writer = Writer::new(program.clone(), category.clone(), Grounding::Select, found);
         let mut left = cut;
         let mut seen = String::new();

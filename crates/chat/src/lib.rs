@@ -33,12 +33,7 @@ pub use error::Error;
 pub use event::{Answer, Challenge, DegradedReason, Event, Events, Failure, Grounding, Source, Stage};
 pub use fallback::FallbackSettings;
 pub use figures::Figures;
-<<<<<<< HEAD
 pub use guard::{GateReport, Gatekeeper, Refusal};
-pub use leafresh_store::{Key as SessionKey, Session};
-=======
-pub use guard::{GateReport, Refusal, measure_gate};
 pub use leafresh_store::{Session, SessionKey};
->>>>>>> w-server
 pub use recommend::{Deadlines, Recommender, Settings};
 pub use understanding::{Understood, understand};

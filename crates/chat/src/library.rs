@@ -10,11 +10,11 @@ use rand::{RngCore, SeedableRng};
 
 use crate::catalog::{CHALLENGES, Catalog, Document};
 
-/// A document, and how near it is to what was asked: 0 to 1.
+/// A document, and how near its meaning is to what was asked, 0 to 1; none where that wasn't looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Found {
     pub(crate) document: Document,
-    pub(crate) score: f32,
+    pub(crate) score: Option<f32>,
 }
 
 /// What is looked for.
@@ -100,8 +100,13 @@ impl Library {
             leave_out: left_out.to_vec(),
             ..Query::default()
         };
+        let by_meaning = query.vector.is_some() || self.search.as_ref()?.can_embed();
         let hits = self.hits(&query).await?;
-        let found = hits.into_iter().map(|Hit { document, score, .. }| Found { document, score });
+        let found = hits.into_iter().map(|Hit { document, score, .. }| Found {
+            document,
+            // Without an embedding model it is that of the words.
+            score: by_meaning.then_some(score),
+        });
         let found = found.filter(|found| !wanted.challenges || !found.document.short.is_empty()).collect();
         Some(draw(found, wanted))
     }
@@ -135,7 +140,8 @@ impl Library {
         keyed.sort_by(|(score, key, _), (other, other_key, _)| {
             other.total_cmp(score).then(key.cmp(other_key))
         });
-        let found = keyed.into_iter().map(|(score, _, document)| Found { document: document.clone(), score });
+        let found =
+            keyed.into_iter().map(|(_, _, document)| Found { document: document.clone(), score: None });
         found.take(wanted.count).collect()
     }
 

@@ -42,7 +42,7 @@ pub use llama::{
 pub use local::Local;
 pub use model::{Candidates, Entry, Model, SeqId};
 pub use presence::Presence;
-pub use process::{Launch, Process, Source, serve_parent};
+pub use process::{Child, Launch, Process, Source};
 pub use program::{Grammar, Program, Progress, Segment, Slot};
 pub use settings::{KvType, LocalSettings};
 pub use vocab::{Token, Tokenizer, Vocab};

@@ -48,7 +48,15 @@ impl Local {
         settings.check()?;
         let plan = announce(&gguf::check(path)?, settings)?;
         // What the plan has no room for isn't begun.
-        let products_of_bytes = plan.host.weights_as_bytes > 0;
+        let possible = leafresh_kernels::matmul::is_possible();
+        let none = settings.products_of_bytes && possible && plan.host.weights_as_bytes == 0;
+        if none && plan.gpu_layers == 0 {
+            tracing::info!(
+                "our own matmul isn't used: the model has no quantised matrices, or as bytes they take more than {} MiB",
+                memory::MOST_AS_BYTES >> 20
+            );
+        }
+        let products_of_bytes = settings.products_of_bytes && !none;
         let loading = LocalSettings { products_of_bytes, ..settings.clone() };
         Self::start(Box::new(llama::LlamaModel::load(path, &loading, plan.gpu_layers)?), settings)
     }

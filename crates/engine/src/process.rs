@@ -1,7 +1,7 @@
 //! The engine in a process of its own, so that a crash of native code, a damaged model file or a lack of memory there
 //! ends no server and no answer.
 //!
-//! [`Process`] starts the program that calls [`serve_parent`], over one end of a pair of Unix sockets. What it needs to
+//! [`Process`] starts a program that is its [`Child`], over one end of a pair of Unix sockets. What it needs to
 //! go on without its engine it keeps on this side: every generation's request and the text that its reader has. When the
 //! process dies another one is started, and each generation goes on there.
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
-pub use child::serve_parent;
+pub use child::Child;
 pub use protocol::Source;
 
 use crate::admission::Admission;
@@ -42,7 +42,7 @@ const CHECKS: usize = 64;
 /// How an engine's process is started.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// The program, which has to call [`serve_parent`], and its arguments.
+    /// The program, which has to be a [`Child`], and its arguments.
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
     pub source: Source,

@@ -16,7 +16,8 @@ The file is TOML, one [[key]] for each key:
   burst = 60
   running = 32
 
-Instead of `sha256` it may have `key` with the key itself. Name the file in the configuration (keys.file). The server \
+Instead of `sha256` it may have `key` with the key itself. Two entries may have the same name: to replace a key, add the new one \
+under the old one's name, hand it out, and take the old entry away; sessions and streams belong to the name. Name the file in the configuration (keys.file). The server \
 reads it again when it changes; a file that can't be used changes nothing and is named in the log.";
 
 #[derive(Debug, Subcommand)]

@@ -18,7 +18,7 @@ use leafresh_server::config::{Common, Config, Listen};
 use leafresh_server::setup::{self, ABOUT_EMBEDDING, Logging};
 use leafresh_server::{AppState, Listeners, Retrieval, assemble};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::reload::Reload;
 use super::INTERRUPTED;
@@ -48,8 +48,10 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
 async fn serve(options: Options) -> anyhow::Result<Option<Logging>> {
     // First of all: as the first process of a container, one without a handler isn't ended by SIGTERM.
     let mut shutdown = Box::pin(signals()?);
+    // It would be ended by SIGHUP, too. One that comes early is kept.
+    let hangup = signal(SignalKind::hangup())?;
     // On a thread of its own, for it reads files.
-    let mut prepared = tokio::spawn(Prepared::new(options));
+    let mut prepared = tokio::spawn(Prepared::new(options, hangup));
     let prepared = tokio::select! {
         prepared = &mut prepared => prepared.context("the start failed")??,
         () = &mut shutdown => return Ok(None),
@@ -74,7 +76,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    async fn new(options: Options) -> anyhow::Result<Self> {
+    async fn new(options: Options, hangup: Signal) -> anyhow::Result<Self> {
         let listen = options.listen.map(|listen| ("--listen", "server.listen", listen));
         let sources = options.common.sources(listen);
         let config = Config::load(&sources)?;
@@ -93,7 +95,7 @@ impl Prepared {
         state.open_sessions(sessions.clone());
         announce(listener.local_addr()?);
         say_who_may(&config, &listener, admin.as_ref());
-        Reload::new(sources, &config, catalog.clone(), state.clone()).on_hangup()?;
+        Reload::new(sources, &config, catalog.clone(), state.clone()).on(hangup);
         let listeners = Listeners::new(listener, admin);
         Ok(Self { logging, config, catalog, state, sessions, listeners })
     }

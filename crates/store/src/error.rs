@@ -7,6 +7,13 @@ pub enum Error {
     #[error("{}: {reason}; [data] dir names another folder", path.display())]
     Open { path: PathBuf, reason: String },
 
+    /// The folder lies on a file system that can't lock files.
+    #[error(
+        "{}: this file system can't lock files, which stored conversations need; [data] dir names a folder on another disk",
+        .0.display()
+    )]
+    NoLocks(PathBuf),
+
     /// A newer version of the program has changed the file's layout.
     #[error(
         "{} has layout {found}, but this version knows layouts up to {known}; use the newer leafresh again, or move the \

@@ -45,13 +45,16 @@ impl Sqlite {
     /// Opens the file, or makes it and its folder, readable for this user only.
     ///
     /// # Errors
-    /// [`Error::Open`] when that isn't possible, [`Error::Newer`] when a newer version has written it.
+    /// [`Error::Open`] when that isn't possible, [`Error::NoLocks`] when its file system can't lock files, [`Error::Newer`] when
+    /// a newer version has written it.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let fail = |reason: String| Error::Open { path: path.to_owned(), reason };
         private(path).map_err(|error| fail(error.to_string()))?;
         let mut connection = Connection::open(path).map_err(|error| fail(error.to_string()))?;
         prepare(&mut connection, path).map_err(|error| match error {
             Error::Newer { .. } => error,
+            Error::Busy if !locks(path) => Error::NoLocks(path.to_owned()),
+            Error::Sqlite(error) if is_about_locks(&error) => Error::NoLocks(path.to_owned()),
             other => fail(other.to_string()),
         })?;
         if options.max_pages > 0 {
@@ -176,6 +179,43 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     schema::migrate(connection, path, MIGRATIONS)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     Ok(())
+}
+
+/// Whether files beside this one can be locked. SQLite says "busy" where a network disk has no lock service, too; a file that
+/// nobody else knows isn't.
+fn locks(path: &Path) -> bool {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!("-locks-{}", std::process::id()));
+    let probe = path.with_file_name(name);
+    let tried = Connection::open(&probe).and_then(|connection| {
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")
+    });
+    let _ = std::fs::remove_file(&probe);
+    !tried.is_err_and(|error| {
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) || is_about_locks(&error)
+    })
+}
+
+/// What SQLite says where locking fails otherwise than by waiting for others.
+fn is_about_locks(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{
+        SQLITE_IOERR_CHECKRESERVEDLOCK, SQLITE_IOERR_LOCK, SQLITE_IOERR_RDLOCK, SQLITE_IOERR_SHMLOCK,
+        SQLITE_IOERR_UNLOCK, SQLITE_NOLFS, SQLITE_PROTOCOL,
+    };
+
+    error.sqlite_error().is_some_and(|error| {
+        matches!(
+            error.extended_code,
+            SQLITE_IOERR_LOCK
+                | SQLITE_IOERR_RDLOCK
+                | SQLITE_IOERR_SHMLOCK
+                | SQLITE_IOERR_UNLOCK
+                | SQLITE_IOERR_CHECKRESERVEDLOCK
+                | SQLITE_NOLFS
+                | SQLITE_PROTOCOL
+        )
+    })
 }
 
 /// A transaction whose writes can be made to fail.

@@ -31,6 +31,8 @@ pub enum Fault {
     Outside { text: u64 },
     /// The process dies of every batch that holds this character, as native code does of its faults.
     Abort { character: char },
+    /// The process dies of every batch unless it is kept from other people's files.
+    Trespass,
 }
 
 /// A token of no vocabulary.
@@ -99,6 +101,7 @@ impl Model for Faulty {
                     return Err(Error::Native("a fault for a test".into()));
                 }
                 Fault::Delay { batch, by } if batch == self.batches => std::thread::sleep(by),
+                Fault::Trespass if can_trespass() => std::process::abort(),
                 _ => {}
             }
         }
@@ -139,6 +142,17 @@ impl Model for Faulty {
     fn share(&mut self, from: SeqId, to: SeqId, len: usize) {
         self.model.share(from, to, len);
     }
+}
+
+/// Whether native code that somebody else steers could read or write what isn't the model's.
+fn can_trespass() -> bool {
+    let folder = std::env::temp_dir();
+    let new = folder.join(format!("leafresh-trespass-{}", std::process::id()));
+    let writes = std::fs::write(&new, "").is_ok();
+    if writes {
+        let _ = std::fs::remove_file(&new);
+    }
+    writes || std::fs::read_dir(&folder).is_ok()
 }
 
 struct FaultyTokenizer {

@@ -46,7 +46,8 @@ pub(super) fn agrees(node: &sys::ggml_tensor) -> bool {
     difference(&ours, ggmls) < TOLERANCE
 }
 
-/// Keys and values in half precision, a mask that hides or shows, and nothing else that changes the scores.
+/// Keys and values in half precision, a mask that hides or shows, nothing else that changes the scores, and all of it where the
+/// processor can read it.
 fn fits(node: &sys::ggml_tensor) -> bool {
     let float = |index: usize| f32::from_bits(node.op_params[index] as u32);
     let (alibi, softcap) = (float(1), float(2));
@@ -58,7 +59,7 @@ fn fits(node: &sys::ggml_tensor) -> bool {
         && node.type_ == sys::GGML_TYPE_F32
         && q.type_ == sys::GGML_TYPE_F32
         && [k, v, mask].iter().all(|tensor| tensor.type_ == sys::GGML_TYPE_F16)
-        && [q, k, v, mask, node].iter().all(|tensor| tensor.ne[3] == 1)
+        && [q, k, v, mask, node].iter().all(|tensor| tensor.ne[3] == 1 && custom::is_host(tensor))
         && (q.nb[0], k.nb[0], v.nb[0], mask.nb[0], node.nb[0]) == (4, 2, 2, 2, 4)
         && mask.ne[2] == 1
         && k.ne[0] % MULTIPLE as i64 == 0

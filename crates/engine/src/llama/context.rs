@@ -32,6 +32,19 @@ pub(crate) struct LlamaModel {
     _weights: Arc<Weights>,
 }
 
+/// Our kernels, and what they need of a processor.
+const ATTENTION: (&str, &str) = ("our own attention", "AVX2, FMA and F16C");
+const MATMUL: (&str, &str) = ("our own matmul", "AVX-512 VNNI");
+
+/// Says whether something of ours is used with a model, and if not, why.
+fn say(what: &str, learned: &Result<(), String>) -> bool {
+    match learned {
+        Ok(()) => tracing::info!("{what} is used"),
+        Err(why) => tracing::warn!("{what} isn't used with this model: {why}"),
+    }
+    learned.is_ok()
+}
+
 impl LlamaModel {
     /// Loads a file that [`gguf::check`] has found whole, with as many layers on the GPU as the memory plan says.
     ///
@@ -80,32 +93,66 @@ impl LlamaModel {
             keeps_every_position,
             _weights: weights,
         };
-        // A GPU computes the whole head in no time, and its logits would be far away.
-        if gpu_layers == 0 && settings.head_for_candidates {
-            model.learn_head()?;
-        }
-        let attention = settings.attention_over_own_cells && leafresh_kernels::attention::is_possible();
-        let matmul = settings.products_of_bytes && leafresh_kernels::matmul::is_possible();
-        if gpu_layers == 0 && (attention || matmul) {
-            model.learn_kernels(settings.step_tokens, attention, matmul)?;
+        if gpu_layers == 0 {
+            model.learn(settings)?;
+        } else {
+            // A GPU computes the whole head in no time, and what our kernels read would be far away.
+            tracing::info!(
+                "layers are on a GPU: the whole head is computed, and none of our own kernels is used"
+            );
         }
         Ok(model)
     }
 
-    /// Computes one token with the whole graph, and leaves the head out from then on if ours says the same.
-    fn learn_head(&mut self) -> Result<(), Error> {
+    /// Finds out which of our shortcuts and kernels give for this model what llama.cpp gives, and uses those.
+    fn learn(&mut self, settings: &LocalSettings) -> Result<(), Error> {
+        if settings.head_for_candidates {
+            let learned = self.learn_head()?;
+            self.head_alone = say("the output head for the allowed tokens only", &learned);
+        }
+        let [attention, matmul] = [
+            (ATTENTION, settings.attention_over_own_cells, leafresh_kernels::attention::is_possible()),
+            (MATMUL, settings.products_of_bytes, leafresh_kernels::matmul::is_possible()),
+        ]
+        .map(|((kernel, needs), wanted, possible)| {
+            if wanted && !possible {
+                tracing::info!("{kernel} isn't used: it needs a processor with {needs}");
+            }
+            wanted && possible
+        });
+        if !attention && !matmul {
+            return Ok(());
+        }
+        let learned = self.learn_kernels(settings.step_tokens, attention, matmul)?;
+        for (asked, (kernel, _), learned) in
+            [(attention, ATTENTION, &learned[0]), (matmul, MATMUL, &learned[1])]
+        {
+            if asked {
+                say(kernel, learned);
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes one token with the whole graph, and leaves the head out from then on if ours says the same. Else: why not.
+    fn learn_head(&mut self) -> Result<Result<(), String>, Error> {
         let token = self.tokenizer.bos().unwrap_or_default();
         self.tap.learn();
         self.decode(&[Entry { token, position: 0, sequence: 0, logits: true }])?;
         let logits = self.logits(0).to_vec();
-        self.head_alone = self.tap.cut(&logits);
+        let learned = self.tap.cut(&logits);
         self.forget();
-        tracing::info!(used = self.head_alone, "output head for the allowed tokens only");
-        Ok(())
+        Ok(learned)
     }
 
-    /// Computes two short rows, and uses those of our kernels from then on that give what ggml's give in every layer.
-    fn learn_kernels(&mut self, step_tokens: usize, attention: bool, matmul: bool) -> Result<(), Error> {
+    /// Computes two short rows, and uses those of our kernels from then on that give what ggml's give in every layer:
+    /// attention, matmul. Else: why not.
+    fn learn_kernels(
+        &mut self,
+        step_tokens: usize,
+        attention: bool,
+        matmul: bool,
+    ) -> Result<[Result<(), String>; 2], Error> {
         let each = step_tokens.min(32) / 2;
         let entry = |sequence, position| Entry {
             token: (1 + 37 * position + 101 * sequence as usize) as u32 % self.n_vocab as u32,
@@ -117,10 +164,9 @@ impl LlamaModel {
             (0..2).flat_map(|sequence| (0..each).map(move |at| entry(sequence, at))).collect();
         self.tap.compare(matmul);
         let decoded = if batch.is_empty() { Ok(()) } else { self.decode(&batch) };
-        let (attention, matmul) = self.tap.choose(attention);
+        let learned = self.tap.choose(attention);
         self.forget();
-        tracing::info!(attention, matmul, "our own kernels");
-        decoded
+        decoded.map(|()| learned)
     }
 
     #[cfg(test)]
@@ -230,41 +276,45 @@ impl Context {
         on_gpu: bool,
         tap: &SharedTap,
     ) -> Result<Self, Error> {
-        let threads = settings.thread_count() as i32;
         take_complaints();
+        let mut params = parameters(settings, on_gpu);
+        tap.install(&mut params);
         // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
-        let context = unsafe {
-            let mut params = sys::llama_context_default_params();
-            params.n_ctx = settings.context as u32;
-            params.n_batch = settings.step_tokens as u32;
-            params.n_ubatch = settings.step_tokens as u32;
-            params.n_seq_max = settings.rows() as u32;
-            // Logits are computed for one token of each row at most. The default reserves n_batch × vocabulary.
-            params.n_outputs_max = settings.rows() as u32;
-            params.n_threads = threads;
-            params.n_threads_batch = threads;
-            // What makes values in fewer bits possible, and idle rows cheap.
-            params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
-            let kv_type = match settings.kv_type {
-                KvType::F16 => sys::GGML_TYPE_F16,
-                KvType::Q8_0 => sys::GGML_TYPE_Q8_0,
-            };
-            params.type_k = kv_type;
-            params.type_v = kv_type;
-            // Sliding-window layers keep the whole length, or prefixes could not be shared.
-            params.swa_full = true;
-            params.kv_unified = true;
-            params.no_perf = true;
-            // Where no layer is on a GPU none computes single operations either: weights would be copied there for each of
-            // them, and our kernels read what lies in the processor's memory.
-            params.op_offload = on_gpu;
-            tap.install(&mut params);
-            sys::llama_init_from_model(weights.as_ptr(), params)
-        };
+        let context = unsafe { sys::llama_init_from_model(weights.as_ptr(), params) };
         NonNull::new(context).map(Self).ok_or_else(|| {
             Error::Native(format!("no context of {} tokens: {}", settings.context, take_complaints()))
         })
     }
+}
+
+fn parameters(settings: &LocalSettings, on_gpu: bool) -> sys::llama_context_params {
+    let threads = settings.thread_count() as i32;
+    // SAFETY: a plain call.
+    let mut params = unsafe { sys::llama_context_default_params() };
+    params.n_ctx = settings.context as u32;
+    params.n_batch = settings.step_tokens as u32;
+    params.n_ubatch = settings.step_tokens as u32;
+    params.n_seq_max = settings.rows() as u32;
+    // Logits are computed for one token of each row at most. The default reserves n_batch × vocabulary.
+    params.n_outputs_max = settings.rows() as u32;
+    params.n_threads = threads;
+    params.n_threads_batch = threads;
+    // What makes values in fewer bits possible, and idle rows cheap.
+    params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    let kv_type = match settings.kv_type {
+        KvType::F16 => sys::GGML_TYPE_F16,
+        KvType::Q8_0 => sys::GGML_TYPE_Q8_0,
+    };
+    params.type_k = kv_type;
+    params.type_v = kv_type;
+    // Sliding-window layers keep the whole length, or prefixes could not be shared.
+    params.swa_full = true;
+    params.kv_unified = true;
+    params.no_perf = true;
+    // Where no layer is on a GPU none computes single operations either: weights would be copied there for each of
+    // them, and our kernels read what lies in the processor's memory.
+    params.op_offload = on_gpu;
+    params
 }
 
 impl Drop for Context {
@@ -333,6 +383,19 @@ impl Batch {
             n_seq_id: self.sequence_counts.as_mut_ptr(),
             seq_id: self.sequence_pointers.as_mut_ptr(),
             logits: self.logits.as_mut_ptr(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Field report 49.
+    #[test]
+    fn a_gpu_computes_single_operations_only_where_it_has_layers() {
+        for on_gpu in [true, false] {
+            assert_eq!(parameters(&LocalSettings::default(), on_gpu).op_offload, on_gpu);
         }
     }
 }

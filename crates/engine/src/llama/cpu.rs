@@ -123,20 +123,26 @@ fn sets() -> Vec<Set> {
     }
 }
 
-/// Elsewhere the compiler's word is taken for the processor's.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
 fn sets() -> Vec<Set> {
+    use std::arch::is_aarch64_feature_detected as detected;
+    let set = |name, compiled: std::ffi::c_int, present| Set { name, compiled: compiled != 0, present };
     // SAFETY: these return constants that were compiled in.
-    let compiled = unsafe {
-        [
-            ("NEON", sys::ggml_cpu_has_neon()),
-            ("FP16", sys::ggml_cpu_has_fp16_va()),
-            ("DOTPROD", sys::ggml_cpu_has_dotprod()),
-            ("I8MM", sys::ggml_cpu_has_matmul_int8()),
-            ("SVE", sys::ggml_cpu_has_sve()),
+    unsafe {
+        vec![
+            set("NEON", sys::ggml_cpu_has_neon(), detected!("neon")),
+            set("FP16", sys::ggml_cpu_has_fp16_va(), detected!("fp16")),
+            set("DOTPROD", sys::ggml_cpu_has_dotprod(), detected!("dotprod")),
+            set("I8MM", sys::ggml_cpu_has_matmul_int8(), detected!("i8mm")),
+            set("SVE", sys::ggml_cpu_has_sve(), detected!("sve")),
         ]
-    };
-    compiled.map(|(name, compiled)| Set { name, compiled: compiled != 0, present: compiled != 0 }).into()
+    }
+}
+
+/// Elsewhere nothing is known.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn sets() -> Vec<Set> {
+    Vec::new()
 }
 
 #[cfg(test)]

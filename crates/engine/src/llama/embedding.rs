@@ -103,8 +103,10 @@ impl LlamaEmbedder {
             let texts = [17, 5].map(|length| (0..length).map(token).collect::<Vec<u32>>());
             matmuls.lock().compare();
             first.embed(&texts, dimension)?;
-            let used = matmuls.lock().decide();
-            tracing::info!(used, "matmuls of the embedding model with AVX-512 VNNI");
+            match matmuls.lock().decide() {
+                Ok(()) => tracing::info!("our own matmul is used with the embedding model"),
+                Err(why) => tracing::warn!("our own matmul isn't used with the embedding model: {why}"),
+            }
         }
         Ok(Self {
             contexts: Pool::new(contexts),
@@ -290,6 +292,8 @@ fn new_context(weights: &Weights, tokens: usize, tap: &Tap) -> Result<Context, E
         params.embeddings = true;
         params.kv_unified = true;
         params.no_perf = true;
+        // No layer is on a GPU, and no single operation either: our kernels read the processor's memory.
+        params.op_offload = false;
         tap.install(&mut params);
         sys::llama_init_from_model(weights.as_ptr(), params)
     };

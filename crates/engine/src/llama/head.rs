@@ -28,6 +28,10 @@ pub(super) struct Tap {
     /// The output of the last norm: a row for each output of the batch.
     hidden: Vec<f32>,
     head: Option<Head>,
+    /// Why there is none.
+    without: String,
+    /// The table of words that the graph begins with, where it is in plain memory.
+    words: Option<Words>,
     /// Attention is computed by our kernel where it can be.
     attention: bool,
     /// Layers in which our attention gave what ggml's gave, and those in which it didn't.
@@ -35,6 +39,12 @@ pub(super) struct Tap {
     matmuls: Matmuls,
     before_comparing: Mode,
 }
+
+/// A tensor of the model's own, which lives longer.
+struct Words(sys::ggml_tensor);
+
+// SAFETY: weights are only read.
+unsafe impl Send for Words {}
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -73,16 +83,25 @@ impl SharedTap {
     /// From the next batch on what is learned is noted.
     pub(super) fn learn(&mut self) {
         // SAFETY: nothing computes between two calls of the owner.
-        unsafe { self.get() }.mode = Mode::Learn;
+        let tap = unsafe { self.get() };
+        tap.mode = Mode::Learn;
+        tap.without = "its graph has no node that is called result_output".into();
     }
 
-    /// Whether from now on the graph ends before the head: what was noted gives the logits that the model gave, `[n_vocab]`.
-    pub(super) fn cut(&mut self, logits: &[f32]) -> bool {
+    /// From now on the graph ends before the head, if what was noted gives the logits that the model gave, `[n_vocab]`.
+    ///
+    /// # Errors
+    /// Why it doesn't.
+    pub(super) fn cut(&mut self, logits: &[f32]) -> Result<(), String> {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
-        let agrees = tap.head.as_ref().is_some_and(|head| agrees(head, &tap.hidden, logits));
-        tap.mode = if agrees { Mode::Cut } else { Mode::Idle };
-        agrees
+        tap.mode = Mode::Idle;
+        let head = tap.head.as_ref().ok_or_else(|| tap.without.clone())?;
+        if !agrees(head, &tap.hidden, logits) {
+            return Err("products with its matrix aren't the model's logits".into());
+        }
+        tap.mode = Mode::Cut;
+        Ok(())
     }
 
     /// In the next batch our kernels are compared with ggml's.
@@ -97,12 +116,17 @@ impl SharedTap {
     }
 
     /// Uses those of our kernels from now on that gave what ggml's gave in every layer: attention, matmul.
-    pub(super) fn choose(&mut self, attention: bool) -> (bool, bool) {
+    ///
+    /// # Errors
+    /// Why one isn't used.
+    pub(super) fn choose(&mut self, attention: bool) -> [Result<(), String>; 2] {
         // SAFETY: as above.
         let tap = unsafe { self.get() };
         tap.mode = tap.before_comparing;
-        tap.attention = attention && matches!(tap.compared, (1.., 0));
-        (tap.attention, tap.matmuls.decide())
+        let (agree, differ) = tap.compared;
+        let compared = custom::outcome("layers", agree, differ);
+        tap.attention = attention && compared.is_ok();
+        [compared, tap.matmuls.decide()]
     }
 
     /// Attention, matmul.
@@ -152,16 +176,21 @@ unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_
         }
         Mode::Learn | Mode::Cut => {}
     }
-    // SAFETY: ggml ends names with NUL.
-    let name = unsafe { CStr::from_ptr(tensor.name.as_ptr()) };
-    if name == c"result_norm" {
+    if name(tensor) == c"result_norm" {
         if !ask {
             tap.read(tensor);
         }
         return ask || tap.mode == Mode::Learn;
     }
-    if ask && tap.mode == Mode::Learn && name == c"result_output" {
-        tap.head = head_of(tensor);
+    if ask && tap.mode == Mode::Learn {
+        if let Some(words) = words_of(tensor) {
+            tap.words = Some(Words(*words));
+        } else if name(tensor) == c"result_output" {
+            (tap.head, tap.without) = match head_of(tensor, tap.words.as_ref().map(|Words(table)| table)) {
+                Ok(head) => (Some(head), String::new()),
+                Err(why) => (None, why),
+            };
+        }
     }
     !ask
 }
@@ -180,30 +209,66 @@ impl Tap {
     }
 }
 
-/// The head of a graph whose last node is nothing but a product of a matrix in plain memory and the last norm.
-fn head_of(output: &sys::ggml_tensor) -> Option<Head> {
-    if output.op != sys::GGML_OP_MUL_MAT {
+/// The table that a node takes the tokens' rows from, if it does and the table lies in plain memory.
+fn words_of(node: &sys::ggml_tensor) -> Option<&sys::ggml_tensor> {
+    if node.op != sys::GGML_OP_GET_ROWS {
         return None;
     }
-    // SAFETY: a product's sources are tensors of the same graph, a type's traits are static, and names end in NUL.
-    unsafe {
-        let (weight, hidden) = (output.src[0].as_ref()?, output.src[1].as_ref()?);
-        let plain = custom::is_plain(weight);
-        if !plain || weight.data.is_null() || CStr::from_ptr(hidden.name.as_ptr()) != c"result_norm" {
-            return None;
-        }
-        let traits = sys::ggml_get_type_traits_cpu(weight.type_).as_ref()?;
-        let partner = sys::ggml_get_type_traits_cpu(traits.vec_dot_type).as_ref()?;
-        Some(Head {
-            rows: weight.data.cast(),
-            row_bytes: weight.nb[1],
-            n_vocab: weight.ne[1] as usize,
-            n_embd: weight.ne[0] as usize,
-            convert: partner.from_float?,
-            converted_bytes: sys::ggml_row_size(traits.vec_dot_type, weight.ne[0]),
-            dot: traits.vec_dot?,
-        })
+    // SAFETY: a node's sources are tensors of the same graph, or null.
+    let table = unsafe { node.src[0].as_ref() }?;
+    (name(table) == c"token_embd.weight" && custom::is_plain(table)).then_some(table)
+}
+
+fn name(tensor: &sys::ggml_tensor) -> &CStr {
+    // SAFETY: ggml ends names with NUL, within their array.
+    unsafe { CStr::from_ptr(tensor.name.as_ptr()) }
+}
+
+/// The head of a graph whose last node is nothing but a product of a matrix in plain memory and the last norm.
+///
+/// # Errors
+/// What it is instead.
+fn head_of(output: &sys::ggml_tensor, words: Option<&sys::ggml_tensor>) -> Result<Head, String> {
+    if output.op != sys::GGML_OP_MUL_MAT {
+        return Err("what comes last in its graph is no product".into());
     }
+    // SAFETY: a product's sources are tensors of the same graph.
+    let (Some(matrix), Some(hidden)) = (unsafe { (output.src[0].as_ref(), output.src[1].as_ref()) }) else {
+        return Err("the last product lacks a factor".into());
+    };
+    if name(hidden) != c"result_norm" {
+        return Err("what its matrix is multiplied with isn't the last norm".into());
+    }
+    // A table of words that is the head as well is loaded twice where ggml has an order of its own for matrices: the one that
+    // rows are taken from stays as it is in the file.
+    let same = |words: &&sys::ggml_tensor| {
+        (name(words), words.type_, words.ne) == (name(matrix), matrix.type_, matrix.ne)
+    };
+    let matrix = if custom::is_plain(matrix) {
+        matrix
+    } else {
+        words.filter(same).ok_or_else(|| format!("its matrix {}", custom::whereabouts(matrix)))?
+    };
+    let by_rows = || -> Option<Head> {
+        // SAFETY: a type's traits are static.
+        unsafe {
+            let traits = sys::ggml_get_type_traits_cpu(matrix.type_).as_ref()?;
+            let partner = sys::ggml_get_type_traits_cpu(traits.vec_dot_type).as_ref()?;
+            Some(Head {
+                rows: matrix.data.cast(),
+                row_bytes: matrix.nb[1],
+                n_vocab: matrix.ne[1] as usize,
+                n_embd: matrix.ne[0] as usize,
+                convert: partner.from_float?,
+                converted_bytes: sys::ggml_row_size(traits.vec_dot_type, matrix.ne[0]),
+                dot: traits.vec_dot?,
+            })
+        }
+    };
+    if matrix.data.is_null() {
+        return Err("its matrix isn't in memory".into());
+    }
+    by_rows().ok_or_else(|| "ggml has no product of single rows for its matrix's type".into())
 }
 
 /// Whether the head gives what the model gave for one output.
@@ -240,81 +305,4 @@ fn score(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::llama::LlamaModel;
-    use crate::model::{Entry, Model};
-    use crate::settings::LocalSettings;
-
-    fn model(name: &str) -> Option<PathBuf> {
-        std::env::var_os("LEAFRESH_TEST_MODELS").map(|folder| PathBuf::from(folder).join(name))
-    }
-
-    /// Three rows of different lengths, not all of which ask for logits.
-    fn batches() -> Vec<Vec<Entry>> {
-        let run = |sequence, from: usize, tokens: &[u32], logits| {
-            let entry = |(offset, &token)| Entry {
-                token,
-                position: from + offset,
-                sequence,
-                logits: logits && offset + 1 == tokens.len(),
-            };
-            tokens.iter().enumerate().map(entry).collect::<Vec<_>>()
-        };
-        vec![
-            [run(0, 0, &[2, 700, 900], true), run(1, 0, &[2, 17], false), run(2, 0, &[2], true)].concat(),
-            [run(0, 3, &[41], false), run(1, 2, &[5000, 3], true)].concat(),
-            [run(2, 1, &[99], true), run(0, 4, &[7], true), run(1, 4, &[8], true)].concat(),
-        ]
-    }
-
-    #[test]
-    fn the_logits_of_some_tokens_are_those_of_the_whole_head() {
-        for name in ["gemma-3-270m-Q4_K_M.gguf", "smollm2-135m-instruct-Q4_1.gguf"] {
-            let Some(path) = model(name) else { return };
-            let load = |head_for_candidates, threads| {
-                let settings = LocalSettings {
-                    threads: Some(threads),
-                    context: 256,
-                    running: 3,
-                    head_for_candidates,
-                    ..LocalSettings::default()
-                };
-                LlamaModel::load(&path, &settings, 0).unwrap()
-            };
-            let (mut ours, mut whole) = (load(true, 2), load(false, 1));
-            assert!(ours.head_alone && !whole.head_alone, "{name}");
-            let n_vocab = 49_000; // Both have more.
-            let many: Arc<[u32]> = (0..n_vocab).step_by(3).collect();
-            let few: Arc<[u32]> = [5, 1, u32::MAX - 1].into();
-            for batch in batches() {
-                let asked =
-                    batch.iter().enumerate().filter(|(_, entry)| entry.logits).map(|(index, _)| index);
-                let mut wanted: Vec<Candidates> = asked
-                    .enumerate()
-                    .map(|(nth, entry)| Candidates {
-                        entry,
-                        tokens: if nth == 1 { few.clone() } else { many.clone() },
-                        ends: vec![1, 2],
-                        logits: Vec::new(),
-                    })
-                    .collect();
-                let mut expected = wanted.clone();
-                ours.decode(&batch).unwrap();
-                ours.score(&mut wanted);
-                whole.decode(&batch).unwrap();
-                whole.score(&mut expected);
-                for (got, expected) in wanted.iter().zip(&expected) {
-                    assert_eq!(got.logits.len(), got.tokens.len() + 2);
-                    for (a, b) in got.logits.iter().zip(&expected.logits) {
-                        let same = a.total_cmp(b).is_eq() || (a - b).abs() < 0.3;
-                        assert!(same, "{name}: {a} for {b}");
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -45,15 +45,22 @@ impl Matmuls {
         *self = Self { mode: Mode::Compare, ..Self::default() };
     }
 
-    /// Ends the comparison: our kernel is used from now on if it gave what ggml's gave everywhere. Says whether.
-    pub(super) fn decide(&mut self) -> bool {
-        let ours = self.agree > 0 && self.differ == 0;
-        if ours {
+    /// Ends the comparison: our kernel is used from now on if it gave what ggml's gave everywhere.
+    ///
+    /// # Errors
+    /// Why it isn't used.
+    pub(super) fn decide(&mut self) -> Result<(), String> {
+        let outcome = if self.bytes > MOST_AS_BYTES {
+            Err(format!("the weights as bytes take more than {} MiB", MOST_AS_BYTES >> 20))
+        } else {
+            custom::outcome("matrices", self.agree, self.differ)
+        };
+        if outcome.is_ok() {
             self.mode = Mode::Ours;
         } else {
             *self = Self::default();
         }
-        ours
+        outcome
     }
 
     #[cfg(test)]
@@ -88,7 +95,6 @@ impl Matmuls {
         if !self.matrices.contains_key(&key) && self.mode == Mode::Compare {
             self.bytes += bytes_of((weights.ne[0] * weights.ne[1]) as u64);
             if self.bytes > MOST_AS_BYTES {
-                self.differ += 1;
                 return None;
             }
             self.matrices.insert(key, Box::new(bytes(weights)?));
@@ -100,7 +106,7 @@ impl Matmuls {
     }
 }
 
-/// A matrix of quantised weights in plain memory, and activations in full precision.
+/// A matrix of quantised weights in plain memory, and activations in full precision where the processor can read them.
 fn fits(node: &sys::ggml_tensor) -> bool {
     // SAFETY: a node's sources are tensors of the same graph, or null; names end in NUL.
     unsafe {
@@ -113,7 +119,9 @@ fn fits(node: &sys::ggml_tensor) -> bool {
             && sys::ggml_is_quantized(weights.type_)
             && weights.ne[0] % BLOCK as i64 == 0
             && weights.ne[1] % LANES as i64 == 0
-            && [inputs, node].iter().all(|tensor| tensor.type_ == sys::GGML_TYPE_F32 && tensor.nb[0] == 4)
+            && [inputs, node].iter().all(|tensor| {
+                tensor.type_ == sys::GGML_TYPE_F32 && tensor.nb[0] == 4 && custom::is_host(tensor)
+            })
             && [weights, inputs, node].iter().all(|tensor| (tensor.ne[2], tensor.ne[3]) == (1, 1))
     }
 }

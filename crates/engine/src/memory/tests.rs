@@ -139,6 +139,7 @@ fn heads_that_q8_0_can_not_store_are_refused() {
     assert!(error.contains("80") && error.contains("\"f16\""), "{error}");
 }
 
+/// Field report 49.
 #[test]
 fn as_many_layers_as_fit_go_to_the_gpus() {
     let header = seven_billion();

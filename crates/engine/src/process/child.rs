@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
@@ -18,7 +19,7 @@ use tokio_util::bytes::BytesMut;
 use crate::worker::guarded;
 use crate::{Arrival, Backend, Delta, Error, Generation, Local, LocalSettings, Presence, Request};
 
-use super::confinement;
+use super::confinement::{self, Note};
 use super::protocol::{FromEngine, Messages, Number, Source, Terms, ToEngine, encode, encode_greeting};
 
 /// Messages that wait to be written; whoever has one more waits. The model's thread doesn't: its readers do.
@@ -27,39 +28,78 @@ const OUTGOING: usize = 1024;
 /// How often the server is told how the engine does, when that has changed.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Runs an engine for the process that started this one, which holds the other end of standard input. Returns when that
-/// closes its end. The caller has no threads yet: what is forbidden here is forbidden to threads that come later.
-///
-/// # Errors
-/// When standard input is no such socket, or the other side speaks differently.
-pub fn serve_parent() -> io::Result<()> {
-    confinement::follow_the_parent();
-    let socket = Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
-    socket.set_nonblocking(true)?;
-    confinement::enter();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = LocalSet::new().block_on(&runtime, serve(socket));
-    // A batch that is being computed isn't waited for.
-    runtime.shutdown_background();
-    served
+/// An engine's process: what it was told to load, and what it may still do.
+pub struct Child {
+    runtime: Runtime,
+    messages: Messages<OwnedReadHalf>,
+    write: OwnedWriteHalf,
+    source: Source,
+    settings: LocalSettings,
+    notes: Vec<Note>,
 }
 
-async fn serve(socket: Socket) -> io::Result<()> {
-    // Signals that reach all processes of a terminal or a service are the server's to follow.
-    let _ignored =
-        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
-    let (read, mut write) = UnixStream::from_std(socket)?.into_split();
-    let mut messages = Messages::new(read);
-    let mut greeting = BytesMut::new();
-    encode_greeting(&mut greeting)?;
-    write.write_all_buf(&mut greeting).await?;
-    messages.greeted().await?;
-    let Some(ToEngine::Load { source, settings }) = messages.next().await? else {
-        return Err(io::Error::other("the first message has to name the model"));
-    };
+impl std::fmt::Debug for Child {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Child").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl Child {
+    /// Meets the process that started this one, which holds the other end of standard input, and gives up whatever isn't
+    /// needed for the model that it names. The caller has no threads yet, one that writes a log included: what is forbidden
+    /// here is forbidden to threads that come later.
+    ///
+    /// # Errors
+    /// When standard input is no such socket, or the other side speaks differently.
+    pub fn begin() -> io::Result<Self> {
+        let mut notes = Vec::from_iter(confinement::follow_the_parent());
+        let socket = Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
+        socket.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (messages, write, source, settings) = runtime.block_on(async {
+            // Signals that reach all processes of a terminal or a service are the server's to follow.
+            for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+                // Once asked for, it has its handler for good.
+                drop(signal(kind)?);
+            }
+            let (read, mut write) = UnixStream::from_std(socket)?.into_split();
+            let mut messages = Messages::new(read);
+            let mut greeting = BytesMut::new();
+            encode_greeting(&mut greeting)?;
+            write.write_all_buf(&mut greeting).await?;
+            messages.greeted().await?;
+            let Some(ToEngine::Load { source, settings }) = messages.next().await? else {
+                return Err(io::Error::other("the first message has to name the model"));
+            };
+            Ok((messages, write, source, settings))
+        })?;
+        notes.extend(confinement::enter(&source));
+        Ok(Self { runtime, messages, write, source, settings, notes })
+    }
+
+    /// Runs the engine. Returns when the other side closes its end.
+    ///
+    /// # Errors
+    /// When the other side says what isn't a message.
+    pub fn serve(self) -> io::Result<()> {
+        let Self { runtime, messages, write, source, settings, notes } = self;
+        confinement::tell(notes);
+        let served = LocalSet::new().block_on(&runtime, serve(messages, write, &source, &settings));
+        // A batch that is being computed isn't waited for.
+        runtime.shutdown_background();
+        served
+    }
+}
+
+async fn serve(
+    messages: Messages<OwnedReadHalf>,
+    write: OwnedWriteHalf,
+    source: &Source,
+    settings: &LocalSettings,
+) -> io::Result<()> {
     let (outgoing, queue) = mpsc::channel(OUTGOING);
     let writer = tokio::task::spawn_local(write_out(queue, write));
-    match load(&source, &settings) {
+    match load(source, settings) {
         Ok(engine) => {
             let engine = Arc::new(engine);
             let _ = outgoing.send(FromEngine::Loaded(engine.model().clone())).await;
@@ -137,7 +177,7 @@ impl Drop for Live {
 }
 
 impl Requests {
-    async fn serve(mut self, mut messages: Messages<tokio::net::unix::OwnedReadHalf>) -> io::Result<()> {
+    async fn serve(mut self, mut messages: Messages<OwnedReadHalf>) -> io::Result<()> {
         while let Some(message) = messages.next().await? {
             match message {
                 ToEngine::Load { .. } => return Err(io::Error::other("a model is loaded already")),

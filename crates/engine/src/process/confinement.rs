@@ -1,7 +1,13 @@
 //! What an engine's process may do: compute. A model file is somebody else's data, read by native code.
 
+#[cfg(target_os = "linux")]
+mod files;
+
 use std::path::Path;
 
+use tracing::Level;
+
+use super::protocol::Source;
 use crate::memory::{self, Available};
 use crate::{Error, LocalSettings, gguf};
 
@@ -19,47 +25,64 @@ const OPEN_FILES: u64 = 256;
 #[cfg(target_os = "linux")]
 const OOM_SCORE: &str = "500";
 
+/// What came of it, for the log. That begins later: what writes it is a thread, to be confined like all others.
+pub(super) type Note = (Level, String);
+
+pub(super) fn tell(notes: Vec<Note>) {
+    for (level, text) in notes {
+        match level {
+            Level::WARN => tracing::warn!("{text}"),
+            Level::INFO => tracing::info!("{text}"),
+            _ => tracing::debug!("{text}"),
+        }
+    }
+}
+
 /// Ends this process when the thread that started it ends, however that comes.
 #[cfg(target_os = "linux")]
-pub(super) fn follow_the_parent() {
+pub(super) fn follow_the_parent() -> Option<Note> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
     let parent = getppid();
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        tracing::warn!(%error, "the engine's process can't be told to end with the server; its socket still tells it");
-    }
+    let failed = set_parent_process_death_signal(Some(Signal::KILL)).err();
     // The parent may have ended just before.
     if getppid() != parent {
         std::process::exit(0);
     }
+    let text = "the engine's process can't be told to end with the server; its socket still tells it";
+    failed.map(|error| (Level::WARN, format!("{text}: {error}")))
 }
 
-/// No network, no other programs, few files, no dump of its memory. What a system doesn't allow is logged and left out.
+/// No network, no other programs, no other files, few of them open, no dump of its memory: for this thread and those that it
+/// starts from now on. What a system doesn't allow is left out, and said.
 #[cfg(target_os = "linux")]
-pub(super) fn enter() {
+pub(super) fn enter(source: &Source) -> Vec<Note> {
     use rustix::process::{Resource, Rlimit, setrlimit};
 
+    let mut notes = Vec::new();
     for (name, resource, limit) in
         [("open files", Resource::Nofile, OPEN_FILES), ("core dumps", Resource::Core, 0)]
     {
         if let Err(error) = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) }) {
-            tracing::warn!(%error, "the engine's process has no limit on {name}");
+            notes.push((Level::WARN, format!("the engine's process has no limit on {name}: {error}")));
         }
     }
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
-        tracing::debug!(%error, "the engine's process isn't the first to end when memory runs out");
+        let text = "the engine's process isn't the first to end when memory runs out";
+        notes.push((Level::DEBUG, format!("{text}: {error}")));
     }
-    match forbid() {
+    notes.push(match forbid() {
         Ok(()) => {
-            tracing::info!("the engine's process has no network, starts no programs, keeps few files open");
+            let text = "the engine's process has no network, starts no programs, keeps few files open";
+            (Level::INFO, text.to_owned())
         }
         Err(error) => {
-            tracing::warn!(
-                error,
-                "the engine's process isn't kept from the network: seccomp isn't allowed here"
-            );
+            let text = "the engine's process isn't kept from the network: seccomp isn't allowed here";
+            (Level::WARN, format!("{text}: {error}"))
         }
-    }
+    });
+    notes.push(files::keep_to(source));
+    notes
 }
 
 /// Sockets other than Unix' own (and netlink, which drivers of GPUs ask), and new programs, fail with EACCES.
@@ -115,11 +138,14 @@ pub(super) fn limit_memory(path: &Path, settings: &LocalSettings) -> Result<(), 
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn follow_the_parent() {}
+pub(super) fn follow_the_parent() -> Option<Note> {
+    None
+}
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn enter() {
-    tracing::warn!("on this system the engine's process is not kept from the network, and has no limits");
+pub(super) fn enter(_: &Source) -> Vec<Note> {
+    let text = "on this system the engine's process is kept neither from the network nor from files, and has no limits";
+    vec![(Level::WARN, text.to_owned())]
 }
 
 #[cfg(not(target_os = "linux"))]

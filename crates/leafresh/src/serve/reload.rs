@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use leafresh_chat::Catalog;
 use leafresh_server::config::{Config, Sources};
 use leafresh_server::{AppState, setup};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 pub(super) struct Reload {
     sources: Sources,
@@ -33,8 +33,7 @@ impl Reload {
         Self { sources, catalog, state, config: config.clone(), file }
     }
 
-    pub(super) fn on_hangup(mut self) -> anyhow::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
+    pub(super) fn on(mut self, mut hangup: Signal) {
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
                 self.keys();
@@ -50,7 +49,6 @@ impl Reload {
                 }
             }
         });
-        Ok(())
     }
 
     fn keys(&self) {

@@ -22,7 +22,7 @@ pub(crate) fn launch(recipe: Recipe, config: &Config) -> Launch {
     }
 }
 
-async fn start(recipe: Recipe, config: Config) -> (Server, Arc<Process>) {
+pub(crate) async fn start(recipe: Recipe, config: Config) -> (Server, Arc<Process>) {
     let launch = launch(recipe, &config);
     let process = tokio::task::spawn_blocking(move || Process::load(&launch)).await.unwrap().unwrap();
     let process = Arc::new(process);
@@ -31,7 +31,7 @@ async fn start(recipe: Recipe, config: Config) -> (Server, Arc<Process>) {
     (server.install(backend, config, None).await, process)
 }
 
-fn slow(milliseconds: u64) -> Recipe {
+pub(crate) fn slow(milliseconds: u64) -> Recipe {
     Recipe { seed: 1, step: Duration::from_millis(milliseconds), ..Recipe::default() }
 }
 
@@ -220,21 +220,6 @@ async fn case_29_a_panic_while_a_program_is_checked_is_an_error_and_no_silence()
     assert!(second.is_ok());
 }
 
-/// Field report 46.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_engine_s_process_has_next_to_nothing_of_the_server_s_environment() {
-    let config = Config::default();
-    let process =
-        tokio::task::spawn_blocking(move || Process::load(&launch(slow(0), &config))).await.unwrap().unwrap();
-    let environment = std::fs::read(format!("/proc/{}/environ", process.pid().unwrap())).unwrap();
-    let environment = String::from_utf8_lossy(&environment).into_owned();
-    assert!(std::env::var_os("PATH").is_some(), "the test has one");
-    assert!(
-        environment.split('\0').all(|one| !one.starts_with("PATH=") && !one.starts_with("HOME=")),
-        "{environment}"
-    );
-}
-
 /// Field report 8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_speaks_otherwise_is_named_so() {
@@ -253,22 +238,4 @@ async fn a_program_that_speaks_otherwise_is_named_so() {
         error.to_string().contains("engine protocol 99") && error.to_string().contains("restart"),
         "{error}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_engine_s_process_has_no_network_and_few_files() {
-    let config = Config::default();
-    let process =
-        tokio::task::spawn_blocking(move || Process::load(&launch(slow(0), &config))).await.unwrap().unwrap();
-    let file =
-        |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", process.pid().unwrap())).unwrap();
-    let status = file("status");
-    let seccomp = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).unwrap().trim().to_owned();
-    assert_eq!(seccomp, "2", "a filter is in force: {status}");
-    assert!(status.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])), "{status}");
-    let limits = file("limits");
-    for (name, value) in [("Max open files", "256"), ("Max core file size", "0")] {
-        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
-        assert_eq!(line[name.len()..].split_whitespace().next(), Some(value), "{line}");
-    }
 }

@@ -5,12 +5,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use leafresh_chat::Document;
+use leafresh_chat::{Document, Sessions};
 use leafresh_engine::fake::FakeEmbedder;
 use leafresh_engine::{Embedder, EmbedderInfo, Embedding, EmbeddingSettings, LlamaEmbedder};
 use leafresh_retrieval::{Corpus, Index, Location, Search, ServerSettings};
 use leafresh_server::Retrieval;
 use leafresh_server::config::Seconds;
+use leafresh_store::{Options, Sqlite};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -39,6 +40,31 @@ async fn answered(server: &Server, target: &str) -> Value {
         assert!(known, "{source}");
     }
     answer
+}
+
+/// How near the documents are is known where they were found by meaning, and null elsewhere.
+#[tokio::test]
+async fn a_source_has_a_score_where_it_was_found_by_meaning() {
+    let scores = async |server: &Server| {
+        let answer = answered(server, VALID).await;
+        let sources = answer["sources"].as_array().unwrap().clone();
+        assert!(!sources.is_empty(), "{answer}");
+        sources.into_iter().map(|source| source["score"].clone()).collect::<Vec<_>>()
+    };
+    let without = Setup::default().start().await;
+    assert!(scores(&without).await.iter().all(Value::is_null), "nothing was searched");
+    let folder = tempfile::tempdir().unwrap();
+    let place = Location::Folder(folder.path().join("index"));
+    let retrieval = Retrieval::new(place, Some(fake())).await.unwrap();
+    let server = Setup { search: retrieval.search.clone(), ..Setup::default() }.start().await;
+    let state = server.state.clone();
+    tokio::spawn(async move { retrieval.keep(catalog(), state).await });
+    // Until documents are indexed they come from the catalogue.
+    let known = async || {
+        let near = |score: &Value| score.as_f64().is_some_and(|score| (0.0..=1.0).contains(&score));
+        scores(&server).await.iter().all(near)
+    };
+    until_async("they are found by meaning", known).await;
 }
 
 async fn both_kinds_are_answered(server: &Server) {
@@ -115,6 +141,29 @@ async fn takes_too_long(place: Location) {
     let holder = Holder::of(held);
     both_kinds_are_answered(&server).await;
     drop(holder);
+}
+
+/// Field report 42: only what took too long isn't tried again. Words that say where a conversation goes aren't embedded; the
+/// category that is searched for instead is.
+#[test]
+fn what_only_goes_on_with_a_conversation_is_searched_for_too() {
+    in_a_folder(async |place| {
+        let index = Index::open(&place, fake()).await.unwrap();
+        index.update(&Corpus::catalog(catalog().documents())).await.unwrap();
+        let kept = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&kept.path().join("sessions.db"), Options::default()).unwrap();
+        let sessions = Sessions::new(Arc::new(store));
+        let setup = Setup { search: Some(index.search()), sessions: Some(sessions), ..Setup::default() };
+        let setup = setup.with(|config| config.deadlines.retrieval_seconds = Seconds(Duration::from_mins(1)));
+        let server = setup.start().await;
+        for message in ["메일함이 꽉 찼어요, 메일 정리하고 싶어요", "다른 거"] {
+            let message = utf8_percent_encode(message, NON_ALPHANUMERIC);
+            let answer = answered(&server, &format!("{FREE_TEXT}?sessionId=s&message={message}")).await;
+            let sources = answer["sources"].as_array().unwrap();
+            let by_meaning = sources.iter().all(|source| source["score"].is_number());
+            assert!(!sources.is_empty() && by_meaning, "{message}: {answer}");
+        }
+    });
 }
 
 #[test]

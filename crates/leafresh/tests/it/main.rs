@@ -3,17 +3,25 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod confined;
 mod deployed;
 mod engine;
 mod eval;
 mod grounding;
 mod index_kill;
+#[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(target_os = "linux")]
+mod locks;
 #[path = "../../../engine/tests/it/model_files.rs"]
 mod model_files;
 mod models;
 mod process;
 mod program;
+mod replaced;
 mod run;
+mod shipped;
 #[path = "../../../server/tests/it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the server's tests use more of it")]
 mod support;

@@ -84,4 +84,6 @@ fn help_shows_the_commands_and_examples() {
     for part in ["--listen <ADDR>", "--config <FILE>", "--model <FILE>", "127.0.0.1:8000"] {
         assert!(help.contains(part), "no {part} in {help}");
     }
+    let help = text(&leafresh(&["keys", "new", "--help"]).output().unwrap().stdout);
+    assert!(help.contains("Two entries may have the same name"), "how a key is replaced: {help}");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,9 @@ pub(crate) struct Program {
     pub(crate) address: SocketAddr,
     /// What it printed before it served.
     said: String,
-    _data: tempfile::TempDir,
+    /// Goes with it.
+    #[allow(dead_code, reason = "it is kept")]
+    data: Option<tempfile::TempDir>,
 }
 
 impl Program {
@@ -30,6 +33,13 @@ impl Program {
     }
 
     pub(crate) async fn start_with(listen: &str, model: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let program = Self::begin(listen, model, change);
+        program.ready().await;
+        program
+    }
+
+    /// One whose model is loading.
+    pub(crate) fn begin(listen: &str, model: &str, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = leafresh(&["serve", "--listen", listen, "--model", model]);
         // One thread: on a machine that is busy with other tests, threads that spin for each other crawl.
         // Nor does it embed: other tests do, and it would take a minute of both cores.
@@ -37,6 +47,13 @@ impl Program {
         command.env("LEAFRESH_DATA__DIR", data.path()).env("LEAFRESH_RETRIEVAL__MODEL", "");
         command.env("LEAFRESH_ENGINE__THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::null());
         change(&mut command);
+        let mut program = Self::spawn(command);
+        program.data = Some(data);
+        program
+    }
+
+    /// One that is started so, with its output piped.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut said = String::new();
@@ -46,12 +63,14 @@ impl Program {
         }
         let port = said.rsplit_once("http://127.0.0.1:").unwrap().1.split('/').next().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
-        let program = Self { child, address, said, _data: data };
-        program.ready().await;
-        program
+        Self { child, address, said, data: None }
     }
 
-    async fn ready(&self) {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) async fn ready(&self) {
         for _ in 0..600 {
             if Connection::ask(self.address, &get("/health/ready", &[])).await.status() == 200 {
                 return;
@@ -69,6 +88,17 @@ impl Program {
     pub(crate) fn ended(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
+}
+
+/// Waits until a line of the log has this in it.
+pub(crate) async fn logged(log: &Path, text: &str) {
+    for _ in 0..1200 {
+        if std::fs::read_to_string(log).unwrap().contains(text) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{text:?} is not in\n{}", std::fs::read_to_string(log).unwrap());
 }
 
 impl Drop for Program {
@@ -216,16 +246,7 @@ async fn case_35_a_model_is_replaced_on_sighup_and_one_that_can_not_be_used_chan
     };
     let mut program = Program::start_with("127.0.0.1:0", file.to_str().unwrap(), with_files).await;
     let address = program.address;
-    let logged = async |text: &str| {
-        let has = || std::fs::read_to_string(&log).unwrap().contains(text);
-        for _ in 0..1200 {
-            if has() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{text:?} is not in\n{}", std::fs::read_to_string(&log).unwrap());
-    };
+    let logged = async |text: &str| logged(&log, text).await;
     let mut reader = Connection::open(address).await;
     reader.send(&get(DETAILED, &[SSE])).await;
     assert_eq!(reader.head().await.status, 200);

@@ -455,3 +455,27 @@ proptest! {
         }
     }
 }
+
+/// Field report 9. The program's tests have a kernel that says so.
+#[test]
+fn a_file_system_without_locks_is_told_from_one_that_somebody_else_locks() {
+    let failure = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+    for (code, about_locks) in [
+        (rusqlite::ffi::SQLITE_IOERR_LOCK, true),
+        (rusqlite::ffi::SQLITE_IOERR_RDLOCK, true),
+        (rusqlite::ffi::SQLITE_NOLFS, true),
+        (rusqlite::ffi::SQLITE_IOERR_WRITE, false),
+        (rusqlite::ffi::SQLITE_BUSY, false),
+    ] {
+        assert_eq!(is_about_locks(&failure(code)), about_locks, "{code}");
+    }
+    let file = File::new();
+    drop(file.open());
+    let other = Connection::open(file.path()).unwrap();
+    other.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE").unwrap();
+    let error = Sqlite::open(&file.path(), Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Open { .. }) && error.to_string().contains("another process"), "{error}");
+    let left = std::fs::read_dir(file.path().parent().unwrap()).unwrap();
+    let names: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().all(|name| !name.contains("-locks-")), "{names:?}");
+}

@@ -4,6 +4,7 @@ use leafresh_kernels::attention::is_possible;
 
 use super::*;
 use crate::llama::LlamaModel;
+use crate::llama::custom::tests::{host, repacked};
 use crate::model::{Candidates, Entry, Model};
 use crate::settings::LocalSettings;
 
@@ -108,8 +109,23 @@ fn a_node_gets_our_kernel_and_ggmls_back() {
     let mut node = tensor(sys::GGML_TYPE_F32, &mut out, [size, heads, rows]);
     node.op = sys::GGML_OP_FLASH_ATTN_EXT;
     node.op_params[0] = 3.0f32.to_bits() as i32;
+    let (host, elsewhere) = (host(), repacked(64));
     for (place, source) in node.src.iter_mut().zip(&mut sources) {
+        source.buffer = host.0;
         *place = source;
+    }
+    // Field report 49: what isn't in the processor's memory is left alone.
+    for buffer in elsewhere.iter().map(|buffer| buffer.0).chain([std::ptr::null_mut()]) {
+        node.buffer = buffer;
+        choose(&mut node, true);
+        assert_eq!(node.op, sys::GGML_OP_FLASH_ATTN_EXT, "the output");
+        node.buffer = host.0;
+        for index in 0..sources.len() {
+            sources[index].buffer = buffer;
+            choose(&mut node, true);
+            assert_eq!(node.op, sys::GGML_OP_FLASH_ATTN_EXT, "source {index}");
+            sources[index].buffer = host.0;
+        }
     }
     let before = node.op_params;
     choose(&mut node, true);

@@ -2,6 +2,7 @@ use leafresh_kernels::matmul::is_possible;
 
 use super::*;
 use crate::llama::attention::tests::differences;
+use crate::llama::custom::tests::{host, repacked};
 use crate::settings::LocalSettings;
 
 #[test]
@@ -105,4 +106,17 @@ fn what_the_kernel_cannot_multiply_is_left_to_ggml() {
     node.src[0] = &raw mut weights;
     node.src[1] = &raw mut inputs;
     assert!(!fits(&node), "weights in no buffer");
+    // Field report 49: nor what isn't in the processor's memory.
+    let host = host();
+    (weights.buffer, inputs.buffer, node.buffer) = (host.0, host.0, host.0);
+    assert!(fits(&node));
+    for buffer in repacked(64).iter().map(|buffer| buffer.0).chain([std::ptr::null_mut()]) {
+        for part in [&raw mut weights, &raw mut inputs, &raw mut node] {
+            // SAFETY: all three are alive, and nobody else looks at them meanwhile.
+            unsafe { (*part).buffer = buffer };
+            assert!(!fits(&node));
+            // SAFETY: as above.
+            unsafe { (*part).buffer = host.0 };
+        }
+    }
 }
