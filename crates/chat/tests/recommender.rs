@@ -120,7 +120,7 @@ async fn what_is_learned_is_learned_once_for_a_model_and_a_catalogue() {
         .unwrap();
     let again = embedded(48).await;
     assert!(0 < again && again < first, "a question changed: the gate is kept, the order isn't");
-    std::fs::write(data.join("gate.bin"), "broken").unwrap();
+    std::fs::write(data.join("topic.bin"), "broken").unwrap();
     assert!(embedded(48).await > 0, "what is broken is learned again");
     assert_eq!(embedded(48).await, 0);
 }

@@ -11,7 +11,7 @@ use leafresh_server::config::Common;
 
 const HELP: &str = "\
 What is asked and what is known about the answers is data of the catalogue: eval/queries.jsonl, \
-eval/messages.jsonl, gate/test.jsonl and, for what is understood by words, the test halves of \
+eval/messages.jsonl, gate/test.jsonl and, for what is understood before, the test halves of \
 eval/{distress,innocents,insulting,mentions,turns}.jsonl. docs/evaluation.md explains every figure.
 
 Examples:

@@ -18,7 +18,7 @@ pub(super) enum Part {
     Retrieval,
     /// Messages on and off the topic that the gate has not learned from
     Gate,
-    /// What is understood by words: distress, insults, short replies, places and jobs
+    /// What is understood before anything is written: distress, insults, short replies, places and jobs
     Understanding,
 }
 
