@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex};
 
-use leafresh_store::{Error, Key, Session, SessionStore, Sqlite, Update};
+use leafresh_store::{Error, Session, SessionKey, SessionStore, Sqlite, Update};
 use time::OffsetDateTime;
 
 /// What conversations have to begin with so that reading them waits.
@@ -25,7 +25,7 @@ impl Holding {
 }
 
 impl SessionStore for Holding {
-    fn load(&self, key: &Key, now: OffsetDateTime) -> Result<Option<Session>, Error> {
+    fn load(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, Error> {
         if key.id.starts_with(HELD) {
             let released = self.released.lock().unwrap();
             drop(self.changed.wait_while(released, |released| !*released).unwrap());
@@ -33,11 +33,11 @@ impl SessionStore for Holding {
         self.store.load(key, now)
     }
 
-    fn record(&self, key: &Key, update: &Update, now: OffsetDateTime) -> Result<(), Error> {
+    fn record(&self, key: &SessionKey, update: &Update, now: OffsetDateTime) -> Result<(), Error> {
         self.store.record(key, update, now)
     }
 
-    fn delete(&self, key: &Key) -> Result<(), Error> {
+    fn delete(&self, key: &SessionKey) -> Result<(), Error> {
         if key.id == RELEASE {
             *self.released.lock().unwrap() = true;
             self.changed.notify_all();
