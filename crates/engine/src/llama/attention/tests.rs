@@ -120,6 +120,7 @@ fn a_node_gets_our_kernel_and_ggmls_back() {
         choose(&mut node, true);
         assert_eq!(node.op, sys::GGML_OP_FLASH_ATTN_EXT, "the output");
         node.buffer = host.0;
+        #[expect(clippy::needless_range_loop, reason = "the node points into them meanwhile")]
         for index in 0..sources.len() {
             sources[index].buffer = buffer;
             choose(&mut node, true);
