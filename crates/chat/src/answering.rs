@@ -6,11 +6,13 @@ use std::time::Duration;
 use leafresh_engine::{Delta, Generation, Place, Progress as Written, Request};
 use leafresh_retrieval::QueryVector;
 use leafresh_store::{Role, SessionKey, Standing};
+use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::answer::Writer;
 use crate::brief::Brief;
+use crate::catalog::CHALLENGES;
 use crate::conversations::OpenTurn;
 use crate::event::{Control, Progress};
 use crate::fallback;
@@ -206,7 +208,7 @@ impl Answering {
         }
     }
 
-    fn rng(&self) -> impl rand::Rng + use<> {
+    fn rng(&self) -> impl Rng + use<> {
         randomness(self.recommender.settings.sampling.seed)
     }
 
@@ -268,7 +270,7 @@ impl Answering {
     async fn write(&mut self, subject: Subject, turn: OpenTurn, begun: Begun) -> Result<(), Gone> {
         self.control.set_progress(Progress::Retrieving);
         let degraded = matches!(begun, Begun::Degraded(..));
-        let found = self.documents(&subject, &turn, degraded).await;
+        let found = self.told(self.documents(&subject, &turn, degraded).await, &turn.standing);
         let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
         let recommender = self.recommender.clone();
         let brief = Brief {
@@ -343,6 +345,27 @@ impl Answering {
             }
         }
         recommender.library.without_search().find(&wanted).await
+    }
+
+    /// Documents as they are told to who lives there and works so, and none whose idea another one has.
+    fn told(&self, found: Vec<Found>, standing: &Standing) -> Vec<Found> {
+        let catalog = &self.recommender.catalog;
+        let place = standing.location.as_deref().and_then(|text| catalog.place(text));
+        let work_type = standing.work_type.as_deref().and_then(|text| catalog.work_type(text));
+        let people: Vec<&str> = [place, work_type].into_iter().flatten().map(|term| &*term.code).collect();
+        let mut rng = self.rng();
+        let mut spare = found.len().saturating_sub(CHALLENGES);
+        let mut told: Vec<Found> = Vec::with_capacity(found.len());
+        for Found { document, score } in found {
+            let twin = told.iter().any(|earlier| catalog.tellings().same_idea(&earlier.document, &document));
+            if twin && spare > 0 {
+                spare -= 1;
+                continue;
+            }
+            let document = catalog.tellings().told(&document, &people, |count| rng.random_range(0..count));
+            told.push(Found { document, score });
+        }
+        told
     }
 
     /// Hands on what the model writes; an error says why it can't be finished.

@@ -54,7 +54,10 @@ impl Recommender {
         let known = (place.map(|place| &*place.code), work_type.map(|work_type| &*work_type.code));
         let own = (Some(&*unknown), Some(&*unknown));
         for category in self.catalog.categories() {
-            let documents = self.catalog.fitting(&category.code, None, None);
+            let longest = self.catalog.fitting(&category.code, None, None).into_iter();
+            let longest: Vec<Document> =
+                longest.map(|document| self.catalog.tellings().longest(document)).collect();
+            let documents: Vec<&Document> = longest.iter().collect();
             for (message, (location, work_type)) in [(None, known), (None, own), (Some(&*unknown), own)] {
                 let brief = Brief {
                     message,

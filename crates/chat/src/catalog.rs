@@ -9,6 +9,7 @@ mod keywords;
 mod prompts;
 mod replies;
 pub(crate) mod source;
+mod tellings;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use choices::{CATEGORIES, Lists};
 use form::Form;
 use prompts::Prompts;
 use source::error_on_line;
+use tellings::Tellings;
 
 /// An answer has three challenges, and one document is behind each.
 const DOCUMENTS_PER_ANSWER: usize = CHALLENGES;
@@ -39,6 +41,7 @@ const DOCUMENTS_PER_ANSWER: usize = CHALLENGES;
 pub struct Catalog {
     lists: Lists,
     documents: Vec<Document>,
+    tellings: Tellings,
     replies: Replies,
     form: Form,
     prompts: Prompts,
@@ -67,7 +70,8 @@ impl Catalog {
         let keywords = Keywords::load(files, &lists)?;
         let gate = Gate::load(files, &keywords, &documents)?;
         let (form, prompts) = (Form::load(files)?, Prompts::load(files)?);
-        let catalog = Self { lists, documents, replies, form, prompts, keywords, gate };
+        let tellings = Tellings::load(files, &lists, &documents)?;
+        let catalog = Self { lists, documents, tellings, replies, form, prompts, keywords, gate };
         catalog.check_coverage(files)?;
         Ok(catalog)
     }
@@ -106,6 +110,15 @@ impl Catalog {
     /// All documents, in the order of their files' names and then of their lines.
     pub fn documents(&self) -> &[Document] {
         &self.documents
+    }
+
+    /// Every description that an answer may give of a document: its own, and those for particular people.
+    pub fn descriptions<'a>(&'a self, document: &'a Document) -> impl Iterator<Item = &'a str> {
+        self.tellings.texts(document)
+    }
+
+    pub(crate) fn tellings(&self) -> &Tellings {
+        &self.tellings
     }
 
     /// Every sentence that the server itself says.

@@ -13,10 +13,10 @@ pub(super) struct Alphabet {
 
 impl Alphabet {
     pub(super) fn of(catalog: &Catalog) -> Self {
-        let documents = catalog.documents().iter();
-        let documents = documents.flat_map(|document| [&document.title, &document.text, &document.short]);
-        let labels = catalog.categories().iter().map(|category| &category.label);
-        Self::of_texts(documents.chain(labels).map(String::as_str))
+        let titles = catalog.documents().iter().map(|document| &*document.title);
+        let descriptions = catalog.documents().iter().flat_map(|document| catalog.descriptions(document));
+        let labels = catalog.categories().iter().map(|category| &*category.label);
+        Self::of_texts(titles.chain(descriptions).chain(labels))
     }
 
     fn of_texts<'a>(texts: impl Iterator<Item = &'a str>) -> Self {

@@ -48,11 +48,11 @@ fn grid(records: &[Record], yardstick: &Yardstick<'_>) -> Vec<Measure> {
     let grid = || of_part(records, Part::Grid);
     let challenges: Vec<&Challenge> = answers(grid()).flat_map(|answer| &answer.challenges).collect();
     let titles: BTreeSet<String> = challenges.iter().map(|challenge| plain(&challenge.title)).collect();
-    let known = |said: fn(&leafresh_chat::Document) -> Vec<&String>| -> HashSet<String> {
-        yardstick.catalog.documents().iter().flat_map(said).map(|text| plain(text)).collect()
-    };
-    let known_titles = known(|document| vec![&document.title]);
-    let known_texts = known(|document| vec![&document.text, &document.short]);
+    let catalog = yardstick.catalog;
+    let known_titles: HashSet<String> =
+        catalog.documents().iter().map(|document| plain(&document.title)).collect();
+    let descriptions = catalog.documents().iter().flat_map(|document| catalog.descriptions(document));
+    let known_texts: HashSet<String> = descriptions.map(plain).collect();
     let variety = (!challenges.is_empty()).then(|| titles.len() as f64 * 100.0 / challenges.len() as f64);
     let mut measures = vec![
         Measure::plain("grid_answers", "", Some(grid().count() as f64).filter(|count| *count > 0.0), "requests of the grid: every category, place and kind of work, once for each seed"),
@@ -90,7 +90,7 @@ fn grid(records: &[Record], yardstick: &Yardstick<'_>) -> Vec<Measure> {
         Measure::share(
             "descriptions_copied",
             challenges.iter().map(|challenge| known_texts.contains(&plain(&challenge.description))),
-            "descriptions that are a document's word for word",
+            "descriptions that are a document's, or one of those for particular people, word for word",
         ),
         Measure::share(
             "alphabet",
