@@ -81,19 +81,7 @@ impl Recommender {
     pub async fn learn(&self) -> Result<(), Error> {
         let Some(search) = self.library.search.as_ref() else { return Ok(()) };
         let Some(model) = search.model() else { return Ok(()) };
-        if !search.has_metric() {
-            let documents = self.catalog.documents();
-            let questions = documents
-                .iter()
-                .flat_map(|document| std::iter::once(&document.id).chain(&document.questions));
-            let key =
-                kept::key([model.fingerprint.as_str()].into_iter().chain(questions.map(String::as_str)));
-            let fits = |metric: &Metric| metric.fits(model.dimension);
-            let anew = async || Ok(search.learn_metric(documents).await?);
-            if let Some(metric) = self.recall("metric.bin", key, fits, anew).await? {
-                search.use_metric(metric);
-            }
-        }
+        // First what somebody's life may hang on.
         if self.alarm.get().is_none() {
             let labelled = alarm::learned_from(&self.catalog);
             let classes = labelled.iter().map(|(_, class)| format!("{class:?}")).collect::<Vec<_>>();
@@ -107,6 +95,19 @@ impl Recommender {
             if let Some(classifier) = self.recall("alarm.bin", key, fits, anew).await? {
                 // Of two that learn at once one is enough.
                 let _ = self.alarm.set(Arc::new(classifier));
+            }
+        }
+        if !search.has_metric() {
+            let documents = self.catalog.documents();
+            let questions = documents
+                .iter()
+                .flat_map(|document| std::iter::once(&document.id).chain(&document.questions));
+            let key =
+                kept::key([model.fingerprint.as_str()].into_iter().chain(questions.map(String::as_str)));
+            let fits = |metric: &Metric| metric.fits(model.dimension);
+            let anew = async || Ok(search.learn_metric(documents).await?);
+            if let Some(metric) = self.recall("metric.bin", key, fits, anew).await? {
+                search.use_metric(metric);
             }
         }
         if self.topic.get().is_none() {
