@@ -270,7 +270,8 @@ impl Answering {
     async fn write(&mut self, subject: Subject, turn: OpenTurn, begun: Begun) -> Result<(), Gone> {
         self.control.set_progress(Progress::Retrieving);
         let degraded = matches!(begun, Begun::Degraded(..));
-        let found = self.told(self.documents(&subject, &turn, degraded).await, &turn.standing);
+        let found = self.documents(&subject, &turn, degraded).await;
+        let found = self.told(found, subject.message.as_deref(), &turn.standing);
         let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
         let recommender = self.recommender.clone();
         let brief = Brief {
@@ -347,12 +348,19 @@ impl Answering {
         recommender.library.without_search().find(&wanted).await
     }
 
-    /// Documents as they are told to who lives there and works so, and none whose idea another one has.
-    fn told(&self, found: Vec<Found>, standing: &Standing) -> Vec<Found> {
+    /// Documents as they are told to this person, and none whose idea another one has.
+    fn told(&self, found: Vec<Found>, message: Option<&str>, standing: &Standing) -> Vec<Found> {
         let catalog = &self.recommender.catalog;
-        let place = standing.location.as_deref().and_then(|text| catalog.place(text));
-        let work_type = standing.work_type.as_deref().and_then(|text| catalog.work_type(text));
-        let people: Vec<&str> = [place, work_type].into_iter().flatten().map(|term| &*term.code).collect();
+        let (location, work_type) = (standing.location.as_deref(), standing.work_type.as_deref());
+        let place = location.and_then(|text| catalog.place(text));
+        let work = work_type.and_then(|text| catalog.work_type(text));
+        let surroundings: Vec<&str> = [place, work].into_iter().flatten().map(|term| &*term.code).collect();
+        let keywords = catalog.keywords();
+        let said = [message, location, work_type].into_iter().flatten();
+        let people: Vec<&str> = said
+            .flat_map(|text| keywords.words(text).coded(&keywords.people))
+            .map(|(code, _)| code.as_str())
+            .collect();
         let mut rng = self.rng();
         let mut spare = found.len().saturating_sub(CHALLENGES);
         let mut told: Vec<Found> = Vec::with_capacity(found.len());
@@ -362,7 +370,9 @@ impl Answering {
                 spare -= 1;
                 continue;
             }
-            let document = catalog.tellings().told(&document, &people, |count| rng.random_range(0..count));
+            let document = catalog
+                .tellings()
+                .told(&document, &people, &surroundings, |count| rng.random_range(0..count));
             told.push(Found { document, score });
         }
         told

@@ -16,7 +16,7 @@ use crate::Error;
 const FOLDER: &str = "tellings";
 
 /// People that a challenge is told for, beside the places and kinds of work of `categories.toml`.
-const PEOPLE: [&str; 11] = [
+pub(super) const PEOPLE: [&str; 11] = [
     "children",
     "alone",
     "elders",
@@ -153,20 +153,29 @@ impl Tellings {
         Ok(Self(tellings))
     }
 
-    /// The document as it is told to people who live there and work so: codes of places and kinds of work. Its title stays,
-    /// by which it is known. `draw` chooses among so many.
+    /// The document as it is told to somebody of these people or, as far as it isn't told to them, of these places and kinds
+    /// of work. Its title stays, by which it is known. `draw` chooses among so many.
     pub(crate) fn told(
         &self,
         document: &Document,
         people: &[&str],
+        surroundings: &[&str],
         mut draw: impl FnMut(usize) -> usize,
     ) -> Document {
         let mut told = document.clone();
         let Some(telling) = self.0.get(&document.id) else { return told };
-        let fits = |variant: &&Variant| variant.people.iter().any(|code| people.contains(&code.as_str()));
-        let mut fitting: Vec<&Variant> = telling.variants.iter().filter(fits).collect();
-        let mut next =
-            || (!fitting.is_empty()).then(|| fitting.swap_remove(draw(fitting.len()) % fitting.len()));
+        let mut left: Vec<&Variant> = telling.variants.iter().collect();
+        let mut next = || {
+            let fit = |codes: &[&str]| -> Vec<usize> {
+                let fits =
+                    |variant: &Variant| variant.people.iter().any(|code| codes.contains(&code.as_str()));
+                (0..left.len()).filter(|&index| fits(left[index])).collect()
+            };
+            let fitting = Some(fit(people)).filter(|fitting| !fitting.is_empty());
+            let fitting = fitting.unwrap_or_else(|| fit(surroundings));
+            let chosen = *fitting.get(draw(fitting.len().max(1)))?;
+            Some(left.swap_remove(chosen))
+        };
         if let Some(variant) = next() {
             told.text.clone_from(&variant.text);
         }
@@ -336,14 +345,14 @@ mod tests {
         let catalog = catalog();
         for document in catalog.documents() {
             for place in &document.places {
-                let told = catalog.tellings().told(document, &[place], |_| 0);
+                let told = catalog.tellings().told(document, &[], &[place], |_| 0);
                 assert_eq!((&told.id, &told.title), (&document.id, &document.title));
             }
             let codes = document.places.iter().chain(&document.work_types).map(String::as_str);
-            let told = catalog.tellings().told(document, &codes.collect::<Vec<_>>(), |_| 0);
+            let told = catalog.tellings().told(document, &[], &codes.collect::<Vec<_>>(), |_| 0);
             assert!(told.text != document.text && told.short != document.short, "{}", document.id);
             assert_ne!(told.text, told.short);
-            let stranger = catalog.tellings().told(document, &["울릉도"], |_| 0);
+            let stranger = catalog.tellings().told(document, &["울릉도"], &["어부"], |_| 0);
             assert_eq!(stranger, *document, "own words are nobody's code");
         }
     }
@@ -354,11 +363,47 @@ mod tests {
         let document = &catalog.documents()[0];
         let codes: Vec<&str> = document.places.iter().map(String::as_str).collect();
         let texts: BTreeSet<String> =
-            (0..9).map(|n| catalog.tellings().told(document, &codes, |count| n % count).text).collect();
+            (0..9).map(|n| catalog.tellings().told(document, &[], &codes, |count| n % count).text).collect();
         assert!(texts.len() > 1 && !texts.contains(&document.text), "{texts:?}");
     }
 
     type Change<'a> = &'a dyn Fn(&mut Telling);
+
+    #[test]
+    fn who_somebody_is_counts_more_than_where_they_are() {
+        let catalog = catalog();
+        let mut told_to_parents = 0;
+        for document in catalog.documents() {
+            let variants = &catalog.tellings().0[&document.id].variants;
+            let mut to_parents =
+                variants.iter().filter(|variant| variant.people.iter().any(|code| code == "children"));
+            let told = catalog.tellings().told(document, &["children"], &["city", "office"], |_| 0);
+            if to_parents.clone().next().is_some() {
+                told_to_parents += 1;
+                assert!(to_parents.any(|variant| variant.text == told.text), "{}", document.id);
+            }
+        }
+        assert!(told_to_parents > 200, "{told_to_parents}");
+    }
+
+    #[test]
+    fn people_are_known_by_what_they_say_of_themselves() {
+        let catalog = catalog();
+        let keywords = catalog.keywords();
+        for (message, expected) in [
+            ("아이랑 할 수 있는 거", &["children"][..]),
+            ("저는 3교대 간호사예요", &["nurse"]),
+            ("자취생이라 요리를 잘 안 해요", &["alone"]),
+            ("아이스크림 통이 쌓여요", &[]),
+            ("메일함이 가득 찼어", &[]),
+        ] {
+            let words = keywords.words(message);
+            let mut found: Vec<&str> =
+                words.coded(&keywords.people).into_iter().map(|(code, _)| code.as_str()).collect();
+            found.dedup();
+            assert_eq!(found, expected, "{message}");
+        }
+    }
 
     #[test]
     fn what_is_wrong_with_a_telling_is_named() {
