@@ -261,6 +261,10 @@ impl Telling {
             }
             phrase("title", title, 4..=24)?;
             sentences("text", text, 40..=110)?;
+            // As in all that models write.
+            if text.contains(['?', '!']) {
+                return Err(format!("`text` asks or cries: {text}"));
+            }
             if let Some(number) = self::numbers(&[title, text]).difference(&numbers).next() {
                 return Err(format!("`text`: {number} isn't in the document: {text}"));
             }
@@ -419,7 +423,7 @@ mod tests {
             telling.check(document, &lists, &mut BTreeSet::new()).err().unwrap_or_default()
         };
         assert_eq!(check(&|_| {}), "");
-        let cases: [(Change<'_>, &str); 12] = [
+        let cases: [(Change<'_>, &str); 13] = [
             (
                 &|t| {
                     t.variants[0].text =
@@ -427,6 +431,7 @@ mod tests {
                 },
                 "77 isn't in the document",
             ),
+            (&|t| t.variants[0].text = t.variants[0].text.replace('.', "?"), "asks or cries"),
             (&|t| t.variants[1].people = t.variants[0].people.clone(), "two variants are for"),
             (&|t| t.variants[0].people = vec!["ofice".into()], "office"),
             (&|t| t.variants[0].title = "걷".into(), "expected 4..=24"),
