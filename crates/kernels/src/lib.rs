@@ -10,6 +10,10 @@
 //! thread writes a part of its own. `is_possible` tells whether the processor has the instructions; calling a kernel without
 //! them is undefined. This crate is compiled without debug assertions: they check every pointer, in loops of ten
 //! instructions. `cargo bench -p leafresh-kernels` measures each kernel alone.
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_variables, reason = "the kernels that use them are for x86-64")
+)]
 #![allow(unsafe_code)] // SIMD intrinsics, and views of memory that somebody else owns.
 
 use std::ffi::c_void;

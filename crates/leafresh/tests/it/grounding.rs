@@ -22,7 +22,7 @@ use crate::run::{leafresh, text};
 use crate::support::server::catalog;
 use crate::support::{Connection, FREE_TEXT, SSE, Server, Setup, VALID, get, read, until_async};
 
-fn fake() -> Arc<FakeEmbedder> {
+pub(crate) fn fake() -> Arc<FakeEmbedder> {
     Arc::new(FakeEmbedder::new(32))
 }
 
@@ -221,7 +221,7 @@ fn case_23_an_empty_index_is_answered_from_the_catalogue() {
 }
 
 /// An index of challenges about nothing that the catalogue has, in a data folder.
-async fn indexed(data: &Path, embedder: Arc<dyn Embedder>) -> Vec<String> {
+pub(crate) async fn indexed(data: &Path, embedder: Arc<dyn Embedder>) -> Vec<String> {
     let titles = ["달빛 손수건 접기", "조약돌 지도 그리기", "구름 관찰 일기 쓰기", "솔방울 습도계 만들기"];
     let document = |title: &str| Document {
         id: title.into(),
@@ -238,7 +238,7 @@ async fn indexed(data: &Path, embedder: Arc<dyn Embedder>) -> Vec<String> {
     titles.map(str::to_owned).to_vec()
 }
 
-fn with_index(arguments: &[&str], data: &Path) -> Command {
+pub(crate) fn with_index(arguments: &[&str], data: &Path) -> Command {
     let mut command = leafresh(arguments);
     command.env("LEAFRESH_DATA__DIR", data).env("LEAFRESH_RETRIEVAL__MODEL", embedding_model().unwrap());
     command.env("LEAFRESH_ENGINE__THREADS", "1").env("LEAFRESH_DEADLINES__RETRIEVAL_SECONDS", "60");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
 mod bench;
+mod beside;
 #[cfg(target_os = "linux")]
 mod confined;
 mod deployed;
