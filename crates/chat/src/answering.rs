@@ -1,24 +1,25 @@
 //! One request from its admission to its end.
 
+mod choosing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use leafresh_engine::{Delta, Generation, Place, Progress as Written, Request};
+use leafresh_engine::{Delta, Generation, Progress as Written, Request, Reservation};
 use leafresh_retrieval::QueryVector;
-use leafresh_store::{Role, SessionKey, Standing};
+use leafresh_store::{SessionKey, Standing};
 use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::answer::Writer;
 use crate::brief::Brief;
-use crate::catalog::CHALLENGES;
 use crate::conversations::OpenTurn;
 use crate::event::{Control, Progress};
 use crate::fallback;
 use crate::guard::Refusal;
 use crate::history::{self, Exchange};
-use crate::library::{Found, Wanted, randomness};
+use crate::library::{Wanted, randomness};
 use crate::reading::{Reading, Reply};
 use crate::{
     Answer, BaseInfo, Category, Command, DegradedReason, Document, Event, Failure, FreeText, Grounding,
@@ -28,7 +29,7 @@ use crate::{
 /// What a request was admitted with.
 pub(crate) enum Begun {
     /// A place in the engine.
-    Place(Place),
+    Admitted(Reservation),
     /// The engine has none: the catalogue answers.
     Degraded(DegradedReason, OwnedSemaphorePermit),
 }
@@ -172,27 +173,6 @@ impl Answering {
         self.write(subject, turn, begun).await
     }
 
-    /// What to search for: the message, with the question before it where it makes no sense alone; nothing where it
-    /// only says where the conversation goes.
-    fn searched_text(&self, message: &str, reading: &Reading, turn: &OpenTurn) -> Option<String> {
-        if reading.bare {
-            return None;
-        }
-        let catalog = &self.recommender.catalog;
-        let earlier = turn.session.as_ref().and_then(|session| {
-            let questions = session.turns.iter().filter(|turn| turn.role == Role::User);
-            let worth_it = |text: &&str| {
-                let reading = Reading::of(text, catalog);
-                !reading.bare && Refusal::at_sight(text, &reading, true, catalog).is_none()
-            };
-            questions.map(|turn| turn.text.as_str()).rfind(worth_it)
-        });
-        match earlier.filter(|_| reading.follow_up) {
-            Some(earlier) => Some(format!("{earlier} {message}")),
-            None => Some(message.to_owned()),
-        }
-    }
-
     async fn begin(&mut self, owner: &str, session_id: Option<&str>, question: String) -> OpenTurn {
         match (self.recommender.sessions.clone(), session_id) {
             (Some(sessions), Some(id)) => {
@@ -271,7 +251,6 @@ impl Answering {
         self.control.set_progress(Progress::Retrieving);
         let degraded = matches!(begun, Begun::Degraded(..));
         let found = self.documents(&subject, &turn, degraded).await;
-        let found = self.told(found, subject.message.as_deref(), &turn.standing);
         let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
         let recommender = self.recommender.clone();
         let brief = Brief {
@@ -294,15 +273,15 @@ impl Answering {
         let mut writer = Writer::new(program.clone(), subject.category.clone(), recommender.grounding, found);
         let outcome = match begun {
             Begun::Degraded(reason, permit) => Err((reason, Some(permit))),
-            Begun::Place(mut place) => {
-                place.wait_longer(self.waited);
+            Begun::Admitted(mut reservation) => {
+                reservation.wait_longer(self.waited);
                 let request = Request {
                     prompt,
                     program,
                     progress: Written::default(),
                     sampling: recommender.settings.sampling.clone(),
                 };
-                match recommender.backend.start(place, request) {
+                match recommender.backend.start(reservation, request) {
                     Ok(generation) => self.generated(generation, &mut writer).await?,
                     Err(error) => Err(reason_of(&error)),
                 }
@@ -323,59 +302,6 @@ impl Answering {
         let answer = writer.answer();
         let offered = answer.sources.iter().map(|source| source.id.clone()).collect();
         self.close(answer, turn, offered).await
-    }
-
-    async fn documents(&self, subject: &Subject, turn: &OpenTurn, degraded: bool) -> Vec<Found> {
-        let recommender = &self.recommender;
-        if recommender.grounding == Grounding::None {
-            return Vec::new();
-        }
-        let standing = &turn.standing;
-        let (location, work_type) = (standing.location.as_deref(), standing.work_type.as_deref());
-        let wanted = Wanted {
-            text: &subject.text,
-            vector: subject.vector.clone(),
-            offered: turn.offered(),
-            ..recommender.wanted(subject.message.as_deref(), location, work_type, &subject.category)
-        };
-        if !degraded && !subject.unread {
-            let until = Instant::now() + recommender.deadlines.retrieval;
-            match self.timed(timeout_at(until, recommender.library.find(&wanted))).await {
-                Ok(found) => return found,
-                Err(_) => tracing::warn!("search took too long; documents come from the catalogue"),
-            }
-        }
-        recommender.library.without_search().find(&wanted).await
-    }
-
-    /// Documents as they are told to this person, and none whose idea another one has.
-    fn told(&self, found: Vec<Found>, message: Option<&str>, standing: &Standing) -> Vec<Found> {
-        let catalog = &self.recommender.catalog;
-        let (location, work_type) = (standing.location.as_deref(), standing.work_type.as_deref());
-        let place = location.and_then(|text| catalog.place(text));
-        let work = work_type.and_then(|text| catalog.work_type(text));
-        let surroundings: Vec<&str> = [place, work].into_iter().flatten().map(|term| &*term.code).collect();
-        let keywords = catalog.keywords();
-        let said = [message, location, work_type].into_iter().flatten();
-        let people: Vec<&str> = said
-            .flat_map(|text| keywords.words(text).coded(&keywords.people))
-            .map(|(code, _)| code.as_str())
-            .collect();
-        let mut rng = self.rng();
-        let mut spare = found.len().saturating_sub(CHALLENGES);
-        let mut told: Vec<Found> = Vec::with_capacity(found.len());
-        for Found { document, score } in found {
-            let twin = told.iter().any(|earlier| catalog.tellings().same_idea(&earlier.document, &document));
-            if twin && spare > 0 {
-                spare -= 1;
-                continue;
-            }
-            let document = catalog
-                .tellings()
-                .told(&document, &people, &surroundings, |count| rng.random_range(0..count));
-            told.push(Found { document, score });
-        }
-        told
     }
 
     /// Hands on what the model writes; an error says why it can't be finished.

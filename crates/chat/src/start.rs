@@ -30,7 +30,7 @@ impl Recommender {
             presence: presence.clone(),
         };
         let begun = match self.backend.reserve(&arrival) {
-            Ok(place) => Begun::Place(place),
+            Ok(reservation) => Begun::Admitted(reservation),
             Err(error) => {
                 let reason = match error {
                     leafresh_engine::Error::Overloaded { .. } => DegradedReason::Overloaded,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use leafresh_chat::{BaseInfo, Catalog, Event, Recommender, Settings};
+use leafresh_chat::{BaseInfo, Catalog, Event, FreeText, Recommender, Settings, understand};
 use leafresh_engine::fake::{FakeEmbedder, FakeModel};
 use leafresh_engine::{Embedder, EmbedderInfo, Embedding, Local, LocalSettings};
 use leafresh_retrieval::Search;
@@ -123,4 +123,114 @@ async fn what_is_learned_is_learned_once_for_a_model_and_a_catalogue() {
     std::fs::write(data.join("topic.bin"), "broken").unwrap();
     assert!(embedded(48).await > 0, "what is broken is learned again");
     assert_eq!(embedded(48).await, 0);
+}
+
+/// The variants of a document, from the catalogue's own files: whom they are for, and their texts.
+fn variants(id: &str) -> Vec<(Vec<String>, String)> {
+    let texts = |value: &serde_json::Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|code| code.as_str().unwrap().to_owned()).collect()
+    };
+    for file in std::fs::read_dir(Path::new(CATALOG).join("tellings")).unwrap().map(Result::unwrap) {
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let told = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        if let Some(telling) = told.into_iter().find(|telling| telling["id"] == id) {
+            let all = telling["variants"].as_array().unwrap();
+            return all
+                .iter()
+                .map(|one| (texts(&one["for"]), one["text"].as_str().unwrap().to_owned()))
+                .collect();
+        }
+    }
+    panic!("{id} is told");
+}
+
+async fn closed(mut events: leafresh_chat::Events) -> leafresh_chat::Answer {
+    loop {
+        match events.next().await.unwrap() {
+            Event::Close(answer) => return answer,
+            Event::Error(failure) => panic!("{failure:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn challenges_are_told_for_where_somebody_lives_and_works_and_first_for_who_they_are() {
+    let recommender = recommender(FakeModel::new(1));
+    for (message, location, people) in [
+        (None, "beach", &["beach", "field"][..]),
+        (Some("아이랑 할 만한 제로 웨이스트"), "beach", &["children"]),
+    ] {
+        let (location, work_type) = (location.to_owned(), "field".to_owned());
+        let events = match message {
+            None => recommender.base_info(&BaseInfo {
+                location,
+                work_type,
+                category: "ZERO_WASTE".into(),
+                ..BaseInfo::default()
+            }),
+            Some(message) => recommender.free_text(&FreeText {
+                message: message.into(),
+                location: Some(location),
+                work_type: Some(work_type),
+                ..FreeText::default()
+            }),
+        };
+        let answer = closed(events.unwrap()).await;
+        let mut told = 0;
+        for challenge in &answer.challenges {
+            let source = answer.sources.iter().find(|source| source.title == challenge.title).unwrap();
+            let variants = variants(&source.id);
+            let of_text = variants.iter().find(|(_, text)| *text == challenge.description);
+            let (audience, _) =
+                of_text.unwrap_or_else(|| panic!("{} is nobody's variant", challenge.description));
+            let (is_for, could) = (
+                |audience: &[String]| audience.iter().any(|code| people.contains(&code.as_str())),
+                variants
+                    .iter()
+                    .filter(|(audience, _)| audience.iter().any(|code| people.contains(&code.as_str()))),
+            );
+            // Of two variants for them the model takes one; where there is one only, it may take another.
+            if could.count() >= 2 {
+                assert!(is_for(audience), "{audience:?} for {people:?}: {}", challenge.description);
+            }
+            told += usize::from(is_for(audience));
+        }
+        assert!(told > 0, "{people:?}: {answer:?}");
+    }
+}
+
+/// Field report 33: what is learned from the examples decides, once there is a model to compare messages.
+#[tokio::test]
+async fn distress_that_no_list_names_is_recognised_by_examples() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = folder.path().join("catalog");
+    copy(Path::new(CATALOG), &catalog);
+    std::fs::remove_file(catalog.join("gate/practice.jsonl")).unwrap();
+    // Some hundred examples are enough.
+    let mut distressed = Vec::new();
+    for file in std::fs::read_dir(catalog.join("gate/alarm")).unwrap().map(Result::unwrap) {
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let few: Vec<&str> = text.lines().take(120).collect();
+        std::fs::write(file.path(), few.join("\n")).unwrap();
+        let examples = few.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let of_kind = examples.filter(|example| example["kind"] == "distress");
+        distressed.extend(of_kind.map(|example| example["text"].as_str().unwrap().to_owned()));
+    }
+    let search = Search::later(Some(Arc::new(FakeEmbedder::new(64)))).0;
+    let recommender = of_catalog(&catalog, FakeModel::new(1)).with_search(search);
+    let unlisted =
+        |message: &&String| understand(recommender.catalog(), None, &[message.as_str()]).refusal.is_none();
+    let message = distressed.iter().find(unlisted).unwrap();
+    let say = async || {
+        let request = FreeText { message: message.clone(), ..FreeText::default() };
+        closed(recommender.free_text(&request).unwrap()).await
+    };
+    assert_eq!(say().await.challenges.len(), 3, "not learned yet: {message}");
+    recommender.learn().await.unwrap();
+    let answer = say().await;
+    assert_eq!(
+        (&answer.recommend, answer.challenges.len()),
+        (&recommender.catalog().replies().fixed.distress, 0)
+    );
 }

@@ -70,7 +70,7 @@ impl Admission {
 
     /// # Errors
     /// [`Error::Overloaded`], at once.
-    pub(crate) fn reserve(self: &Arc<Self>, arrival: &Arrival) -> Result<Place, Error> {
+    pub(crate) fn reserve(self: &Arc<Self>, arrival: &Arrival) -> Result<Reservation, Error> {
         let mut taken = self.taken();
         if taken.requests() >= self.requests || taken.bytes() + arrival.prompt_bytes > self.bytes {
             return Err(Error::Overloaded { queued: self.queue });
@@ -80,7 +80,7 @@ impl Admission {
         let share = Share { presence: arrival.presence.clone(), bytes: arrival.prompt_bytes };
         taken.places.insert(number, share);
         drop(taken);
-        Ok(Place {
+        Ok(Reservation {
             admission: self.clone(),
             number,
             presence: arrival.presence.clone(),
@@ -111,7 +111,7 @@ fn client(name: Option<&str>) -> Client {
 /// A request's place among those that wait or run. Dropping it gives it back. While the request is parked it is another's;
 /// whoever was let in once isn't refused when it comes back, even where that makes one more than allowed.
 #[derive(Debug)]
-pub struct Place {
+pub struct Reservation {
     admission: Arc<Admission>,
     number: u64,
     pub(crate) presence: Presence,
@@ -121,7 +121,7 @@ pub struct Place {
     pub(crate) returning: bool,
 }
 
-impl Place {
+impl Reservation {
     /// It waited for something else than the engine: that much is added to its time in the queue.
     pub fn wait_longer(&mut self, by: Duration) {
         self.deadline = self.deadline.map(|deadline| deadline + by);
@@ -151,7 +151,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.admission.taken().places.remove(&self.number);
     }
@@ -197,7 +197,7 @@ mod tests {
             acts in proptest::collection::vec((0u8..6, 0usize..8, 0usize..40), 0..200),
         ) {
             let admission = Admission::new(2, 4, 100);
-            let mut places: Vec<(Place, usize)> = Vec::new();
+            let mut places: Vec<(Reservation, usize)> = Vec::new();
             for (act, which, bytes) in acts {
                 let count = places.len();
                 let room = admission.requests() < 6 && admission.taken().bytes() + bytes <= 100;

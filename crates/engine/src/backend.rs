@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Arrival, Error, Generation, Place, Program, Progress};
+use crate::{Arrival, Error, Generation, Program, Progress, Reservation};
 
 /// An engine: the local model, a child process, a pool of upstream servers.
 pub trait Backend: Send + Sync {
@@ -10,14 +10,14 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Overloaded`] when the queue is full, [`Error::Stopped`] when the engine is gone.
-    fn reserve(&self, arrival: &Arrival) -> Result<Place, Error>;
+    fn reserve(&self, arrival: &Arrival) -> Result<Reservation, Error>;
 
     /// Queues a generation in a place that this engine has given, and returns at once.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when the prompt is longer than the place was reserved for and the queue has no room for
     /// that, [`Error::Stopped`] when the engine is gone.
-    fn start(&self, place: Place, request: Request) -> Result<Generation, Error>;
+    fn start(&self, reservation: Reservation, request: Request) -> Result<Generation, Error>;
 
     /// Both at once, for a request without a deadline and of no particular client.
     ///

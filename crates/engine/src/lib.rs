@@ -29,7 +29,7 @@ mod shared;
 mod vocab;
 mod worker;
 
-pub use admission::{Arrival, Place};
+pub use admission::{Arrival, Reservation};
 pub use backend::{Backend, Health, ModelInfo, Piece, Prompt, Request, Sampling};
 pub use delta::{Delta, Usage};
 pub use embedder::{Embedder, EmbedderInfo, Embedding};

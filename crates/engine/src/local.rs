@@ -15,8 +15,8 @@ use crate::sequence::{self, Language};
 use crate::shared::{Command, Figures, Shared, fits};
 use crate::worker::Worker;
 use crate::{
-    Arrival, Backend, Error, Generation, Health, LocalSettings, ModelInfo, Place, Program, Prompt, Request,
-    gguf, llama, memory,
+    Arrival, Backend, Error, Generation, Health, LocalSettings, ModelInfo, Program, Prompt, Request,
+    Reservation, gguf, llama, memory,
 };
 
 /// A model in this process.
@@ -137,19 +137,23 @@ impl Drop for Local {
 }
 
 impl Backend for Local {
-    fn reserve(&self, arrival: &Arrival) -> Result<Place, Error> {
+    fn reserve(&self, arrival: &Arrival) -> Result<Reservation, Error> {
         if !self.is_alive() {
             return Err(Error::Stopped);
         }
         self.admission.reserve(arrival)
     }
 
-    fn start(&self, mut place: Place, request: Request) -> Result<Generation, Error> {
-        place.bring(request.prompt.bytes())?;
-        let (outlet, generation) =
-            generation::channel(&request.program, self.queued().max(1), &place.presence, self.waker.clone());
+    fn start(&self, mut reservation: Reservation, request: Request) -> Result<Generation, Error> {
+        reservation.bring(request.prompt.bytes())?;
+        let (outlet, generation) = generation::channel(
+            &request.program,
+            self.queued().max(1),
+            &reservation.presence,
+            self.waker.clone(),
+        );
         let commands = self.commands.as_ref().ok_or(Error::Stopped)?;
-        commands.send(Command { request, outlet, place }).map_err(|_| Error::Stopped)?;
+        commands.send(Command { request, outlet, reservation }).map_err(|_| Error::Stopped)?;
         self.waker.wake_by_ref();
         Ok(generation)
     }

@@ -28,8 +28,8 @@ use crate::admission::Admission;
 use crate::shared::Command;
 use crate::vocab::Tokenizer;
 use crate::{
-    Arrival, Backend, Error, Generation, Health, LocalSettings, ModelInfo, Place, Program, Prompt, Request,
-    generation, llama,
+    Arrival, Backend, Error, Generation, Health, LocalSettings, ModelInfo, Program, Prompt, Request,
+    Reservation, generation, llama,
 };
 use supervisor::Supervisor;
 
@@ -156,19 +156,19 @@ impl Drop for Process {
 }
 
 impl Backend for Process {
-    fn reserve(&self, arrival: &Arrival) -> Result<Place, Error> {
+    fn reserve(&self, arrival: &Arrival) -> Result<Reservation, Error> {
         if self.shared.given_up.load(Ordering::Acquire) {
             return Err(Error::Stopped);
         }
         self.admission.reserve(arrival)
     }
 
-    fn start(&self, mut place: Place, request: Request) -> Result<Generation, Error> {
-        place.bring(request.prompt.bytes())?;
+    fn start(&self, mut reservation: Reservation, request: Request) -> Result<Generation, Error> {
+        reservation.bring(request.prompt.bytes())?;
         let queued = self.health().queued;
         let (outlet, generation) =
-            generation::channel(&request.program, queued.max(1), &place.presence, self.waker.clone());
-        self.call(Call::Start(Command { request, outlet, place }))?;
+            generation::channel(&request.program, queued.max(1), &reservation.presence, self.waker.clone());
+        self.call(Call::Start(Command { request, outlet, reservation }))?;
         Ok(generation)
     }
 

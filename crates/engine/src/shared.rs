@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use crate::generation::Outlet;
 use crate::sequence::Language;
-use crate::{Error, ModelInfo, Place, Request};
+use crate::{Error, ModelInfo, Request, Reservation};
 
 pub(crate) struct Shared {
     pub(crate) info: ModelInfo,
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Shared {
 pub(crate) struct Command {
     pub(crate) request: Request,
     pub(crate) outlet: Outlet,
-    pub(crate) place: Place,
+    pub(crate) reservation: Reservation,
 }
 
 pub(crate) fn fits(most: usize, context: usize) -> Result<(), Error> {

@@ -124,7 +124,7 @@ impl Worker {
         if active.has_run {
             self.scheduler.requeue(id);
         } else {
-            self.scheduler.enqueue(id, active.place.client);
+            self.scheduler.enqueue(id, active.reservation.client);
         }
         self.queue_moved = true;
     }
@@ -254,7 +254,7 @@ impl Worker {
         match decoded {
             Ok(()) => self.read_out(&plan),
             Err(Error::CacheFull) => self.make_cells(&plan),
-            Err(error) => self.mend_all(&plan, &error),
+            Err(error) => self.retry_all(&plan, &error),
         }
         self.plan = plan;
     }
@@ -326,7 +326,7 @@ impl Worker {
                         self.end(run.id);
                     }
                 }
-                Err(error) => self.mend(run.id, error),
+                Err(error) => self.retry(run.id, error),
             }
         }
         self.candidates = std::mem::take(&mut scored);

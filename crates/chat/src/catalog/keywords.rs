@@ -10,7 +10,6 @@ use regex::{Regex, RegexSet};
 use super::Files;
 use super::choices::Lists;
 use super::source::{self, error_on_line, line_of, suggest};
-use super::tellings::PEOPLE;
 use crate::Error;
 use crate::words::{Term, Words};
 use file::File;
@@ -26,8 +25,6 @@ pub(crate) struct Keywords {
     /// With the code that each stands for; labels and aliases of `categories.toml` too.
     pub(crate) places: Vec<(String, Term)>,
     pub(crate) work_types: Vec<(String, Term)>,
-    /// People that challenges are told for.
-    pub(crate) people: Vec<(String, Term)>,
     pub(crate) mentions: Mentions,
     pub(crate) keyboard_runs: Vec<String>,
     pub(crate) on_topic: Vec<Term>,
@@ -139,11 +136,11 @@ impl Keywords {
             ("categories", &file.categories, categories.iter().map(|item| &*item.code).collect::<Vec<_>>()),
             ("places", &file.places, places.iter().map(|item| &*item.code).collect()),
             ("work_types", &file.work_types, work_types.iter().map(|item| &*item.code).collect()),
-            ("people", &file.people, PEOPLE.to_vec()),
         ];
         for (list, words, codes) in &known {
             if let Some(code) = words.keys().find(|code| !codes.contains(&code.as_str())) {
-                let reason = format!("`{list}`: there is no code `{code}`; {}", suggest(code, codes));
+                let reason =
+                    format!("`{list}`: categories.toml has no code `{code}`; {}", suggest(code, codes));
                 return Err(compiler.fail(code, reason));
             }
         }
@@ -195,7 +192,6 @@ impl Keywords {
             categories: named,
             places,
             work_types,
-            people: with_codes(&file.people).collect(),
             mentions: compiler.mentions(&file.mentions)?,
             keyboard_runs: file.nonsense.runs,
             on_topic: terms(&file.topic.on),

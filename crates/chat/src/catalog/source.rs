@@ -39,6 +39,38 @@ pub(crate) fn list(files: &Files, folder: &str, extension: &str) -> Result<Vec<S
     Ok(names)
 }
 
+/// As [`list`], of a folder that a catalogue may do without.
+pub(crate) fn list_if_any(files: &Files, folder: &str, extension: &str) -> Result<Vec<String>, Error> {
+    match list(files, folder, extension) {
+        Err(Error::Io { path, source })
+            if source.kind() == io::ErrorKind::NotFound && path == files.path(folder) =>
+        {
+            Ok(Vec::new())
+        }
+        names => names,
+    }
+}
+
+/// Reads files of one JSON object a line; `take` says what is wrong with one.
+pub(crate) fn json_lines<T: DeserializeOwned>(
+    files: &Files,
+    names: &[String],
+    mut take: impl FnMut(T) -> Result<(), String>,
+) -> Result<(), Error> {
+    for name in names {
+        let (text, path) = read(files, name)?;
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let parsed = serde_json::from_str(line).map_err(|error| {
+                let message = error.to_string();
+                // Every line is a text of its own to the parser: its line number would always be 1.
+                explain(message.split(" at line ").next().unwrap_or_default(), "")
+            });
+            parsed.and_then(&mut take).map_err(|reason| error_on_line(&path, index + 1, reason))?;
+        }
+    }
+    Ok(())
+}
+
 /// Deserialises TOML; an error names the line and the key.
 pub(crate) fn from_toml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, Error> {
     toml::from_str(text).map_err(|mut error| {

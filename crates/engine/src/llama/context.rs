@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
-use super::head::SharedTap;
+use super::head::SharedHeadTap;
 use super::vocab::LlamaTokenizer;
 use super::{Weights, take_complaints};
 use crate::model::{Candidates, Entry, Model, SeqId};
@@ -18,7 +18,7 @@ use crate::{Error, ModelInfo, gguf};
 pub(crate) struct LlamaModel {
     context: Context,
     /// The context calls it: dropped after it.
-    tap: SharedTap,
+    tap: SharedHeadTap,
     /// The graph ends before the head, whose products are ours.
     pub(super) head_alone: bool,
     threads: usize,
@@ -54,7 +54,7 @@ impl LlamaModel {
     pub(crate) fn load(path: &Path, settings: &LocalSettings, gpu_layers: usize) -> Result<Self, Error> {
         gguf::verify_checksum(path)?;
         let weights = Arc::new(Weights::load(path, settings, gpu_layers)?);
-        let tap = SharedTap::new();
+        let tap = SharedHeadTap::new();
         let context = Context::for_writing(&weights, settings, gpu_layers > 0, &tap)?;
         let tokenizer = Arc::new(LlamaTokenizer::new(weights.clone()));
         // SAFETY: plain look-ups in a model that is alive.
@@ -274,7 +274,7 @@ impl Context {
         weights: &Weights,
         settings: &LocalSettings,
         on_gpu: bool,
-        tap: &SharedTap,
+        tap: &SharedHeadTap,
     ) -> Result<Self, Error> {
         take_complaints();
         let mut params = parameters(settings, on_gpu);

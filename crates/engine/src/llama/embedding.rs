@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
-use self::tap::{SharedMatmuls, Tap};
+use self::tap::{MiddleTap, SharedMatmuls};
 use super::context::{Batch, Context};
 use super::pool::Pool;
 use super::{Weights, take_complaints};
@@ -51,7 +51,7 @@ struct Computing {
     context: Context,
     batch: Batch,
     /// Dropped behind the context, which calls it.
-    tap: Tap,
+    tap: MiddleTap,
 }
 
 impl std::fmt::Debug for LlamaEmbedder {
@@ -86,7 +86,7 @@ impl LlamaEmbedder {
         let longest = header.context_length;
         let step_tokens = settings.step_tokens.max(longest);
         let computing = || {
-            let tap = Tap::new(header.block_count, matmuls.as_deref());
+            let tap = MiddleTap::new(header.block_count, matmuls.as_deref());
             let context = new_context(&weights, step_tokens, &tap)?;
             Ok(Computing { context, batch: Batch::new(step_tokens), tap })
         };
@@ -277,7 +277,7 @@ fn normalized(vector: &[f32]) -> Option<Vec<f32>> {
     (length.is_finite() && length > 0.0).then(|| vector.iter().map(|x| x / length).collect())
 }
 
-fn new_context(weights: &Weights, tokens: usize, tap: &Tap) -> Result<Context, Error> {
+fn new_context(weights: &Weights, tokens: usize, tap: &MiddleTap) -> Result<Context, Error> {
     take_complaints();
     // SAFETY: the model is alive; the parameters are llama.cpp's defaults with numbers changed.
     let context = unsafe {

@@ -23,7 +23,7 @@ const TOLERANCE: f32 = 0.01;
 
 /// What is taken out of the graph while it is computed. llama.cpp keeps its address, so it lives in a box.
 #[derive(Default)]
-pub(super) struct Tap {
+pub(super) struct HeadTap {
     mode: Mode,
     /// The output of the last norm: a row for each output of the batch.
     hidden: Vec<f32>,
@@ -60,9 +60,9 @@ enum Mode {
 }
 
 /// A shared tap: the callback changes it while llama.cpp computes, its owner reads it afterwards, both on one thread.
-pub(super) struct SharedTap(Box<UnsafeCell<Tap>>);
+pub(super) struct SharedHeadTap(Box<UnsafeCell<HeadTap>>);
 
-impl SharedTap {
+impl SharedHeadTap {
     pub(super) fn new() -> Self {
         Self(Box::default())
     }
@@ -75,7 +75,7 @@ impl SharedTap {
 
     /// # Safety
     /// Not while the context computes.
-    unsafe fn get(&mut self) -> &mut Tap {
+    unsafe fn get(&mut self) -> &mut HeadTap {
         // SAFETY: the caller's promise, and `&mut self` keeps others out.
         unsafe { &mut *self.0.get() }
     }
@@ -156,7 +156,7 @@ impl SharedTap {
 unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_void) -> bool {
     // SAFETY: llama.cpp passes a node of its graph and the pointer that was installed; nobody else holds the tap while a
     // batch is computed.
-    let (tensor, tap) = unsafe { (&mut *tensor, &mut *data.cast::<Tap>()) };
+    let (tensor, tap) = unsafe { (&mut *tensor, &mut *data.cast::<HeadTap>()) };
     let mut wanted = false;
     if ask {
         attention::choose(tensor, tap.attention);
@@ -195,7 +195,7 @@ unsafe extern "C" fn tap(tensor: *mut sys::ggml_tensor, ask: bool, data: *mut c_
     !ask
 }
 
-impl Tap {
+impl HeadTap {
     fn read(&mut self, tensor: &sys::ggml_tensor) {
         self.hidden.clear();
         self.hidden.resize((tensor.ne[0] * tensor.ne[1]) as usize, 0.0);

@@ -209,10 +209,10 @@ impl Requests {
 
     fn begin(&self, request: Request, terms: Terms, presence: Presence) -> Result<Generation, Error> {
         let deadline = terms.wait.map(|wait| Instant::now() + wait);
-        let mut place = self.engine.reserve(&Arrival { deadline, presence, ..Arrival::default() })?;
-        place.client = terms.client;
-        place.returning = terms.returning;
-        self.engine.start(place, request)
+        let mut reservation = self.engine.reserve(&Arrival { deadline, presence, ..Arrival::default() })?;
+        reservation.client = terms.client;
+        reservation.returning = terms.returning;
+        self.engine.start(reservation, request)
     }
 }
 

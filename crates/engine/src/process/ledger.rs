@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::shared::Command;
-use crate::{Delta, Error, Place, Request, Usage};
+use crate::{Delta, Error, Request, Reservation, Usage};
 
 use super::protocol::{Number, Terms, ToEngine};
 use crate::generation::Outlet;
@@ -26,7 +26,7 @@ struct Entry {
     /// `progress` is the text that the reader has been sent.
     request: Request,
     outlet: Outlet,
-    place: Place,
+    reservation: Reservation,
     phase: Phase,
     /// It has run, in this engine or in an earlier one.
     has_run: bool,
@@ -56,11 +56,18 @@ impl Ledger {
 
     /// A new generation; submit it when there is an engine.
     pub(super) fn add(&mut self, command: Command) -> Number {
-        let Command { request, outlet, place } = command;
+        let Command { request, outlet, reservation } = command;
         let id = self.next;
         self.next += 1;
-        let entry =
-            Entry { request, outlet, place, phase: Phase::Here, has_run: false, parked: None, deaths: 0 };
+        let entry = Entry {
+            request,
+            outlet,
+            reservation,
+            phase: Phase::Here,
+            has_run: false,
+            parked: None,
+            deaths: 0,
+        };
         self.entries.insert(id, entry);
         id
     }
@@ -88,8 +95,8 @@ impl Ledger {
         due.sort_by_key(|(id, entry)| (!entry.has_run, **id));
         let start = |(&id, entry): (&Number, &mut Entry)| {
             entry.phase = Phase::Sent;
-            let wait = entry.place.deadline.map(|deadline| deadline.saturating_duration_since(now));
-            let terms = Terms { client: entry.place.client, wait, returning: entry.has_run };
+            let wait = entry.reservation.deadline.map(|deadline| deadline.saturating_duration_since(now));
+            let terms = Terms { client: entry.reservation.client, wait, returning: entry.has_run };
             ToEngine::Start { id, request: entry.request.clone(), terms }
         };
         due.into_iter().map(start).collect()
@@ -123,7 +130,7 @@ impl Ledger {
         } else {
             entry.phase = Phase::Running;
             entry.has_run = true;
-            entry.place.begin();
+            entry.reservation.begin();
         }
         entry.outlet.set_position(position);
     }
@@ -145,7 +152,8 @@ impl Ledger {
                 }
                 (false, Some(since)) => {
                     entry.parked = None;
-                    entry.place.deadline = entry.place.deadline.map(|deadline| deadline + (now - since));
+                    entry.reservation.deadline =
+                        entry.reservation.deadline.map(|deadline| deadline + (now - since));
                     if !is_here {
                         entry.phase = Phase::Sent;
                         messages.push(ToEngine::Resume(id));
@@ -209,7 +217,7 @@ impl Ledger {
 
 impl Entry {
     fn is_late(&self, now: Instant) -> bool {
-        !self.has_run && self.place.deadline.is_some_and(|deadline| deadline <= now)
+        !self.has_run && self.reservation.deadline.is_some_and(|deadline| deadline <= now)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::{Candidates, SeqId};
 use crate::sampler::Scratch;
 use crate::sequence::{Language, Sequence, Status};
 use crate::shared::{Command, fits};
-use crate::{Delta, Error, Place, Request};
+use crate::{Delta, Error, Request, Reservation};
 
 use super::faults::{guarded, known};
 
@@ -28,12 +28,12 @@ pub(super) struct Active {
     pub(super) has_run: bool,
     pub(super) parked: Option<Instant>,
     /// It has met a fault, and was written anew from its text: the next fault ends it.
-    pub(super) mended: bool,
-    pub(super) place: Place,
+    pub(super) retried: bool,
+    pub(super) reservation: Reservation,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wish {
+pub(super) enum Change {
     /// The reader is gone.
     Leave,
     Park,
@@ -63,7 +63,7 @@ impl Active {
         cells: usize,
         deltas: &mut Vec<Delta>,
     ) -> Option<Self> {
-        let Command { request, outlet, place } = command;
+        let Command { request, outlet, reservation } = command;
         let mut begin = || {
             deltas.clear();
             guarded(|| {
@@ -73,7 +73,7 @@ impl Active {
                 Ok((sequence, status, most))
             })
         };
-        let (begun, mended) = match begin() {
+        let (begun, retried) = match begin() {
             Err(Error::Internal(_)) => (begin(), true),
             begun => (begun, false),
         };
@@ -86,10 +86,10 @@ impl Active {
                     most,
                     row: None,
                     preempted: 0,
-                    has_run: place.returning,
+                    has_run: reservation.returning,
                     parked: None,
-                    mended,
-                    place,
+                    retried,
+                    reservation,
                 };
                 active.send(deltas);
                 (status == Status::Pending).then_some(active)
@@ -143,7 +143,7 @@ impl Active {
         self.row = Some(row);
         self.sequence.found_cached(cached);
         self.has_run = true;
-        self.place.begin();
+        self.reservation.begin();
         self.outlet.set_position(None);
     }
 
@@ -153,13 +153,13 @@ impl Active {
     }
 
     /// What its reader has done, or the clock, that the worker has yet to follow.
-    pub(super) fn wish(&self, now: Instant) -> Option<Wish> {
-        let late = || !self.has_run && self.place.deadline.is_some_and(|deadline| deadline <= now);
+    pub(super) fn change(&self, now: Instant) -> Option<Change> {
+        let late = || !self.has_run && self.reservation.deadline.is_some_and(|deadline| deadline <= now);
         match (self.outlet.is_parked(), self.parked) {
-            _ if self.outlet.is_closed() => Some(Wish::Leave),
-            (true, None) => Some(Wish::Park),
-            (false, Some(since)) => Some(Wish::Return { since }),
-            (false, None) if late() => Some(Wish::GiveUp),
+            _ if self.outlet.is_closed() => Some(Change::Leave),
+            (true, None) => Some(Change::Park),
+            (false, Some(since)) => Some(Change::Return { since }),
+            (false, None) if late() => Some(Change::GiveUp),
             _ => None,
         }
     }

@@ -54,22 +54,22 @@ fn reason(panic: &(dyn Any + Send)) -> String {
 
 impl Worker {
     /// Writes a request anew from the text that its reader has. The second time it ends.
-    pub(super) fn mend(&mut self, id: Id, error: Error) {
+    pub(super) fn retry(&mut self, id: Id, error: Error) {
         self.scratch = Scratch::default();
         self.deltas.clear();
         let Some(active) = self.requests.get_mut(&id) else { return };
-        tracing::warn!(%error, again = !active.mended, "a request failed");
+        tracing::warn!(%error, again = !active.retried, "a request failed");
         // Nobody knows what the row holds.
         if let Some(row) = active.row {
             self.cache.truncate(row, 0);
             self.model.clear(row);
         }
-        let mended = if std::mem::replace(&mut active.mended, true) {
+        let retried = if std::mem::replace(&mut active.retried, true) {
             Err(error)
         } else {
             active.rewrite(&self.shared.language, &mut self.deltas)
         };
-        match mended {
+        match retried {
             Ok(status) => {
                 active.send(&mut self.deltas);
                 self.withdraw(id);
@@ -87,9 +87,9 @@ impl Worker {
     }
 
     /// The batch failed, and nobody knows for whom.
-    pub(super) fn mend_all(&mut self, plan: &[Run], error: &Error) {
+    pub(super) fn retry_all(&mut self, plan: &[Run], error: &Error) {
         for run in plan {
-            self.mend(run.id, error.clone());
+            self.retry(run.id, error.clone());
         }
     }
 
@@ -97,7 +97,7 @@ impl Worker {
     pub(super) fn make_cells(&mut self, plan: &[Run]) {
         let Self { cache, model, .. } = self;
         if !cache.give_up_oldest(|row| model.clear(row)) && !self.preempt() {
-            self.mend_all(plan, &Error::CacheFull);
+            self.retry_all(plan, &Error::CacheFull);
         }
     }
 }

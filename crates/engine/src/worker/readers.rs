@@ -7,7 +7,7 @@ use crate::scheduler::Id;
 use crate::{Delta, Error};
 
 use super::Worker;
-use super::active::{Active, Wish};
+use super::active::{Active, Change};
 use crate::shared::Command;
 
 impl Worker {
@@ -20,28 +20,29 @@ impl Worker {
     /// for a place, who has waited too long is told so.
     pub(super) fn follow_the_readers(&mut self) {
         let now = Instant::now();
-        let wishes: Vec<(Id, Wish)> =
-            self.requests.iter().filter_map(|(&id, active)| Some((id, active.wish(now)?))).collect();
-        for (id, wish) in wishes {
+        let changes: Vec<(Id, Change)> =
+            self.requests.iter().filter_map(|(&id, active)| Some((id, active.change(now)?))).collect();
+        for (id, change) in changes {
             let Some(active) = self.requests.get_mut(&id) else { continue };
-            match wish {
-                Wish::Leave => self.end(id),
-                Wish::Park => {
+            match change {
+                Change::Leave => self.end(id),
+                Change::Park => {
                     active.parked = Some(now);
                     active.outlet.set_position(None);
                     self.withdraw(id);
                 }
-                Wish::Return { since } => {
+                Change::Return { since } => {
                     active.parked = None;
-                    active.place.deadline = active.place.deadline.map(|deadline| deadline + (now - since));
+                    active.reservation.deadline =
+                        active.reservation.deadline.map(|deadline| deadline + (now - since));
                     if active.has_run {
                         self.scheduler.requeue(id);
                     } else {
-                        self.scheduler.enqueue(id, active.place.client);
+                        self.scheduler.enqueue(id, active.reservation.client);
                     }
                     self.queue_moved = true;
                 }
-                Wish::GiveUp => {
+                Change::GiveUp => {
                     active.outlet.send(Delta::Failed(Error::WaitedTooLong));
                     self.end(id);
                 }

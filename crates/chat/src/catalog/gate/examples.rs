@@ -1,7 +1,5 @@
 //! Labelled examples, and whether a message is about the topic.
 
-use std::io;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -51,34 +49,19 @@ pub(crate) enum AlarmKind {
 }
 
 pub(super) fn load(files: &Files) -> Result<Vec<Example>, Error> {
-    lines(files, "gate")
+    lines(files, &source::list(files, "gate", "jsonl")?)
 }
 
 /// A catalogue may have none: lists of words have to do then.
 pub(super) fn load_alarming(files: &Files) -> Result<Vec<Alarming>, Error> {
-    const FOLDER: &str = "gate/alarm";
-    match lines(files, FOLDER) {
-        Err(Error::Io { path, source })
-            if source.kind() == io::ErrorKind::NotFound && path == files.path(FOLDER) =>
-        {
-            Ok(Vec::new())
-        }
-        read => read,
-    }
+    lines(files, &source::list_if_any(files, "gate/alarm", "jsonl")?)
 }
 
-fn lines<T: DeserializeOwned>(files: &Files, folder: &str) -> Result<Vec<T>, Error> {
+fn lines<T: DeserializeOwned>(files: &Files, names: &[String]) -> Result<Vec<T>, Error> {
     let mut examples = Vec::new();
-    for name in source::list(files, folder, "jsonl")? {
-        let (text, path) = source::read(files, &name)?;
-        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let example = serde_json::from_str(line).map_err(|error| {
-                let message = error.to_string();
-                let message = message.split(" at line ").next().unwrap_or_default();
-                source::error_on_line(&path, index + 1, source::explain(message, ""))
-            })?;
-            examples.push(example);
-        }
-    }
+    source::json_lines(files, names, |example| {
+        examples.push(example);
+        Ok(())
+    })?;
     Ok(examples)
 }

@@ -16,9 +16,6 @@ pub(super) struct File {
     pub(super) places: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     pub(super) work_types: BTreeMap<String, Vec<String>>,
-    /// Catalogues from before there were tellings have none.
-    #[serde(default)]
-    pub(super) people: BTreeMap<String, Vec<String>>,
     pub(super) mentions: Mentions,
     pub(super) nonsense: Nonsense,
     pub(super) topic: Topic,

@@ -20,10 +20,10 @@ impl SharedMatmuls {
 
 /// A context's tap: the callback changes it while llama.cpp computes, its owner reads it afterwards, both on one thread.
 /// llama.cpp keeps its address, so it lives in a box.
-pub(super) struct Tap(Box<UnsafeCell<Inside>>);
+pub(super) struct MiddleTap(Box<UnsafeCell<Inside>>);
 
-// SAFETY: the pointer in it is to a mutex that outlives the context (see `Tap::new`); all else is plain data.
-unsafe impl Send for Tap {}
+// SAFETY: the pointer in it is to a mutex that outlives the context (see `MiddleTap::new`); all else is plain data.
+unsafe impl Send for MiddleTap {}
 
 struct Inside {
     matmuls: Option<*const SharedMatmuls>,
@@ -33,7 +33,7 @@ struct Inside {
     rows: Vec<f32>,
 }
 
-impl Tap {
+impl MiddleTap {
     /// For a model of so many layers. `matmuls` must outlive the context.
     pub(super) fn new(layers: usize, matmuls: Option<&SharedMatmuls>) -> Self {
         // Three quarters of the way: further up models turn to what they were trained for, which is comparing.

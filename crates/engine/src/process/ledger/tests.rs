@@ -43,10 +43,10 @@ fn request() -> Request {
 
 fn command(admission: &std::sync::Arc<Admission>, deadline: Option<Instant>) -> (Command, Reader) {
     let request = request();
-    let place = admission.reserve(&Arrival { deadline, ..Arrival::default() }).unwrap();
+    let reservation = admission.reserve(&Arrival { deadline, ..Arrival::default() }).unwrap();
     let (outlet, generation) =
-        generation::channel(&request.program, 1, &place.presence, Waker::noop().clone());
-    (Command { request, outlet, place }, Reader { generation, heard: String::new(), ended: false })
+        generation::channel(&request.program, 1, &reservation.presence, Waker::noop().clone());
+    (Command { request, outlet, reservation }, Reader { generation, heard: String::new(), ended: false })
 }
 
 fn text(text: &str) -> Delta {
