@@ -64,10 +64,11 @@ impl Worker {
             self.cache.truncate(row, 0);
             self.model.clear(row);
         }
-        let retried = if std::mem::replace(&mut active.retried, true) {
-            Err(error)
-        } else {
-            active.rewrite(&self.shared.language, &mut self.deltas)
+        let retried = match error {
+            error if std::mem::replace(&mut active.retried, true) => Err(error),
+            // Its sequence is whole: what the row held is computed anew, and its text is the same.
+            Error::CacheFull => Ok(Status::Pending),
+            _ => active.rewrite(&self.shared.language, &mut self.deltas),
         };
         match retried {
             Ok(status) => {

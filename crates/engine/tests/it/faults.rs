@@ -62,6 +62,22 @@ async fn case_32_every_nth_allocation_of_cells_fails_and_nobody_s_text_changes()
     }
 }
 
+/// Nobody else's cells can be given up for it: its own are.
+#[tokio::test]
+async fn case_32_every_nth_allocation_of_cells_fails_for_one_alone_and_its_text_stays() {
+    let alone = async |faults: &[Fault]| {
+        let engine = engine(faults);
+        let written = finish(&engine, request("혼자 묻는 말", program(), 5)).await;
+        idle(&engine).await;
+        (written.unwrap().slots, engine.health().steps)
+    };
+    let (expected, steps) = alone(&[]).await;
+    assert!(steps > 10, "{steps} batches are too few to have tried much");
+    for batch in 1..=steps {
+        assert_eq!(alone(&[Fault::CacheFull { batch }]).await.0, expected, "batch {batch}");
+    }
+}
+
 #[tokio::test]
 async fn case_32_every_nth_batch_fails_and_every_answer_goes_on_from_its_text() {
     for n in 1.. {
