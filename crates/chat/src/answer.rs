@@ -145,7 +145,7 @@ impl Writer {
     }
 }
 
-fn source(document: &Document, score: Option<f32>) -> Source {
+pub(crate) fn source(document: &Document, score: Option<f32>) -> Source {
     Source {
         id: document.id.clone(),
         title: document.title.clone(),
@@ -184,7 +184,7 @@ mod tests {
         let catalog = catalog();
         let category = catalog.categories()[0].clone();
         let shape = Shape { describes: true, grounding: Grounding::None };
-        let program = catalog.form().program(shape, &category, &[]).unwrap();
+        let program = catalog.form().program(shape, &category, &[], None).unwrap();
         let mut writer = Writer::new(program, category, Grounding::None, Vec::new());
         let mut events = Vec::new();
         for (slot, pieces) in slots.iter().enumerate() {
@@ -230,7 +230,7 @@ mod tests {
         let category = catalog.categories()[1].clone();
         let documents: Vec<&Document> =
             catalog.fitting(&category.code, None, None).into_iter().take(5).collect();
-        let program = catalog.form().program(SELECT, &category, &documents).unwrap();
+        let program = catalog.form().program(SELECT, &category, &documents, None).unwrap();
         let found = documents
             .iter()
             .map(|&document| Found { document: document.clone(), score: Some(0.5) })

@@ -1,6 +1,7 @@
 //! One request from its admission to its end.
 
 mod choosing;
+mod following;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,10 @@ use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use self::choosing::Chosen;
 use crate::answer::Writer;
 use crate::brief::Brief;
+use crate::catalog::{Intent, Liking};
 use crate::conversations::OpenTurn;
 use crate::event::{Control, Progress};
 use crate::fallback;
@@ -56,6 +59,13 @@ struct Subject {
     vector: Option<QueryVector>,
     /// The message could not be embedded in time.
     unread: bool,
+    /// The message says what it is about, not only where the conversation goes.
+    says_what: bool,
+    /// Others are wanted than those that were offered, and which.
+    wishes: Vec<Intent>,
+    liking: Liking,
+    /// It may go to another category where nothing is left of this one.
+    may_move: bool,
     category: Category,
     history: Vec<Exchange>,
 }
@@ -102,8 +112,18 @@ impl Answering {
         {
             text = format!("{text} {phrase}");
         }
-        let subject =
-            Subject { message: None, text, vector: None, unread: false, category, history: Vec::new() };
+        let subject = Subject {
+            message: None,
+            text,
+            vector: None,
+            unread: false,
+            says_what: false,
+            wishes: Vec::new(),
+            liking: Liking::default(),
+            may_move: false,
+            category,
+            history: Vec::new(),
+        };
         self.write(subject, turn, begun).await
     }
 
@@ -140,15 +160,25 @@ impl Answering {
             // Others of the same category.
             Some(Reply::Refusal) | None => {}
         }
-        let searched = self.searched_text(&message, &reading, &turn);
+        let meant = self.meant(&message, &reading, vector.as_ref(), !told.is_empty());
+        if let Some(written) = self.written(&meant, reading.number, &told, &turn) {
+            return self.tell(written, turn).await;
+        }
+        let wishes: Vec<Intent> = meant.into_iter().filter(|intent| intent.wants_others()).collect();
+        let liking = self.liking(&message, &wishes);
+        let searched = self.searched_text(&message, &reading, &turn, !wishes.is_empty());
         let unread = !degraded && self.is_unread(vector.as_ref());
-        if !degraded && judge.is_off_topic(&message, &reading, vector.as_ref(), begun_before) {
+        let about_offered = !wishes.is_empty();
+        if !degraded
+            && !about_offered
+            && judge.is_off_topic(&message, &reading, vector.as_ref(), begun_before)
+        {
             return self.refuse(Refusal::OffTopic, turn).await;
         }
         let mut nearest = None;
         if reading.categories.is_empty()
             && !reading.is_about_conversation()
-            && !(begun_before && reading.follow_up)
+            && !(begun_before && (reading.follow_up || about_offered))
         {
             let library = &self.recommender.library;
             let library = if degraded || unread { library.without_search() } else { library.clone() };
@@ -163,13 +193,30 @@ impl Answering {
             return self.send(Event::Error(Failure::Internal)).await;
         };
         // "다른 거" says nothing of what to look for.
+        let says_what = searched.is_some() && wishes.is_empty();
         let (text, vector) = match searched {
             Some(text) if text == message => (text, vector),
-            Some(text) => (text, None),
+            Some(text) if degraded || unread => (text, None),
+            Some(text) => {
+                let vector = self.embed(&text, until).await;
+                (text, vector)
+            }
             None => (format!("{}. {}", category.label, category.description), None),
         };
         let history = turn.session.as_ref().map(history::exchanges).unwrap_or_default();
-        let subject = Subject { message: Some(message), text, vector, unread, category, history };
+        let may_move = reading.categories.is_empty() && reading.wish.is_none();
+        let subject = Subject {
+            message: Some(message),
+            text,
+            vector,
+            unread,
+            says_what,
+            wishes,
+            liking,
+            may_move,
+            category,
+            history,
+        };
         self.write(subject, turn, begun).await
     }
 
@@ -247,10 +294,10 @@ impl Answering {
     }
 
     /// Finds documents, has the model write, and completes what it can't finish.
-    async fn write(&mut self, subject: Subject, turn: OpenTurn, begun: Begun) -> Result<(), Gone> {
+    async fn write(&mut self, mut subject: Subject, mut turn: OpenTurn, begun: Begun) -> Result<(), Gone> {
         self.control.set_progress(Progress::Retrieving);
         let degraded = matches!(begun, Begun::Degraded(..));
-        let found = self.documents(&subject, &turn, degraded).await;
+        let Chosen { found, opening } = self.chosen(&mut subject, &mut turn, degraded).await;
         let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
         let recommender = self.recommender.clone();
         let brief = Brief {
@@ -261,8 +308,9 @@ impl Answering {
             documents: &documents,
             history: &subject.history,
         };
+        let form = recommender.catalog.form();
         let program =
-            recommender.catalog.form().program(recommender.shape(&brief), &subject.category, &documents);
+            form.program(recommender.shape(&brief), &subject.category, &documents, opening.as_ref());
         let (prompt, program) = match (recommender.prompt(&brief), program) {
             (Ok(prompt), Ok(program)) => (prompt, program),
             (Err(error), _) | (_, Err(error)) => {

@@ -3,7 +3,7 @@
 use leafresh_engine::{Program, Prompt, Sampling};
 use serde::Serialize;
 
-use crate::catalog::{Layout, PromptRequest, Shape};
+use crate::catalog::{Layout, Opening, Person, PromptRequest, Shape};
 use crate::history::Exchange;
 use crate::library::Wanted;
 use crate::{BaseInfo, Category, Document, Error, Grounding, Recommender};
@@ -68,11 +68,25 @@ impl Recommender {
                     history: &[],
                 };
                 let prompt = self.prompt(&brief)?;
-                let program = self.catalog.form().program(self.shape(&brief), category, &documents)?;
-                self.backend.check(&prompt, &program).map_err(in_answer_form)?;
+                let shape = self.shape(&brief);
+                for opening in [None, self.longest_opening(category)] {
+                    let program =
+                        self.catalog.form().program(shape, category, &documents, opening.as_ref())?;
+                    self.backend.check(&prompt, &program).map_err(in_answer_form)?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn longest_opening(&self, category: &Category) -> Option<Opening> {
+        let of_documents = self.catalog.documents().iter();
+        let of_documents = of_documents.filter(|document| document.category == category.code);
+        let of_documents =
+            of_documents.flat_map(|document| self.catalog.tellings().openings(document)).cloned();
+        let of_people = self.catalog.openings().all().filter(|(code, _)| *code == category.code);
+        let longest = of_documents.chain(of_people.map(|(_, text)| text)).max_by_key(String::len)?;
+        Some(Opening { sentences: vec![longest], of_first: true })
     }
 
     /// What the engine would be given for these choices.
@@ -91,10 +105,12 @@ impl Recommender {
         let brief =
             Brief { message: None, location, work_type, category, documents: &documents, history: &[] };
         let shape = self.shape(&brief);
+        let opening = self.opening(category, &self.person(None, location, work_type));
+        let form = self.catalog.form();
         Ok(Preview {
-            schema: self.catalog.form().schema(shape, category, &documents),
+            schema: form.schema(shape, category, &documents, opening.as_ref()),
             prompt: self.prompt(&brief)?,
-            program: self.catalog.form().program(shape, category, &documents)?,
+            program: form.program(shape, category, &documents, opening.as_ref())?,
             sampling: self.settings.sampling.clone(),
             grounding: self.grounding,
         })
@@ -123,6 +139,38 @@ impl Recommender {
             challenges: self.grounding == Grounding::Select,
             seed: self.settings.sampling.seed,
         }
+    }
+
+    /// Whom an answer is for, by what was chosen and said.
+    pub(crate) fn person<'a>(
+        &'a self,
+        message: Option<&str>,
+        location: Option<&'a str>,
+        work_type: Option<&'a str>,
+    ) -> Person<'a> {
+        let catalog = &*self.catalog;
+        let place = location.and_then(|text| catalog.place(text));
+        let work = work_type.and_then(|text| catalog.work_type(text));
+        let [message, job] = [message, work_type].map(|text| text.map(|text| catalog.keywords().words(text)));
+        let may_be_repeated = |text: &&str| {
+            let gate = catalog.gate();
+            catalog.openings().may_repeat(text) && gate.emergency(text).is_none() && !gate.insults(text)
+        };
+        Person {
+            place: place.map(|place| &*place.code),
+            work: work.map(|work| &*work.code),
+            people: catalog.tellings().people(message.as_ref(), job.as_ref()),
+            own_place: location.filter(|_| place.is_none()).filter(may_be_repeated),
+            own_work: work_type.filter(|_| work.is_none()).filter(may_be_repeated),
+        }
+    }
+
+    /// What an answer to three choices may open with: what is true of the person. None where the catalogue says nothing,
+    /// and where the model writes.
+    fn opening(&self, category: &Category, person: &Person<'_>) -> Option<Opening> {
+        let sentences = self.catalog.openings().of(&category.code, person);
+        let chooses = self.grounding == Grounding::Select && !sentences.is_empty();
+        chooses.then_some(Opening { sentences, of_first: false })
     }
 
     pub(crate) fn shape(&self, brief: &Brief) -> Shape {

@@ -5,7 +5,9 @@ mod documents;
 mod files;
 mod form;
 mod gate;
+mod intents;
 mod keywords;
+mod openings;
 mod prompts;
 mod replies;
 pub(crate) mod source;
@@ -17,12 +19,15 @@ use std::path::Path;
 
 pub use choices::{Category, Term};
 pub use files::Files;
-pub(crate) use form::{CHALLENGES, Endings, Shape, title_slot};
+pub(crate) use form::{CHALLENGES, Endings, Opening, Shape, title_slot};
 pub(crate) use gate::{AlarmKind, Emergency, Gate};
 
 pub use gate::{Example, Split, Topic};
+pub use intents::Intent;
+pub(crate) use intents::Intents;
 pub(crate) use keywords::{Keywords, Mentions, Said, ShortReplies};
 pub use leafresh_retrieval::Document;
+pub(crate) use openings::{Openings, Person};
 pub(crate) use prompts::{Layout, Request as PromptRequest};
 pub use replies::Replies;
 
@@ -31,7 +36,7 @@ use choices::{CATEGORIES, Lists};
 use form::Form;
 use prompts::Prompts;
 use source::error_on_line;
-use tellings::Tellings;
+pub(crate) use tellings::{Liking, Tellings};
 
 /// An answer has three challenges, and one document is behind each.
 const DOCUMENTS_PER_ANSWER: usize = CHALLENGES;
@@ -42,6 +47,8 @@ pub struct Catalog {
     lists: Lists,
     documents: Vec<Document>,
     tellings: Tellings,
+    openings: Openings,
+    intents: Intents,
     replies: Replies,
     form: Form,
     prompts: Prompts,
@@ -71,7 +78,10 @@ impl Catalog {
         let gate = Gate::load(files, &keywords, &documents)?;
         let (form, prompts) = (Form::load(files)?, Prompts::load(files)?);
         let tellings = Tellings::load(files, &lists, &documents)?;
-        let catalog = Self { lists, documents, tellings, replies, form, prompts, keywords, gate };
+        let openings = Openings::load(files, &lists)?;
+        let intents = Intents::load(files, &lists)?;
+        let catalog =
+            Self { lists, documents, tellings, openings, intents, replies, form, prompts, keywords, gate };
         catalog.check_coverage(files)?;
         Ok(catalog)
     }
@@ -119,6 +129,21 @@ impl Catalog {
 
     pub(crate) fn tellings(&self) -> &Tellings {
         &self.tellings
+    }
+
+    pub(crate) fn intents(&self) -> &Intents {
+        &self.intents
+    }
+
+    pub(crate) fn openings(&self) -> &Openings {
+        &self.openings
+    }
+
+    /// Every sentence that an answer may open with where the model chooses it.
+    pub fn opening_sentences(&self) -> impl Iterator<Item = String> {
+        let of_documents = self.documents.iter().flat_map(|document| self.tellings.openings(document));
+        let of_people = self.openings.all().map(|(_, text)| text);
+        of_documents.chain(self.intents.leads()).cloned().chain(of_people)
     }
 
     /// Every sentence that the server itself says.

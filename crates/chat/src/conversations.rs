@@ -200,6 +200,17 @@ impl OpenTurn {
         self.session.as_ref().map_or(&[], |session| &session.offered)
     }
 
+    /// The sentences that no answer of this conversation has begun with, or all where none is left.
+    pub(crate) fn unsaid(&self, sentences: Vec<String>) -> Vec<String> {
+        let answers = || {
+            let turns = self.session.iter().flat_map(|session| &session.turns);
+            turns.filter(|turn| turn.role == Role::Assistant)
+        };
+        let (said, unsaid): (Vec<String>, Vec<String>) =
+            sentences.into_iter().partition(|sentence| answers().any(|turn| turn.text.starts_with(sentence)));
+        if unsaid.is_empty() { said } else { unsaid }
+    }
+
     /// Saves the whole turn; whether that worked is what `remembered` says.
     pub(crate) async fn close(mut self, answer: String, offered: Vec<String>) -> bool {
         let Some(open) = self.open.take() else {

@@ -62,35 +62,48 @@ impl Endings {
         category: &Category,
         documents: &[Document],
     ) -> Option<String> {
-        // Slot 0 is the sentence; then titles and descriptions take turns.
-        let is_title = index % 2 == 1;
-        if index == 0 {
-            let whole = self.recommend.replace("{category}", &category.label);
-            return begins(&[whole], written)
-                .or_else(|| ended(&self.recommend_ends, slot, written, category));
+        let new =
+            |text: &&String| !slot.distinct_from.iter().any(|&earlier| progress.done[earlier] == **text);
+        match &slot.grammar {
+            Grammar::Choices(texts) => return begins(texts.iter().filter(new), written),
+            Grammar::Lookup { of, table } => return begins(table.get(progress.done.get(*of)?)?, written),
+            Grammar::Regex(_) => {}
         }
-        if is_title {
-            let used =
-                |title: &String| progress.done.iter().skip(1).step_by(2).any(|earlier| earlier == title);
-            let titles: Vec<String> = documents
-                .iter()
-                .filter(|document| !document.short.is_empty())
-                .map(|document| document.title.clone())
-                .filter(|title| !used(title))
-                .collect();
-            return begins(&titles, written).or_else(|| ended(&self.title_ends, slot, written, category));
-        }
-        let title = progress.done.last()?;
-        let document = documents.iter().find(|document| document.title == *title);
-        let texts: Vec<String> =
-            document.map(|document| vec![document.text.clone(), document.short.clone()]).unwrap_or_default();
-        begins(&texts, written).or_else(|| ended(&self.description_ends, slot, written, category))
+        let challenges = || documents.iter().filter(|document| !document.short.is_empty());
+        let (whole, ends): (Vec<String>, _) = match part(index) {
+            Part::Recommend => {
+                (vec![self.recommend.replace("{category}", &category.label)], &self.recommend_ends)
+            }
+            Part::Title => (challenges().map(|document| document.title.clone()).collect(), &self.title_ends),
+            Part::Description => {
+                let title = progress.done.last()?;
+                let document = documents.iter().find(|document| document.title == *title);
+                let texts = document.map(|document| vec![document.text.clone(), document.short.clone()]);
+                (texts.unwrap_or_default(), &self.description_ends)
+            }
+        };
+        begins(whole.iter().filter(new), written).or_else(|| ended(ends, slot, written, category))
+    }
+}
+
+/// What a slot of an answer holds: the sentence first, then titles and descriptions take turns.
+enum Part {
+    Recommend,
+    Title,
+    Description,
+}
+
+fn part(index: usize) -> Part {
+    match index {
+        0 => Part::Recommend,
+        _ if index % 2 == 1 => Part::Title,
+        _ => Part::Description,
     }
 }
 
 /// The first of `texts` that begins with what was written.
-fn begins(texts: &[String], written: &str) -> Option<String> {
-    texts.iter().find(|text| text.starts_with(written)).cloned()
+fn begins<'a>(texts: impl IntoIterator<Item = &'a String>, written: &str) -> Option<String> {
+    texts.into_iter().find(|text| text.starts_with(written)).cloned()
 }
 
 /// What was written with the ending that fits best: the one that continues most of it, if the slot's grammar allows
@@ -184,7 +197,7 @@ mod tests {
         let owned: Vec<Document> = documents.iter().map(|&document| document.clone()).collect();
         for grounding in [Grounding::Select, Grounding::Context, Grounding::None] {
             let shape = Shape { describes: true, grounding };
-            let program: Program = catalog.form().program(shape, category, &documents).unwrap();
+            let program: Program = catalog.form().program(shape, category, &documents, None).unwrap();
             for slots in whole(grounding, &documents) {
                 for cut in 0..slots.concat().chars().count() {
                     check(&catalog, &program, &slots, cut, category, &owned);

@@ -8,10 +8,11 @@ use leafresh_retrieval::Metric;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::addressing::Addressing;
 use crate::brief::Brief;
 use crate::guard::{Classifier, Judge, Refusal, alarm, topic};
 use crate::kept::{self, Key};
-use crate::{Error, Recommender};
+use crate::{Error, Intent, Recommender, intents};
 
 impl Recommender {
     /// Has the engine read what all prompts begin with, so that the first person doesn't wait for it. Takes seconds.
@@ -66,6 +67,18 @@ impl Recommender {
         Ok(self.judge().refusal(message, vector.as_ref()))
     }
 
+    /// What a message about challenges that were offered means: for measuring it. Empty without an embedding model.
+    ///
+    /// # Errors
+    /// [`Error::Retrieval`] when the message can't be embedded.
+    pub async fn intents(&self, message: &str) -> Result<Vec<Intent>, Error> {
+        self.learn().await?;
+        let (Some(search), Some(classifier)) = (&self.library.search, self.intents.get()) else {
+            return Ok(Vec::new());
+        };
+        Ok(intents::meant(classifier, message, &search.embed(message).await?))
+    }
+
     /// Tells what is wrong with messages, as well as it can at the moment.
     pub(crate) fn judge(&self) -> Judge {
         let [topic, alarm] = [&self.topic, &self.alarm].map(|learned| learned.get().cloned());
@@ -73,8 +86,8 @@ impl Recommender {
     }
 
     /// Learns what takes time, or reads what was learned before: from the catalogue's questions how to put documents into
-    /// order, from its examples what alarms and what is about the topic. Until then, and without an embedding model,
-    /// documents are in the order of plain cosines, and lists of words tell. The first time takes two or three minutes.
+    /// order, from its examples what alarms and what is about the topic, and what its openings mean. Until then, and without an
+    /// embedding model, documents are in the order of plain cosines, lists of words tell, and openings are drawn. The first time takes two or three minutes.
     ///
     /// # Errors
     /// [`Error::Retrieval`] when the embedding model can't compute.
@@ -120,6 +133,26 @@ impl Recommender {
             };
             if let Some(classifier) = self.recall("topic.bin", key, fits, anew).await? {
                 let _ = self.topic.set(Arc::new(classifier));
+            }
+        }
+        if self.intents.get().is_none() {
+            let labelled = intents::learned_from(&self.catalog);
+            let classes = labelled.iter().map(|(_, classes)| format!("{classes:?}")).collect::<Vec<_>>();
+            let examples = labelled.iter().zip(&classes).flat_map(|((text, _), classes)| [*text, classes]);
+            let key = kept::key([model.fingerprint.as_str()].into_iter().chain(examples));
+            let fits = |classifier: &Classifier| classifier.fits(model.dimension, intents::CLASSES);
+            let anew = async || intents::learn(&self.catalog, search).await;
+            if let Some(classifier) = self.recall("intents.bin", key, fits, anew).await? {
+                let _ = self.intents.set(Arc::new(classifier));
+            }
+        }
+        if self.addressing.get().is_none() {
+            let openings = Addressing::learned_from(&self.catalog);
+            let key = kept::key([model.fingerprint.as_str()].into_iter().chain(openings));
+            let fits = |addressing: &Addressing| addressing.fits(model.dimension);
+            let anew = async || Addressing::learn(&self.catalog, search).await;
+            if let Some(addressing) = self.recall("openings.bin", key, fits, anew).await? {
+                let _ = self.addressing.set(addressing);
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The domain: what a recommendation is, in which words, from which documents. No HTTP, no llama.cpp.
 
+mod addressing;
 mod answer;
 mod answering;
 mod blank;
@@ -14,6 +15,7 @@ mod fallback;
 mod figures;
 mod guard;
 mod history;
+mod intents;
 mod kept;
 mod learning;
 mod library;
@@ -26,7 +28,7 @@ mod words;
 
 pub use blank::is_blank;
 pub use brief::Preview;
-pub use catalog::{Catalog, Category, Document, Example, Files, Replies, Split, Term, Topic};
+pub use catalog::{Catalog, Category, Document, Example, Files, Intent, Replies, Split, Term, Topic};
 pub use command::{BaseInfo, Command, FreeText, Kind};
 pub use conversations::Sessions;
 pub use error::Error;

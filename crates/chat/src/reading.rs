@@ -14,6 +14,8 @@ pub(crate) struct Reading {
     pub(crate) wish: Option<Wish>,
     /// It answers what was offered, and says nothing else.
     pub(crate) reply: Option<Reply>,
+    /// The only challenge that it mentions, from 1.
+    pub(crate) number: Option<usize>,
     /// Codes of categories that are named, then of those that things in it belong to; and of those that are named to be
     /// left out.
     pub(crate) categories: Vec<String>,
@@ -59,6 +61,7 @@ impl Reading {
         Self {
             bare: reply.is_some() || short,
             follow_up: words.has_any(&keywords.wishes.follow_up),
+            number: replies::mentioned(&words, &keywords.replies),
             wish,
             reply,
             categories,

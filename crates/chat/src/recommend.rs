@@ -9,6 +9,7 @@ use leafresh_retrieval::Search;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use crate::addressing::Addressing;
 use crate::conversations::Sessions;
 use crate::fallback::FallbackSettings;
 use crate::figures::Figures;
@@ -73,6 +74,10 @@ pub struct Recommender {
     /// What is about the topic, and what alarms: learned from examples.
     pub(crate) topic: Arc<OnceLock<Arc<Classifier>>>,
     pub(crate) alarm: Arc<OnceLock<Arc<Classifier>>>,
+    /// What is meant by messages about what was offered.
+    pub(crate) intents: Arc<OnceLock<Arc<Classifier>>>,
+    /// What openings mean.
+    pub(crate) addressing: Arc<OnceLock<Addressing>>,
     /// The folder in which what is learned is kept.
     pub(crate) kept: Option<PathBuf>,
     fallback: Arc<FallbackSettings>,
@@ -116,6 +121,8 @@ impl Recommender {
             figures: Arc::default(),
             topic: Arc::default(),
             alarm: Arc::default(),
+            intents: Arc::default(),
+            addressing: Arc::default(),
             kept: None,
             fallbacks: Arc::new(Semaphore::new(fallback.at_once)),
             fallback: Arc::new(fallback),
@@ -154,6 +161,8 @@ impl Recommender {
         self.figures = before.figures.clone();
         self.topic = before.topic.clone();
         self.alarm = before.alarm.clone();
+        self.intents = before.intents.clone();
+        self.addressing = before.addressing.clone();
         self.fallback = before.fallback.clone();
         self.fallbacks = before.fallbacks.clone();
         self

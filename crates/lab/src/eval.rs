@@ -7,6 +7,7 @@ mod compare;
 mod data;
 mod figures;
 mod gate;
+mod intents;
 mod intervals;
 mod meaning;
 mod measures;
@@ -229,6 +230,10 @@ impl Eval<'_> {
             let understood = understanding::measure(&files, &self.catalog, &recommender).await?;
             report.shared.extend(understood.measures);
             report.note("Messages that were misunderstood", understood.wrong);
+            if let Some((measures, wrong)) = intents::measure(&files, &recommender).await? {
+                report.shared.extend(measures);
+                report.note("Messages about what was offered that were misunderstood", wrong);
+            }
         }
         if let Some(search) = surroundings.search.as_ref().filter(|_| self.options.measures(Part::Retrieval))
         {

@@ -5,17 +5,38 @@ use rand::Rng;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answering, Subject};
-use crate::Grounding;
-use crate::catalog::CHALLENGES;
+use crate::catalog::{CHALLENGES, Liking, Opening, Person};
 use crate::conversations::OpenTurn;
 use crate::guard::Refusal;
 use crate::library::{Found, Wanted};
 use crate::reading::Reading;
+use crate::{Category, Document, Grounding};
+
+/// What an answer is made from, best first, and how it may open.
+pub(super) struct Chosen {
+    pub(super) found: Vec<Found>,
+    pub(super) opening: Option<Opening>,
+}
+
+/// What a document loses against the one before it, when its opening is nearer to the message.
+const RANK: f32 = 0.06;
+
+/// More documents than a category has.
+const ALL: usize = 200;
+
+/// Openings that are nearly as near as the nearest, of which the model chooses.
+const NEARLY: f32 = 0.05;
 
 impl Answering {
-    /// What to search for: the message, with the question before it where it makes no sense alone; nothing where it
-    /// only says where the conversation goes.
-    pub(super) fn searched_text(&self, message: &str, reading: &Reading, turn: &OpenTurn) -> Option<String> {
+    /// What to search for: the message, with the question before it where it makes no sense alone; only that question
+    /// where it `wishes` for others; nothing where it only says where the conversation goes.
+    pub(super) fn searched_text(
+        &self,
+        message: &str,
+        reading: &Reading,
+        turn: &OpenTurn,
+        wishes: bool,
+    ) -> Option<String> {
         if reading.bare {
             return None;
         }
@@ -28,16 +49,35 @@ impl Answering {
             };
             questions.map(|turn| turn.text.as_str()).rfind(worth_it)
         });
-        match earlier.filter(|_| reading.follow_up) {
+        match earlier.filter(|_| reading.follow_up || wishes) {
+            Some(earlier) if wishes => Some(earlier.to_owned()),
             Some(earlier) => Some(format!("{earlier} {message}")),
-            None => Some(message.to_owned()),
+            None => (!wishes).then(|| message.to_owned()),
         }
     }
 
-    /// The documents that an answer is made from, as they are told to this person.
-    pub(super) async fn documents(&self, subject: &Subject, turn: &OpenTurn, degraded: bool) -> Vec<Found> {
-        let found = self.found(subject, turn, degraded).await;
-        self.told(found, subject.message.as_deref(), &turn.standing)
+    /// The documents that an answer is made from, as they are told to this person, and what it may open with.
+    /// Where nothing is left of the category, the conversation goes to another one.
+    pub(super) async fn chosen(&self, subject: &mut Subject, turn: &mut OpenTurn, degraded: bool) -> Chosen {
+        let mut found = self.found(subject, turn, degraded).await;
+        let mut lead = None;
+        if let Some(next) = self.next_category(subject, turn, &found) {
+            lead = Some(self.recommender.catalog.intents().exhausted(&subject.category, &next));
+            subject.text = format!("{}. {}", next.label, next.description);
+            (subject.vector, subject.says_what) = (None, false);
+            turn.standing.category.clone_from(&next.code);
+            subject.category = next;
+            found = self.found(subject, turn, degraded).await;
+        }
+        let Standing { location, work_type, .. } = &turn.standing;
+        let person =
+            self.recommender.person(subject.message.as_deref(), location.as_deref(), work_type.as_deref());
+        let opening = match lead {
+            _ if self.recommender.grounding != Grounding::Select => None,
+            Some(lead) => Some(Opening { sentences: vec![lead], of_first: false }),
+            None => self.opening(subject, turn, &person, &mut found),
+        };
+        Chosen { found: self.told(found, &person), opening }
     }
 
     async fn found(&self, subject: &Subject, turn: &OpenTurn, degraded: bool) -> Vec<Found> {
@@ -53,37 +93,112 @@ impl Answering {
             offered: turn.offered(),
             ..recommender.wanted(subject.message.as_deref(), location, work_type, &subject.category)
         };
-        if !degraded && !subject.unread {
+        let liking = &subject.liking;
+        let picky = *liking != Liking::default();
+        let count = wanted.count;
+        let wanted = if picky { Wanted { count: ALL, pool: 0, ..wanted } } else { wanted };
+        let found = self.searched(&wanted, degraded || subject.unread).await;
+        if !picky {
+            return found;
+        }
+        let suits = |found: &Found| recommender.catalog.tellings().suits(&found.document, liking);
+        let (mut suiting, others): (Vec<Found>, Vec<Found>) = found.into_iter().partition(suits);
+        suiting.truncate(count);
+        let missing = CHALLENGES.saturating_sub(suiting.len());
+        suiting.extend(others.into_iter().take(missing));
+        suiting
+    }
+
+    async fn searched(&self, wanted: &Wanted<'_>, by_words: bool) -> Vec<Found> {
+        let recommender = &self.recommender;
+        if !by_words {
             let until = Instant::now() + recommender.deadlines.retrieval;
-            match self.timed(timeout_at(until, recommender.library.find(&wanted))).await {
+            match self.timed(timeout_at(until, recommender.library.find(wanted))).await {
                 Ok(found) => return found,
                 Err(_) => tracing::warn!("search took too long; documents come from the catalogue"),
             }
         }
-        recommender.library.without_search().find(&wanted).await
+        recommender.library.without_search().find(wanted).await
+    }
+
+    /// The category to go on with, where too little of this one is left that wasn't offered before: the one with most.
+    fn next_category(&self, subject: &Subject, turn: &OpenTurn, found: &[Found]) -> Option<Category> {
+        let catalog = &self.recommender.catalog;
+        let new = |document: &Document| !turn.offered().contains(&document.id);
+        let left = found.iter().filter(|found| new(&found.document)).count();
+        if !subject.may_move || catalog.intents().is_empty() || found.is_empty() || left >= CHALLENGES {
+            return None;
+        }
+        let Standing { location, work_type, .. } = &turn.standing;
+        let fresh = |category: &&Category| {
+            let fitting = catalog.fitting(&category.code, location.as_deref(), work_type.as_deref());
+            fitting.into_iter().filter(|document| new(document)).count()
+        };
+        let others = catalog.categories().iter().filter(|category| category.code != subject.category.code);
+        others.max_by_key(fresh).filter(|category| fresh(category) >= CHALLENGES).cloned()
+    }
+
+    /// What the answer may open with: where a message says what it is about, with what answers it, and the document that
+    /// this belongs to comes first; else with what is true of the person. None where the catalogue has neither.
+    fn opening(
+        &self,
+        subject: &Subject,
+        turn: &OpenTurn,
+        person: &Person<'_>,
+        found: &mut [Found],
+    ) -> Option<Opening> {
+        let catalog = &self.recommender.catalog;
+        let mut leads = subject.wishes.iter().map(|wish| catalog.intents().lead(*wish));
+        if let Some(leads) = leads.find(|leads| !leads.is_empty()) {
+            return Some(Opening { sentences: turn.unsaid(leads.to_vec()), of_first: false });
+        }
+        if subject.says_what {
+            let (place, sentences) = self.answering(subject, turn, found).unwrap_or_else(|| {
+                let first = found.first().map(|found| catalog.tellings().openings(&found.document).to_vec());
+                (0, turn.unsaid(first.unwrap_or_default()))
+            });
+            if !sentences.is_empty() {
+                found[..=place].rotate_right(1);
+                return Some(Opening { sentences, of_first: true });
+            }
+        }
+        let sentences = turn.unsaid(catalog.openings().of(&subject.category.code, person));
+        (!sentences.is_empty()).then_some(Opening { sentences, of_first: false })
+    }
+
+    /// The openings that answer the message, and the index of the document they belong to; `None` where nobody knows what
+    /// it means.
+    fn answering(&self, subject: &Subject, turn: &OpenTurn, found: &[Found]) -> Option<(usize, Vec<String>)> {
+        let (addressing, message) = (self.recommender.addressing.get()?, subject.vector.as_ref()?);
+        let tellings = self.recommender.catalog.tellings();
+        let mut near: Vec<(f32, usize, &String)> = Vec::new();
+        for (index, Found { document, .. }) in found.iter().enumerate() {
+            let openings = tellings.openings(document);
+            let unsaid = turn.unsaid(openings.to_vec());
+            let scores = addressing.near(message, document);
+            let openings = openings.iter().zip(scores).filter(|(text, _)| unsaid.contains(text));
+            near.extend(openings.map(|(text, score)| (score - RANK * index as f32, index, text)));
+        }
+        let &(best, index, _) = near.iter().max_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
+        let nearly = near.iter().filter(|(score, of, _)| *of == index && *score >= best - NEARLY);
+        Some((index, nearly.map(|(.., text)| (*text).clone()).collect()))
     }
 
     /// Documents as they are told to this person, and none whose idea another one has.
-    fn told(&self, found: Vec<Found>, message: Option<&str>, standing: &Standing) -> Vec<Found> {
-        let catalog = &self.recommender.catalog;
-        let (location, work_type) = (standing.location.as_deref(), standing.work_type.as_deref());
-        let place = location.and_then(|text| catalog.place(text));
-        let work = work_type.and_then(|text| catalog.work_type(text));
-        let surroundings: Vec<&str> = [place, work].into_iter().flatten().map(|term| &*term.code).collect();
-        let [message, job] = [message, work_type].map(|text| text.map(|text| catalog.keywords().words(text)));
-        let people = catalog.tellings().people(message.as_ref(), job.as_ref());
+    fn told(&self, found: Vec<Found>, person: &Person<'_>) -> Vec<Found> {
+        let tellings = self.recommender.catalog.tellings();
+        let surroundings = person.surroundings();
         let mut rng = self.rng();
         let mut spare = found.len().saturating_sub(CHALLENGES);
         let mut told: Vec<Found> = Vec::with_capacity(found.len());
         for Found { document, score } in found {
-            let twin = told.iter().any(|earlier| catalog.tellings().same_idea(&earlier.document, &document));
+            let twin = told.iter().any(|earlier| tellings.same_idea(&earlier.document, &document));
             if twin && spare > 0 {
                 spare -= 1;
                 continue;
             }
-            let document = catalog
-                .tellings()
-                .told(&document, &people, &surroundings, |count| rng.random_range(0..count));
+            let document =
+                tellings.told(&document, &person.people, &surroundings, |count| rng.random_range(0..count));
             told.push(Found { document, score });
         }
         told

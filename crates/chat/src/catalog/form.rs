@@ -34,6 +34,14 @@ pub(crate) struct Shape {
     pub(crate) grounding: Grounding,
 }
 
+/// Sentences by authors, one of which opens the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opening {
+    pub(crate) sentences: Vec<String>,
+    /// They are the first document's: it is the first challenge.
+    pub(crate) of_first: bool,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Part {
@@ -98,7 +106,8 @@ impl Form {
         Ok(form)
     }
 
-    /// The program of one answer: what the reader sees, with slots where the model writes.
+    /// The program of one answer: what the reader sees, with slots where the model writes. Where there is an `opening` it
+    /// chooses among its sentences.
     ///
     /// # Errors
     /// [`Error::Engine`] when the documents don't make a program (fewer than three titles to select from).
@@ -107,16 +116,23 @@ impl Form {
         shape: Shape,
         category: &Category,
         documents: &[&Document],
+        opening: Option<&Opening>,
     ) -> Result<Program, Error> {
-        let mut segments = vec![Segment::Slot(self.recommend.slot("recommend".into(), shape, category))];
+        let mut recommend = self.recommend.slot("recommend".into(), shape, category);
+        if let Some(opening) = opening {
+            recommend.grammar = Grammar::Choices(opening.sentences.clone());
+        }
+        let mut segments = vec![Segment::Slot(recommend)];
         for number in 1..=CHALLENGES {
             segments.push(Segment::Fixed(format!("\n\n{number}. ")));
             let mut title = self.title.slot(format!("title_{number}"), shape, category);
             title.distinct_from = (1..number).map(title_slot).collect();
             let mut description = self.description.slot(format!("description_{number}"), shape, category);
             if shape.grounding == Grounding::Select {
+                let known = number == 1 && opening.is_some_and(|opening| opening.of_first);
+                let choices = if known { &documents[..documents.len().min(1)] } else { documents };
                 title.grammar =
-                    Grammar::Choices(documents.iter().map(|document| document.title.clone()).collect());
+                    Grammar::Choices(choices.iter().map(|document| document.title.clone()).collect());
                 let texts = |document: &&Document| {
                     (document.title.clone(), vec![document.text.clone(), document.short.clone()])
                 };
@@ -129,7 +145,13 @@ impl Form {
     }
 
     /// The answer's JSON schema (draft 2020-12), for engines that take one instead of a program.
-    pub(crate) fn schema(&self, shape: Shape, category: &Category, documents: &[&Document]) -> Value {
+    pub(crate) fn schema(
+        &self,
+        shape: Shape,
+        category: &Category,
+        documents: &[&Document],
+        opening: Option<&Opening>,
+    ) -> Value {
         let text = |part: &Part| json!({"type": "string", "pattern": format!("^(?:{})$", part.pattern(shape, category))});
         let challenge = |title: Value, description: Value| {
             json!({
@@ -150,7 +172,7 @@ impl Form {
         json!({
             "type": "object",
             "properties": {
-                "recommend": text(&self.recommend),
+                "recommend": opening.map_or_else(|| text(&self.recommend), |opening| json!({"enum": opening.sentences})),
                 "challenges": {"type": "array", "items": items, "minItems": CHALLENGES, "maxItems": CHALLENGES},
             },
             "required": ["recommend", "challenges"],
@@ -267,7 +289,7 @@ mod tests {
         let catalog = catalog();
         let category = &catalog.categories()[0];
         let documents = catalog.fitting(&category.code, None, None);
-        let schema = catalog.form().schema(SELECT, category, &documents[..4]);
+        let schema = catalog.form().schema(SELECT, category, &documents[..4], None);
         assert_eq!(schema["properties"]["challenges"]["minItems"], 3);
         let choices = schema["properties"]["challenges"]["items"]["anyOf"].as_array().unwrap();
         assert_eq!(choices.len(), 4);

@@ -79,21 +79,24 @@ pub struct FixedReplies {
 impl FixedReplies {
     /// A challenge of the last answer, with its number from 1.
     pub fn again(&self, number: usize, title: &str, description: &str) -> String {
-        // In one pass: what is filled in may hold braces itself.
-        let mut told = String::new();
-        let mut rest = self.again.as_str();
-        while let Some((before, after)) = rest.split_once('{') {
-            told.push_str(before);
-            let (name, after) = after.split_once('}').unwrap_or((after, ""));
-            match name {
-                "n" => told.push_str(&number.to_string()),
-                "title" => told.push_str(title),
-                _ => told.push_str(description),
-            }
-            rest = after;
-        }
-        told + rest
+        fill(&self.again, |name| match name {
+            "n" => number.to_string(),
+            "title" => title.to_owned(),
+            _ => description.to_owned(),
+        })
     }
+}
+
+/// A sentence with what stands in braces put in. In one pass: what is put in may hold braces itself.
+pub(super) fn fill(sentence: &str, value: impl Fn(&str) -> String) -> String {
+    let mut told = String::new();
+    let mut rest = sentence;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        told.extend([before, &value(name)]);
+        rest = after;
+    }
+    told + rest
 }
 
 /// Errors, as JSON bodies and as `error` events.

@@ -10,9 +10,11 @@ use std::collections::HashMap;
 use leafresh_retrieval::Document;
 use serde::Deserialize;
 
-use self::rules::{People, Rules};
+use self::rules::People;
+pub(super) use self::rules::RULES;
+pub(crate) use self::rules::{OwnWords, Rules};
 use super::choices::Lists;
-use super::{Files, source};
+use super::{Files, Intent, source};
 use crate::Error;
 use crate::words::Words;
 
@@ -99,6 +101,16 @@ struct More {
     proof: String,
 }
 
+/// What somebody would rather have. `Default` is anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Liking {
+    pub(crate) easy: bool,
+    /// At most so many.
+    pub(crate) minutes: Option<u16>,
+    /// With any of these people.
+    pub(crate) with: Vec<String>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Tellings {
     by_id: HashMap<String, Telling>,
@@ -172,6 +184,33 @@ impl Tellings {
             told.short.clone_from(&variant.text);
         }
         told
+    }
+
+    /// What people ask about a document afterwards; `None` where nobody has written it.
+    pub(crate) fn more(&self, document: &Document, about: Intent) -> Option<&str> {
+        let More { why, begin, long, hard, easier: _, proof } = &self.by_id.get(&document.id)?.more;
+        match about {
+            Intent::Why => Some(why.as_str()),
+            Intent::Begin => Some(begin.as_str()),
+            Intent::Long => Some(long.as_str()),
+            Intent::Hard => Some(hard.as_str()),
+            Intent::Proof => Some(proof.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Whether a document is what somebody would rather have.
+    pub(crate) fn suits(&self, document: &Document, liking: &Liking) -> bool {
+        let Some(telling) = self.by_id.get(&document.id) else { return false };
+        let easy = matches!(telling.effort, Effort::Easy) || !liking.easy;
+        let short = liking.minutes.is_none_or(|minutes| telling.minutes <= minutes);
+        let together = liking.with.is_empty() || telling.with.iter().any(|with| liking.with.contains(with));
+        easy && short && together
+    }
+
+    /// Sentences that answer the need behind the document's questions.
+    pub(crate) fn openings(&self, document: &Document) -> &[String] {
+        self.by_id.get(&document.id).map_or(&[], |telling| &telling.openings)
     }
 
     /// Whether both are the same thing to do.

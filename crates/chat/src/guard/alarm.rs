@@ -49,8 +49,10 @@ pub(crate) async fn learn(catalog: &Catalog, search: &Search) -> Result<Option<C
     if fillers == 0 {
         return Ok(None);
     }
-    let (texts, labels): (Vec<String>, Vec<Option<usize>>) =
-        learned_from(catalog).into_iter().map(|(text, label)| (text.to_owned(), label)).unzip();
+    let (texts, labels): (Vec<String>, Vec<Vec<usize>>) = learned_from(catalog)
+        .into_iter()
+        .map(|(text, class)| (text.to_owned(), class.into_iter().collect()))
+        .unzip();
     let vectors = embed(&texts, search).await?;
     let learned = beside(move || {
         let vectors: Vec<Vectors<'_>> = vectors.iter().map(vectors_of).collect();

@@ -28,8 +28,8 @@ pub(crate) struct Lesson<'a> {
     pub(crate) texts: &'a [String],
     /// Of the texts.
     pub(crate) vectors: &'a [Vectors<'a>],
-    /// Each text's class, from 0 on; none: it is of no class.
-    pub(crate) labels: &'a [Option<usize>],
+    /// Each text's classes, from 0 on; it may be of none.
+    pub(crate) labels: &'a [Vec<usize>],
     /// From which score on a message is taken for one of a class; one for each class.
     pub(crate) cuts: &'a [Cut],
     pub(crate) letters: Letters,
@@ -159,10 +159,12 @@ impl Classifier {
         let shares: Vec<Vec<(usize, f32)>> = texts.iter().map(|text| lexicon.shares(text)).collect();
         let likeness = likeness(&views, &shares, lexicon.runs.len(), letters.weight());
 
-        let of = |class: bool| labels.iter().filter(|label| label.is_some() == class).count().max(1) as f32;
-        let (some, none) = (of(true), of(false));
-        let penalty =
-            |label: &Option<usize>| PENALTY * 2.0 / count as f32 * if label.is_some() { some } else { none };
+        let of =
+            |none: bool| labels.iter().filter(|classes| classes.is_empty() == none).count().max(1) as f32;
+        let (some, none) = (of(false), of(true));
+        let penalty = |classes: &Vec<usize>| {
+            PENALTY * 2.0 / count as f32 * if classes.is_empty() { none } else { some }
+        };
         let penalties: Vec<f32> = labels.iter().map(penalty).collect();
         // First without some, which then show how high a message scores that wasn't learned from.
         let is_judged = |index: usize| index % JUDGED == JUDGED - 1 && index < fillers;
@@ -174,14 +176,14 @@ impl Classifier {
 
         let class = |(class, cut): (usize, &Cut)| {
             let targets: Vec<f32> =
-                labels.iter().map(|label| if *label == Some(class) { 1.0 } else { -1.0 }).collect();
+                labels.iter().map(|classes| if classes.contains(&class) { 1.0 } else { -1.0 }).collect();
             let weights = likeness.solve(&without, &targets, vec![0.0; count]);
             let scores = likeness.times(&weights);
-            let wanted = match cut {
-                Cut::Keeps(_) => Some(class),
-                Cut::Passes(_) => None,
+            let wanted = |classes: &Vec<usize>| match cut {
+                Cut::Keeps(_) => classes.contains(&class),
+                Cut::Passes(_) => classes.is_empty(),
             };
-            let judged = (0..count).filter(|&index| is_judged(index) && labels[index] == wanted);
+            let judged = (0..count).filter(|&index| is_judged(index) && wanted(&labels[index]));
             let cut = cut.among(judged.map(|index| scores[index]).collect());
             let weights = likeness.solve(&penalties, &targets, weights);
             let mut runs = vec![0.0; lexicon.runs.len()];
@@ -310,7 +312,7 @@ mod tests {
     }
 
     fn learn(texts: &[String], vectors: &[Vectors<'_>], on: &[bool]) -> Classifier {
-        let labels: Vec<Option<usize>> = on.iter().map(|on| on.then_some(0)).collect();
+        let labels: Vec<Vec<usize>> = on.iter().map(|on| on.then_some(0).into_iter().collect()).collect();
         Classifier::learn(&Lesson {
             texts,
             vectors,
@@ -384,7 +386,8 @@ mod tests {
     fn of_several_classes_each_has_its_own_and_what_is_of_none_has_none() {
         let words = ["가스 냄새", "죽고 싶", "바보 같은", "텀블러 챙기"];
         let texts: Vec<String> = (0..80).map(|n| format!("{} {}", words[n % 4], n / 20)).collect();
-        let labels: Vec<Option<usize>> = (0..80).map(|n| (n % 4 < 3).then_some(n % 4)).collect();
+        let labels: Vec<Vec<usize>> =
+            (0..80).map(|n| (n % 4 < 3).then_some(n % 4).into_iter().collect()).collect();
         let vectors = vec![[&[1.0f32, 0.0][..], &[]]; 80];
         let classifier = Classifier::learn(&Lesson {
             texts: &texts,

@@ -28,8 +28,9 @@ pub(crate) fn learned_from(examples: &[Example]) -> impl Iterator<Item = &str> {
 /// [`Error::Retrieval`] when the examples can't be embedded.
 pub(crate) async fn learn(examples: &[Example], search: &Search) -> Result<Classifier, Error> {
     let tuning = examples.iter().filter(|example| example.split == Split::Tune);
-    let (texts, labels): (Vec<String>, Vec<Option<usize>>) =
-        tuning.map(|example| (example.text.clone(), (example.topic == Topic::On).then_some(0))).unzip();
+    let class = |example: &Example| (example.topic == Topic::On).then_some(0).into_iter().collect();
+    let (texts, labels): (Vec<String>, Vec<Vec<usize>>) =
+        tuning.map(|example| (example.text.clone(), class(example))).unzip();
     let vectors = embed(&texts, search).await?;
     beside(move || {
         let vectors: Vec<Vectors<'_>> = vectors.iter().map(vectors_of).collect();

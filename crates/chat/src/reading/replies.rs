@@ -33,15 +33,18 @@ pub(super) fn of(message: &str, words: &Words, aside: bool, replies: &ShortRepli
     if aside || words.letters() > LONGEST_MENTION {
         return None;
     }
-    let mentioned: Vec<usize> =
-        (1..).zip(&replies.mentioned).filter(|(_, at)| at.is_match(words.text())).map(|(n, _)| n).collect();
-    if !mentioned.is_empty() && replies.turned_down.is_match(words.text()) {
+    let any = replies.mentioned.iter().any(|at| at.is_match(words.text()));
+    if any && replies.turned_down.is_match(words.text()) {
         return Some(Reply::Refusal);
     }
-    match mentioned[..] {
-        [number] if !words.has_any(&replies.question) => Some(Reply::Number(number)),
-        _ => None,
-    }
+    mentioned(words, replies).filter(|_| !words.has_any(&replies.question)).map(Reply::Number)
+}
+
+/// The number of the challenge that is mentioned; `None` where several are, or none is.
+pub(super) fn mentioned(words: &Words, replies: &ShortReplies) -> Option<usize> {
+    let mut mentioned = (1..).zip(&replies.mentioned).filter(|(_, at)| at.is_match(words.text()));
+    let (number, _) = mentioned.next()?;
+    mentioned.next().is_none().then_some(number)
 }
 
 fn of_these_words_alone(text: &[char], replies: &ShortReplies) -> Option<Reply> {

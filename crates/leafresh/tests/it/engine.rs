@@ -210,7 +210,7 @@ async fn case_29_a_panic_while_a_program_is_checked_is_an_error_and_no_silence()
     let launch = launch(Recipe { faults: vec![Fault::PanicTokenizing { text: 1 }], ..slow(0) }, &config);
     let made = tokio::task::spawn_blocking(move || {
         let process = Arc::new(Process::load(&launch).unwrap());
-        let catalog = crate::support::server::catalog();
+        let catalog = crate::support::catalog::catalog();
         let first = leafresh_server::assemble::recommender(&config, catalog.clone(), process.clone());
         // It happens once: the engine lives.
         (first, leafresh_server::assemble::recommender(&config, catalog, process))

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use crate::index_kill::embedding_model;
 use crate::program::{Program, model};
 use crate::run::{leafresh, text};
-use crate::support::server::catalog;
+use crate::support::catalog::catalog;
 use crate::support::{Connection, FREE_TEXT, SSE, Server, Setup, VALID, get, read, until_async};
 
 pub(crate) fn fake() -> Arc<FakeEmbedder> {

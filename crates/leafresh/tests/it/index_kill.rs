@@ -74,6 +74,7 @@ impl Setting {
         assert!(copied.success());
         // They are of documents that aren't there then.
         std::fs::remove_dir_all(catalog.join("tellings")).unwrap();
+        std::fs::remove_file(catalog.join("openings.jsonl")).unwrap();
         for entry in std::fs::read_dir(catalog.join("documents")).unwrap() {
             let path = entry.unwrap().path();
             let all = std::fs::read_to_string(&path).unwrap();

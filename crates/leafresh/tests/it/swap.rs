@@ -9,7 +9,7 @@ use leafresh_engine::{Backend, Process};
 use leafresh_server::config::Config;
 
 use crate::engine::{assert_whole, launch, reader};
-use crate::support::server::catalog;
+use crate::support::catalog::catalog;
 use crate::support::{Server, VALID, until, until_async};
 
 async fn process(seed: u64, milliseconds: u64, config: &Config) -> Arc<Process> {

@@ -124,7 +124,8 @@ async fn all_128_combinations_get_a_valid_answer_in_their_category() {
             let (data, category) = finished.unwrap();
             assert_eq!(titles(&data).len(), 3, "three different titles: {data}");
             let recommend = data["recommend"].as_str().unwrap();
-            assert!(recommend.contains(&category.label) && in_alphabet(recommend), "{recommend}");
+            let openings: Vec<String> = recommender.catalog().opening_sentences().collect();
+            assert!(openings.iter().any(|opening| opening == recommend), "{recommend}");
             for challenge in data["challenges"].as_array().unwrap() {
                 assert_eq!(challenge["category"], *category.code);
                 assert_eq!(challenge["label"], *category.label);

@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::server::catalog;
+use crate::support::catalog::catalog;
 use crate::support::{
     BASE_INFO, Connection, Event, FREE_TEXT, SSE, Server, Setup, get, metric, open, post, read, read_rest,
     read_some, request, until, until_async,

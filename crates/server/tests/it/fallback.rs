@@ -8,7 +8,7 @@ use leafresh_server::config::{Config, Seconds};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::support::server::catalog;
+use crate::support::catalog::catalog;
 use crate::support::{
     BASE_INFO, Connection, DETAILED, Event, FREE_TEXT, SSE, Server, Setup, VALID, VALID_BODY, get, metric,
     post, read, until,

@@ -4,7 +4,7 @@ use leafresh_server::config::Config;
 use serde_json::{Value, json};
 
 use crate::support::client::request;
-use crate::support::{BASE_INFO, Connection, SSE, Server, Setup, VALID, get, server::catalog};
+use crate::support::{BASE_INFO, Connection, SSE, Server, Setup, VALID, catalog::catalog, get};
 
 #[tokio::test]
 async fn the_chat_page_offers_what_the_catalogue_has() {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{BASE_INFO, Connection, Event, SSE, Server, Setup, VALID, VALID_BODY, get, post, read};
-use crate::support::{events::read_in_chunks, server::catalog};
+use crate::support::{catalog::catalog, events::read_in_chunks};
 
 /// All texts in one.
 fn joined(events: &[Event]) -> String {

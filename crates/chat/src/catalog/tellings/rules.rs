@@ -12,9 +12,9 @@ use super::super::choices::{Lists, comparable};
 use super::super::source::{self, check_line, error_on_line, line_of, suggest};
 use super::{Effort, More, Rhythm, Telling, Variant};
 use crate::Error;
-use crate::words::Term;
+use crate::words::{Term, Words};
 
-const RULES: &str = "tellings/rules.toml";
+pub(in super::super) const RULES: &str = "tellings/rules.toml";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,12 +24,15 @@ struct File {
     text: String,
     description: String,
     sentence: String,
+    own: String,
+    own_not: String,
+    own_never: Vec<String>,
     people: BTreeMap<String, Vec<String>>,
     jobs: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     company: Vec<String>,
     needs: Vec<String>,
     /// Codes of places, kinds of work and people.
@@ -38,6 +41,26 @@ pub(super) struct Rules {
     description: Regex,
     sentence: Regex,
     pub(super) people: People,
+    pub(in super::super) own: OwnWords,
+}
+
+/// Which of somebody's own words an answer may repeat.
+#[derive(Debug)]
+pub(crate) struct OwnWords {
+    like: Regex,
+    unlike: Regex,
+    never: Vec<Term>,
+}
+
+impl OwnWords {
+    /// Whether a text is words that may be repeated.
+    pub(in super::super) fn may_be(&self, text: &str) -> bool {
+        let mut words = BTreeSet::new();
+        self.like.is_match(text)
+            && !self.unlike.is_match(text)
+            && text.split(' ').all(|word| words.insert(word))
+            && !Words::new(text, &[]).has_any(&self.never)
+    }
 }
 
 /// Words by which people are known, with their codes.
@@ -54,7 +77,7 @@ pub(super) struct People {
 pub(super) struct Seen(BTreeSet<String>);
 
 impl Rules {
-    pub(super) fn load(files: &Files, lists: &Lists) -> Result<Self, Error> {
+    pub(in super::super) fn load(files: &Files, lists: &Lists) -> Result<Self, Error> {
         let (text, path) = source::read(files, RULES)?;
         let file: File = source::from_toml(&text, &path)?;
         let whole = |pattern: &str| {
@@ -75,10 +98,31 @@ impl Rules {
             description: whole(&file.description)?,
             sentence: whole(&file.sentence)?,
             people: People { said: terms(&file.people), jobs: terms(&file.jobs) },
+            own: OwnWords {
+                like: whole(&file.own)?,
+                unlike: whole(&file.own_not)?,
+                never: file.own_never.iter().map(|word| Term::new(word)).collect(),
+            },
             audience,
             company: file.company,
             needs: file.needs,
         })
+    }
+
+    /// With whom one can do something.
+    pub(in super::super) fn company_codes(&self) -> &[String] {
+        &self.company
+    }
+
+    /// Codes of people.
+    pub(in super::super) fn people_codes(&self) -> impl Iterator<Item = &str> {
+        let People { said, jobs } = &self.people;
+        said.iter().chain(jobs).map(|(code, _)| code.as_str())
+    }
+
+    /// What an answer opens with.
+    pub(in super::super) fn opening(&self, text: &str) -> Result<(), String> {
+        self.sentences("openings", text, 25..=80)
     }
 
     pub(super) fn check(
@@ -118,7 +162,7 @@ impl Rules {
         }
         at_least("openings", openings.len(), 5)?;
         for opening in openings {
-            self.sentences("openings", opening, 25..=80)?;
+            self.opening(opening)?;
         }
         self.check_variants(variants, document)?;
         let told = variants.iter().flat_map(|variant| [&variant.title, &variant.text]);

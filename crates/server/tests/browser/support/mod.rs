@@ -1,6 +1,8 @@
 //! A browser, a server whose model can be held, and something between them that counts.
 
 mod browser;
+#[path = "../../it/support/catalog.rs"]
+mod catalog;
 pub(crate) mod page;
 mod proxy;
 mod server;

@@ -1,9 +1,9 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use leafresh_chat::{Catalog, Recommender};
+use leafresh_chat::Recommender;
 use leafresh_engine::fake::FakeModel;
 use leafresh_engine::{Health, Local};
 use leafresh_server::AppState;
@@ -11,14 +11,8 @@ use leafresh_server::config::Config;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::catalog::catalog;
 use super::until;
-
-/// The shipped catalogue.
-fn catalog() -> Arc<Catalog> {
-    static CATALOG: OnceLock<Arc<Catalog>> = OnceLock::new();
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
-    CATALOG.get_or_init(|| Arc::new(Catalog::load(&dir).unwrap())).clone()
-}
 
 /// The real server, through its real entry, on a port of its own. Pages of every origin may use it.
 pub(crate) struct Server {

@@ -1,5 +1,6 @@
 //! A server to ask, a client that sends bytes as they are, and a reader that forgives nothing.
 
+pub(crate) mod catalog;
 pub(crate) mod client;
 pub(crate) mod events;
 pub(crate) mod java;

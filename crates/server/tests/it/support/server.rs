@@ -1,10 +1,9 @@
 use std::net::SocketAddr;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use leafresh_chat::{Catalog, Recommender, Sessions};
+use leafresh_chat::{Recommender, Sessions};
 use leafresh_engine::{Backend, Health, Local, fake::FakeModel};
 use leafresh_retrieval::Search;
 use leafresh_server::config::{Config, Seconds};
@@ -13,14 +12,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::catalog::catalog;
 use super::{Connection, get, metric};
-
-/// The shipped catalogue.
-pub(crate) fn catalog() -> Arc<Catalog> {
-    static CATALOG: OnceLock<Arc<Catalog>> = OnceLock::new();
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
-    CATALOG.get_or_init(|| Arc::new(Catalog::load(&dir).unwrap())).clone()
-}
 
 /// What a test wants to be different. The default answers at once, the same for the same request.
 pub(crate) struct Setup {

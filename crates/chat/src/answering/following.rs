@@ -1,0 +1,168 @@
+//! What is answered to messages about the challenges that were offered: a question gets its answer, and a wish others.
+
+use std::sync::LazyLock;
+
+use leafresh_retrieval::QueryVector;
+use rand::seq::IndexedRandom;
+use regex::Regex;
+
+use super::{Answering, Gone};
+use crate::answer::source;
+use crate::catalog::{Intent, Liking};
+use crate::conversations::OpenTurn;
+use crate::history::Told;
+use crate::reading::{Reading, Reply};
+use crate::{Answer, Document, Grounding, intents};
+
+/// A first message of so few letters can be a greeting and nothing else.
+const GREETING: usize = 14;
+
+/// What is short, where nobody says how short.
+const SHORT: u16 = 10;
+
+/// What is said about what was offered, and the documents that it is from.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    text: Vec<String>,
+    documents: Vec<Document>,
+}
+
+impl Answering {
+    /// What a message means, by learned examples: nothing where it asks for something new, names a category, or nobody
+    /// knows. Where nothing was `offered` it can be a greeting only.
+    pub(super) fn meant(
+        &self,
+        message: &str,
+        reading: &Reading,
+        vector: Option<&QueryVector>,
+        offered: bool,
+    ) -> Vec<Intent> {
+        let catalog = &self.recommender.catalog;
+        match reading.reply {
+            Some(Reply::Refusal) if offered => return vec![Intent::Another],
+            Some(_) => return Vec::new(),
+            None => {}
+        }
+        let (Some(classifier), Some(vector)) = (self.recommender.intents.get(), vector) else {
+            return Vec::new();
+        };
+        if catalog.intents().is_empty() || !reading.categories.is_empty() || reading.wish.is_some() {
+            return Vec::new();
+        }
+        let mut meant = intents::meant(classifier, message, vector);
+        let greets = |intent: &Intent| matches!(intent, Intent::Hello | Intent::Thanks | Intent::Bye);
+        let short = catalog.keywords().words(message).letters() <= GREETING;
+        if !(offered || short && meant.iter().all(greets)) {
+            return Vec::new();
+        }
+        // Besides a greeting something new is what counts; besides a question it is hardly meant.
+        let is_new = meant.first() == Some(&Intent::New)
+            || meant.contains(&Intent::New)
+                && !meant.iter().any(|intent| intent.wants_others() || intent.asks_about());
+        meant.retain(|intent| *intent != Intent::New);
+        if is_new { Vec::new() } else { meant }
+    }
+
+    /// What is said to somebody who wants no challenges; `None` where that can't be answered from the catalogue.
+    pub(super) fn written(
+        &self,
+        meant: &[Intent],
+        number: Option<usize>,
+        told: &[Told],
+        turn: &OpenTurn,
+    ) -> Option<Written> {
+        if meant.is_empty() || meant.iter().any(|intent| intent.wants_others()) {
+            return None;
+        }
+        let catalog = &self.recommender.catalog;
+        let mut written = Written::default();
+        for intent in meant {
+            let said = turn.unsaid(catalog.intents().said(*intent).to_vec());
+            written.text.extend(said.choose(&mut self.rng()).cloned());
+        }
+        for intent in meant.iter().filter(|intent| intent.asks_about()) {
+            let asked = (1..).zip(told).filter(|(n, _)| number.is_none_or(|number| number == *n));
+            for (n, Told { title, .. }) in asked {
+                let document = catalog.documents().iter().find(|document| document.title == *title)?;
+                let text = catalog.tellings().more(document, *intent)?;
+                written.text.push(catalog.intents().about(n, title, text));
+                if !written.documents.contains(document) {
+                    written.documents.push(document.clone());
+                }
+            }
+        }
+        (!written.text.is_empty()).then_some(written)
+    }
+
+    /// What somebody would rather have than what was offered.
+    pub(super) fn liking(&self, message: &str, meant: &[Intent]) -> Liking {
+        let catalog = &self.recommender.catalog;
+        let has = |intent: Intent| meant.contains(&intent);
+        let mut with = Vec::new();
+        if has(Intent::Children) {
+            with.push("children".to_owned());
+        }
+        if has(Intent::Company) {
+            with.extend(catalog.intents().company(&catalog.keywords().words(message)));
+        }
+        Liking {
+            easy: has(Intent::Easier),
+            minutes: has(Intent::Quick).then(|| minutes(message).unwrap_or(SHORT)),
+            with,
+        }
+    }
+
+    /// An answer without challenges that comes from documents, or from nowhere.
+    pub(super) async fn tell(&mut self, written: Written, mut turn: OpenTurn) -> Result<(), Gone> {
+        turn.standing = turn.before().cloned().unwrap_or_default();
+        let text = written.text.join(" ");
+        self.send(crate::Event::Text(text.clone())).await?;
+        let sources: Vec<_> = written.documents.iter().map(|document| source(document, None)).collect();
+        let answer = Answer {
+            recommend: text,
+            challenges: Vec::new(),
+            grounding: if sources.is_empty() { Grounding::None } else { Grounding::Select },
+            sources,
+            degraded: false,
+            degraded_reason: None,
+            remembered: false,
+        };
+        self.close(answer, turn, Vec::new()).await
+    }
+}
+
+/// How long a message says that something may take.
+fn minutes(message: &str) -> Option<u16> {
+    static TIME: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new("([0-9]{1,3}) ?분|([0-9]) ?시간|(한|두) ?시간|(반) ?시간").expect("a pattern")
+    });
+    let found = TIME.captures(message)?;
+    let number = |group: usize| found.get(group).and_then(|digits| digits.as_str().parse::<u16>().ok());
+    match (number(1), number(2), found.get(3).map(|word| word.as_str())) {
+        (Some(minutes), ..) => Some(minutes),
+        (_, Some(hours), _) => Some(60 * hours),
+        (.., Some("한")) => Some(60),
+        (.., Some(_)) => Some(120),
+        _ => Some(30),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_it_may_take_is_read_from_the_message() {
+        for (message, expected) in [
+            ("오늘 10분이면 되는 거", Some(10)),
+            ("5 분 안에", Some(5)),
+            ("한 시간 정도 있어", Some(60)),
+            ("2시간짜리", Some(120)),
+            ("반시간이면 돼요", Some(30)),
+            ("잠깐이면 되는 거", None),
+            ("두시간", Some(120)),
+        ] {
+            assert_eq!(minutes(message), expected, "{message}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! `intents/`: what people mean who write about challenges that were offered, by labelled examples, and what they are told. A
+//! catalogue may have none.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::choices::Lists;
+use super::replies::fill;
+use super::source::{self, check_line, error_on_line, line_of};
+use super::tellings::Rules;
+use super::{Category, Files};
+use crate::Error;
+use crate::words::{Term, Words};
+
+const EXAMPLES: &str = "intents/examples.jsonl";
+const REPLIES: &str = "intents/replies.toml";
+
+/// What somebody means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Intent {
+    /// Other challenges: easier ones, short ones, ones to do with children or with others, or just others.
+    Easier,
+    Quick,
+    Children,
+    Company,
+    Another,
+    /// Questions about those that were offered: how to begin, why, how long and how often, what if it is hard, what a
+    /// photo shows.
+    Begin,
+    Why,
+    Long,
+    Hard,
+    Proof,
+    /// Nothing is asked for.
+    Done,
+    Thanks,
+    Hello,
+    Bye,
+    /// Something new, which gets challenges of its own.
+    New,
+}
+
+impl Intent {
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Easier,
+        Self::Quick,
+        Self::Children,
+        Self::Company,
+        Self::Another,
+        Self::Begin,
+        Self::Why,
+        Self::Long,
+        Self::Hard,
+        Self::Proof,
+        Self::Done,
+        Self::Thanks,
+        Self::Hello,
+        Self::Bye,
+        Self::New,
+    ];
+
+    /// Challenges are wanted, others than those that were offered.
+    pub(crate) fn wants_others(self) -> bool {
+        matches!(self, Self::Easier | Self::Quick | Self::Children | Self::Company | Self::Another)
+    }
+
+    /// It asks about what was offered.
+    pub(crate) fn asks_about(self) -> bool {
+        matches!(self, Self::Begin | Self::Why | Self::Long | Self::Hard | Self::Proof)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IntentExample {
+    pub(crate) text: String,
+    pub(crate) intents: Vec<Intent>,
+    /// Which challenge is meant, from 1: for measuring.
+    #[serde(rename = "number")]
+    _number: Option<usize>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    said: Said,
+    lead: Lead,
+    company: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    done: Vec<String>,
+    thanks: Vec<String>,
+    hello: Vec<String>,
+    bye: Vec<String>,
+    about: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lead {
+    easier: Vec<String>,
+    quick: Vec<String>,
+    children: Vec<String>,
+    company: Vec<String>,
+    another: Vec<String>,
+    exhausted: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Intents {
+    pub(crate) examples: Vec<IntentExample>,
+    said: Said,
+    lead: Lead,
+    /// With whom, by words.
+    company: Vec<(String, Term)>,
+}
+
+impl Intents {
+    pub(super) fn load(files: &Files, lists: &Lists) -> Result<Self, Error> {
+        if !files.has(EXAMPLES) && !files.has(REPLIES) {
+            return Ok(Self::default());
+        }
+        let (text, path) = source::read(files, REPLIES)?;
+        let File { said, lead, company } = source::from_toml(&text, &path)?;
+        let fail = |what: &str, reason: String| {
+            error_on_line(&path, line_of(&text, text.find(what).unwrap_or(0)), reason)
+        };
+        let Said { done, thanks, hello, bye, about } = &said;
+        let Lead { easier, quick, children, company: together, another, exhausted } = &lead;
+        for list in [done, thanks, hello, bye, easier, quick, children, together, another] {
+            if list.is_empty() {
+                return Err(fail("[]", "an empty list; it needs a sentence".into()));
+            }
+        }
+        let whole = [done, thanks, hello, bye].into_iter().flatten();
+        let sentences = whole.chain([easier, quick, children, together, another].into_iter().flatten());
+        for sentence in sentences.chain([about, exhausted]) {
+            check_line(sentence).map_err(|reason| fail(sentence, format!("a sentence {reason}")))?;
+        }
+        if files.has(super::tellings::RULES) {
+            let rules = Rules::load(files, lists)?;
+            if let Some(unknown) = company.keys().find(|code| !rules.company_codes().contains(code)) {
+                let known: Vec<&str> = rules.company_codes().iter().map(String::as_str).collect();
+                let reason = format!("`{unknown}` isn't in `company`; {}", source::suggest(unknown, &known));
+                return Err(fail(unknown, reason));
+            }
+        }
+        let words = company.iter().flat_map(|(code, words)| words.iter().map(move |word| (code, word)));
+        let words = words.map(|(code, word)| (code.clone(), Term::new(word))).collect();
+        let mut intents = Self { examples: Vec::new(), said, lead, company: words };
+        source::json_lines(files, &[EXAMPLES.to_owned()], |example: IntentExample| {
+            if example.intents.is_empty() {
+                return Err("`intents` is empty".into());
+            }
+            intents.examples.push(example);
+            Ok(())
+        })?;
+        Ok(intents)
+    }
+
+    /// Whether there is anything to say.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.said.about.is_empty()
+    }
+
+    /// What is said to somebody who asks for nothing.
+    pub(crate) fn said(&self, intent: Intent) -> &[String] {
+        match intent {
+            Intent::Done => &self.said.done,
+            Intent::Thanks => &self.said.thanks,
+            Intent::Hello => &self.said.hello,
+            Intent::Bye => &self.said.bye,
+            _ => &[],
+        }
+    }
+
+    /// What an answer with other challenges opens with.
+    pub(crate) fn lead(&self, intent: Intent) -> &[String] {
+        match intent {
+            Intent::Easier => &self.lead.easier,
+            Intent::Quick => &self.lead.quick,
+            Intent::Children => &self.lead.children,
+            Intent::Company => &self.lead.company,
+            Intent::Another => &self.lead.another,
+            _ => &[],
+        }
+    }
+
+    /// The answer to a question about a challenge, with its number from 1.
+    pub(crate) fn about(&self, number: usize, title: &str, text: &str) -> String {
+        fill(&self.said.about, |name| match name {
+            "n" => number.to_string(),
+            "title" => title.to_owned(),
+            _ => text.to_owned(),
+        })
+    }
+
+    /// Nothing is left of a category: what comes is of another one.
+    pub(crate) fn exhausted(&self, before: &Category, after: &Category) -> String {
+        fill(&self.lead.exhausted, |name| match name {
+            "before" => before.label.clone(),
+            _ => after.label.clone(),
+        })
+    }
+
+    /// With whom, as far as a message says; else with any of them.
+    pub(crate) fn company(&self, words: &Words<'_>) -> Vec<String> {
+        let said: Vec<String> =
+            words.coded(&self.company).into_iter().map(|(code, _)| code.clone()).collect();
+        if said.is_empty() { self.company.iter().map(|(code, _)| code.clone()).collect() } else { said }
+    }
+
+    /// Every sentence that an answer may open with.
+    pub(crate) fn leads(&self) -> impl Iterator<Item = &String> {
+        let Lead { easier, quick, children, company, another, .. } = &self.lead;
+        [easier, quick, children, company, another].into_iter().flatten()
+    }
+}
