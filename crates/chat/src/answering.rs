@@ -137,7 +137,7 @@ impl Answering {
         // A full queue means: no work. And a word that answers what was offered is looked up in lists.
         let degraded = matches!(begun, Begun::Degraded(..));
         let until = Instant::now() + self.recommender.deadlines.retrieval;
-        let vector = if degraded || matches!(reading.reply, Some(Reply::Consent | Reply::Number(_))) {
+        let vector = if degraded || reading.is_settled() {
             None
         } else {
             self.control.set_progress(Progress::Retrieving);
@@ -148,6 +148,10 @@ impl Answering {
             return self.refuse(refusal, turn).await;
         }
         let fixed = &catalog.replies().fixed;
+        let meant = self.recommender.meant(&message, &reading, vector.as_ref(), !told.is_empty());
+        if let Some(written) = self.written(&meant, reading.number, &told, &turn) {
+            return self.tell(written, turn).await;
+        }
         match reading.reply {
             Some(Reply::Consent) => return self.reply(fixed.consent.clone(), turn).await,
             Some(Reply::Number(number)) => match told.get(number - 1) {
@@ -159,10 +163,6 @@ impl Answering {
             },
             // Others of the same category.
             Some(Reply::Refusal) | None => {}
-        }
-        let meant = self.meant(&message, &reading, vector.as_ref(), !told.is_empty());
-        if let Some(written) = self.written(&meant, reading.number, &told, &turn) {
-            return self.tell(written, turn).await;
         }
         let wishes: Vec<Intent> = meant.into_iter().filter(|intent| intent.wants_others()).collect();
         let liking = self.liking(&message, &wishes);
@@ -176,10 +176,7 @@ impl Answering {
             return self.refuse(Refusal::OffTopic, turn).await;
         }
         let mut nearest = None;
-        if reading.categories.is_empty()
-            && !reading.is_about_conversation()
-            && !(begun_before && (reading.follow_up || about_offered))
-        {
+        if Recommender::looks_for_category(&reading, &wishes, begun_before) {
             let library = &self.recommender.library;
             let library = if degraded || unread { library.without_search() } else { library.clone() };
             let looking = timeout_at(until, library.nearest_category(&message, vector.as_ref()));

@@ -3,7 +3,7 @@
 use leafresh_engine::{Program, Prompt, Sampling};
 use serde::Serialize;
 
-use crate::catalog::{Layout, Opening, Person, PromptRequest, Shape};
+use crate::catalog::{Layout, Liking, Opening, Person, PromptRequest, Shape};
 use crate::history::Exchange;
 use crate::library::Wanted;
 use crate::{BaseInfo, Category, Document, Error, Grounding, Recommender};
@@ -134,6 +134,7 @@ impl Recommender {
             place: location.and_then(|text| self.catalog.place(text)).map(|place| &*place.code),
             work_type: work_type.and_then(|text| self.catalog.work_type(text)).map(|work| &*work.code),
             offered: &[],
+            liking: Liking::default(),
             count,
             pool,
             challenges: self.grounding == Grounding::Select,

@@ -36,7 +36,7 @@ use choices::{CATEGORIES, Lists};
 use form::Form;
 use prompts::Prompts;
 use source::error_on_line;
-pub(crate) use tellings::{Liking, Tellings};
+pub(crate) use tellings::{Liking, Season, Tellings};
 
 /// An answer has three challenges, and one document is behind each.
 const DOCUMENTS_PER_ANSWER: usize = CHALLENGES;

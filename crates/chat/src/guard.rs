@@ -107,7 +107,9 @@ impl Judge {
         vector: Option<&QueryVector>,
         offered: bool,
     ) -> Option<Refusal> {
-        let (Some(alarm), Some(vector), None) = (&self.alarm, vector, reading.reply) else {
+        // Words that tell all of a message leave nothing to be judged by examples: "아무거나" is near to much.
+        let bare = reading.bare || reading.reply.is_some();
+        let (Some(alarm), Some(vector), false) = (&self.alarm, vector, bare) else {
             return Refusal::at_sight(message, reading, offered, &self.catalog);
         };
         let gate = self.catalog.gate();

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngCore, SeedableRng};
 
-use crate::catalog::{CHALLENGES, Catalog, Document};
+use crate::catalog::{CHALLENGES, Catalog, Document, Liking};
 
 /// A document, and how near its meaning is to what was asked, 0 to 1; none where that wasn't looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) work_type: Option<&'a str>,
     /// Ids of documents that were offered before, oldest first.
     pub(crate) offered: &'a [String],
+    /// Others come in only where too few of these are left.
+    pub(crate) liking: Liking,
     pub(crate) count: usize,
     /// Draw from the best so many; those that fit equally well aren't always the same.
     pub(crate) pool: usize,
@@ -49,6 +51,9 @@ pub(crate) struct Nearest {
 
 /// Of the weights of the nearest documents the share that one category has to have, for that to be clear.
 const CLEAR: f32 = 0.75;
+
+/// Documents of a category that are looked through for what is liked.
+const ALL: usize = 64;
 
 /// Documents among which the nearest category is looked for.
 const NEIGHBOURS: usize = 12;
@@ -96,7 +101,7 @@ impl Library {
             category: Some(wanted.category.to_owned()),
             place: wanted.place.map(str::to_owned),
             work_type: wanted.work_type.map(str::to_owned),
-            limit: wanted.pool.max(wanted.count),
+            limit: if wanted.liking == Liking::default() { wanted.pool.max(wanted.count) } else { ALL },
             leave_out: left_out.to_vec(),
             ..Query::default()
         };
@@ -107,8 +112,18 @@ impl Library {
             // Without an embedding model it is that of the words.
             score: by_meaning.then_some(score),
         });
-        let found = found.filter(|found| !wanted.challenges || !found.document.short.is_empty()).collect();
-        Some(draw(found, wanted))
+        let found = found.filter(|found| !wanted.challenges || !found.document.short.is_empty());
+        Some(draw(self.liked(found, wanted), wanted))
+    }
+
+    /// Those that are liked, and of the others as many as an answer still needs.
+    fn liked(&self, found: impl Iterator<Item = Found>, wanted: &Wanted<'_>) -> Vec<Found> {
+        let likes = |found: &Found| self.catalog.tellings().suits(&found.document, &wanted.liking);
+        let (mut liked, others): (Vec<Found>, Vec<Found>) = found.partition(likes);
+        liked.truncate(wanted.pool.max(wanted.count));
+        let missing = CHALLENGES.saturating_sub(liked.len());
+        liked.extend(others.into_iter().take(missing));
+        liked
     }
 
     async fn hits(&self, query: &Query) -> Option<Vec<Hit>> {
@@ -142,7 +157,7 @@ impl Library {
         });
         let found =
             keyed.into_iter().map(|(_, _, document)| Found { document: document.clone(), score: None });
-        found.take(wanted.count).collect()
+        self.liked(found, wanted).into_iter().take(wanted.count).collect()
     }
 
     /// The category whose documents are nearest to a message; `None` when none has anything to do with it.
@@ -197,7 +212,7 @@ fn relaxed(offered: &[String]) -> impl Iterator<Item = &[String]> {
 }
 
 fn borrowed<'a>(wanted: &Wanted<'a>) -> Wanted<'a> {
-    Wanted { vector: None, ..*wanted }
+    Wanted { vector: None, liking: wanted.liking.clone(), ..*wanted }
 }
 
 /// `count` of the found ones, in their order.

@@ -40,11 +40,14 @@ pub(crate) enum Wish {
 /// A message of so few letters that holds a wish or a category's name holds little else.
 const BARE: usize = 12;
 
+/// One of so few letters that names a challenge says nothing else of it: "두 번째로요".
+const NUMBER: usize = 5;
+
 impl Reading {
     pub(crate) fn of(message: &str, catalog: &Catalog) -> Self {
         let keywords = catalog.keywords();
         let words = keywords.words(message);
-        let (categories, except) = categories(&words, catalog);
+        let Named { categories, except, by_name } = categories(&words, catalog);
         let restores = words.has_any(&keywords.wishes.restore);
         let another = words.has_any(&keywords.wishes.another);
         let aside = restores || another || !categories.is_empty() || !except.is_empty();
@@ -56,10 +59,13 @@ impl Reading {
         } else {
             None
         };
+        // "2번 더 자세히" names a number and asks for something.
+        let says_more = matches!(reply, Some(Reply::Number(_))) && words.letters() > NUMBER;
         let Mentioned { location, work_type } = mentions::of(message, catalog.keywords());
-        let short = words.letters() <= BARE && (wish.is_some() || !categories.is_empty());
+        // "전기세가 걱정" is something to search for, "에너지 절약" isn't.
+        let short = words.letters() <= BARE && (wish.is_some() || by_name);
         Self {
-            bare: reply.is_some() || short,
+            bare: reply.is_some() && !says_more || short,
             follow_up: words.has_any(&keywords.wishes.follow_up),
             number: replies::mentioned(&words, &keywords.replies),
             wish,
@@ -71,14 +77,31 @@ impl Reading {
         }
     }
 
+    /// Whether its words tell all of it: "네", "2번".
+    pub(crate) fn is_settled(&self) -> bool {
+        match self.reply {
+            Some(Reply::Consent) => true,
+            Some(Reply::Number(_)) => self.bare,
+            Some(Reply::Refusal) | None => false,
+        }
+    }
+
     /// Whether the message is about the conversation, whatever else it says.
     pub(crate) fn is_about_conversation(&self) -> bool {
         self.wish.is_some() || self.reply.is_some()
     }
 }
 
+/// Categories in a message.
+struct Named {
+    categories: Vec<String>,
+    except: Vec<String>,
+    /// The first of `categories` is named, and not only something of it.
+    by_name: bool,
+}
+
 /// The categories that a message names, then those of the things in it; and those that it excludes by name.
-fn categories(words: &Words, catalog: &Catalog) -> (Vec<String>, Vec<String>) {
+fn categories(words: &Words, catalog: &Catalog) -> Named {
     let keywords = catalog.keywords();
     let found = words.coded(&keywords.categories);
     let names: Vec<_> = found.iter().filter(|(named, _)| named.by_name).collect();
@@ -102,13 +125,14 @@ fn categories(words: &Words, catalog: &Catalog) -> (Vec<String>, Vec<String>) {
         }
     }
     let things = found.iter().filter(|(named, _)| !named.by_name).map(|(named, _)| named.code.clone());
+    let by_name = codes(false).next().is_some();
     let mut categories = Vec::new();
     for code in codes(false).chain(things) {
         if !categories.contains(&code) && !except.contains(&code) {
             categories.push(code);
         }
     }
-    (categories, except)
+    Named { categories, except, by_name }
 }
 
 /// Stands in an expression for the word that it is about; no text of [`Words`] holds it.

@@ -1,12 +1,13 @@
-//! What is understood by words alone, without any model: for measuring it.
+//! What is understood by words alone, without any model, and where a conversation stands with one: for measuring it.
 
 use leafresh_store::Standing;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Intent};
 use crate::guard::Refusal;
 use crate::reading::{Reading, Reply, Wish};
+use crate::{Error, Recommender};
 
 /// What was understood of the last message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,57 @@ pub fn understand(catalog: &Catalog, base: Option<&str>, messages: &[&str]) -> U
         number,
         before: standing.map(|standing| standing.category),
         after,
+    }
+}
+
+impl Recommender {
+    /// The codes of the categories in which a conversation stands before and after its last message, as it would be answered: with
+    /// search and what is learned, as far as there is an embedding model.
+    ///
+    /// # Errors
+    /// [`Error::Retrieval`] when a message can't be embedded.
+    pub async fn stands(
+        &self,
+        base: Option<&str>,
+        messages: &[&str],
+    ) -> Result<(Option<String>, String), Error> {
+        self.learn().await?;
+        let mut rng = StdRng::seed_from_u64(0);
+        let begun = |code: &str| Standing {
+            base_category: code.to_owned(),
+            category: code.to_owned(),
+            ..Standing::default()
+        };
+        let (mut before, mut standing) = (None, base.map(begun));
+        for (index, message) in messages.iter().enumerate() {
+            let offered = base.is_some() || index > 0;
+            let reading = Reading::of(message, &self.catalog);
+            let vector = match &self.library.search {
+                Some(search) if search.can_embed() => Some(search.embed(message).await?),
+                _ => None,
+            };
+            let meant = self.meant(message, &reading, vector.as_ref(), offered);
+            before = standing.as_ref().map(|standing| standing.category.clone());
+            // What is answered in words moves nothing.
+            let answered = !meant.is_empty() && !meant.iter().any(|intent| intent.wants_others());
+            if answered && standing.is_some() {
+                continue;
+            }
+            let nearest = if Self::looks_for_category(&reading, &meant, offered) {
+                self.library.nearest_category(message, vector.as_ref()).await
+            } else {
+                None
+            };
+            standing = Some(reading.apply(standing.as_ref(), nearest, &self.catalog, &mut rng));
+        }
+        Ok((before, standing.map(|standing| standing.category).unwrap_or_default()))
+    }
+
+    /// Whether a message may be about another category than its words name.
+    pub(crate) fn looks_for_category(reading: &Reading, meant: &[Intent], begun: bool) -> bool {
+        reading.categories.is_empty()
+            && !reading.is_about_conversation()
+            && !(begun && (reading.follow_up || !meant.is_empty()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `leafresh eval`: how good answers, search and refusals are.
 
+mod addressed;
 mod alphabet;
 mod answers;
 mod centroids;
@@ -31,6 +32,7 @@ use anyhow::Context;
 use leafresh_chat::{Catalog, Deadlines, Grounding, Recommender};
 use leafresh_engine::fake::FakeModel;
 use leafresh_engine::{Backend, Local};
+use leafresh_retrieval::Search;
 use leafresh_server::setup;
 
 use self::alphabet::Alphabet;
@@ -96,7 +98,9 @@ impl Options {
 
     /// Whether a language model is needed.
     fn writes(&self) -> bool {
-        [Part::Grid, Part::Repeats, Part::Messages].into_iter().any(|part| self.measures(part))
+        [Part::Grid, Part::Repeats, Part::Messages, Part::Questions]
+            .into_iter()
+            .any(|part| self.measures(part))
     }
 }
 
@@ -134,7 +138,13 @@ impl Eval<'_> {
                         break;
                     }
                     let recommender = self.recommender(&backend, way, &surroundings)?;
-                    let asking = self.ask(&recommender, chains.clone(), &mut meaning, &interrupt);
+                    let asking = self.ask(
+                        &recommender,
+                        chains.clone(),
+                        &mut meaning,
+                        surroundings.search.as_ref(),
+                        &interrupt,
+                    );
                     report.columns.push(runtime.block_on(asking)?.named(model));
                 }
             }
@@ -154,6 +164,10 @@ impl Eval<'_> {
         if self.options.measures(Part::Messages) {
             let messages = data::messages(&self.config.catalog.files(), &self.catalog)?;
             chains.extend(plan::messages(&messages));
+        }
+        if self.options.measures(Part::Questions) {
+            let queries = data::queries(&self.config.catalog.files(), &self.catalog)?;
+            chains.extend(plan::questions(&queries, &self.catalog));
         }
         Ok(chains)
     }
@@ -267,6 +281,7 @@ impl Eval<'_> {
         recommender: &Recommender,
         chains: Vec<Chain>,
         meaning: &mut Option<Meaning>,
+        search: Option<&Search>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Asked> {
         let model = recommender.backend().model().clone();
@@ -294,10 +309,16 @@ impl Eval<'_> {
         }
         let alphabet = Alphabet::of(&self.catalog);
         let yardstick = Yardstick { catalog: &self.catalog, alphabet: &alphabet, meaning: meaning.as_ref() };
+        let mut measures = figures::compute(&records, &yardstick);
+        if let Some(search) = search {
+            let files = self.config.catalog.files();
+            let _progress = Progress::new("openings compared", 1);
+            measures.extend(addressed::measure(&files, &self.catalog, search, &records).await?);
+        }
         Ok(Asked {
             grounding: recommender.grounding(),
             parameters: model.parameters,
-            measures: figures::compute(&records, &yardstick),
+            measures,
             notes: figures::notes(&records, &yardstick),
             records,
         })

@@ -21,9 +21,6 @@ pub(super) struct Chosen {
 /// What a document loses against the one before it, when its opening is nearer to the message.
 const RANK: f32 = 0.06;
 
-/// More documents than a category has.
-const ALL: usize = 200;
-
 /// Openings that are nearly as near as the nearest, of which the model chooses.
 const NEARLY: f32 = 0.05;
 
@@ -45,7 +42,9 @@ impl Answering {
             let questions = session.turns.iter().filter(|turn| turn.role == Role::User);
             let worth_it = |text: &&str| {
                 let reading = Reading::of(text, catalog);
-                !reading.bare && Refusal::at_sight(text, &reading, true, catalog).is_none()
+                !reading.bare
+                    && reading.reply.is_none()
+                    && Refusal::at_sight(text, &reading, true, catalog).is_none()
             };
             questions.map(|turn| turn.text.as_str()).rfind(worth_it)
         });
@@ -80,6 +79,21 @@ impl Answering {
         Chosen { found: self.told(found, &person), opening }
     }
 
+    /// What is wished for; and who somebody is, where the catalogue knows their work by that only.
+    fn likes(&self, subject: &Subject, standing: &Standing) -> Liking {
+        let person = self.recommender.person(
+            subject.message.as_deref(),
+            standing.location.as_deref(),
+            standing.work_type.as_deref(),
+        );
+        let people = if person.work.is_none() { person.people } else { Vec::new() };
+        Liking {
+            people: people.into_iter().map(str::to_owned).collect(),
+            season: Some(self.recommender.catalog.form().grounding.season()),
+            ..subject.liking.clone()
+        }
+    }
+
     async fn found(&self, subject: &Subject, turn: &OpenTurn, degraded: bool) -> Vec<Found> {
         let recommender = &self.recommender;
         if recommender.grounding == Grounding::None {
@@ -91,34 +105,17 @@ impl Answering {
             text: &subject.text,
             vector: subject.vector.clone(),
             offered: turn.offered(),
+            liking: self.likes(subject, standing),
             ..recommender.wanted(subject.message.as_deref(), location, work_type, &subject.category)
         };
-        let liking = &subject.liking;
-        let picky = *liking != Liking::default();
-        let count = wanted.count;
-        let wanted = if picky { Wanted { count: ALL, pool: 0, ..wanted } } else { wanted };
-        let found = self.searched(&wanted, degraded || subject.unread).await;
-        if !picky {
-            return found;
-        }
-        let suits = |found: &Found| recommender.catalog.tellings().suits(&found.document, liking);
-        let (mut suiting, others): (Vec<Found>, Vec<Found>) = found.into_iter().partition(suits);
-        suiting.truncate(count);
-        let missing = CHALLENGES.saturating_sub(suiting.len());
-        suiting.extend(others.into_iter().take(missing));
-        suiting
-    }
-
-    async fn searched(&self, wanted: &Wanted<'_>, by_words: bool) -> Vec<Found> {
-        let recommender = &self.recommender;
-        if !by_words {
+        if !degraded && !subject.unread {
             let until = Instant::now() + recommender.deadlines.retrieval;
-            match self.timed(timeout_at(until, recommender.library.find(wanted))).await {
+            match self.timed(timeout_at(until, recommender.library.find(&wanted))).await {
                 Ok(found) => return found,
                 Err(_) => tracing::warn!("search took too long; documents come from the catalogue"),
             }
         }
-        recommender.library.without_search().find(wanted).await
+        recommender.library.without_search().find(&wanted).await
     }
 
     /// The category to go on with, where too little of this one is left that wasn't offered before: the one with most.

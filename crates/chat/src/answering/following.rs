@@ -11,11 +11,14 @@ use crate::answer::source;
 use crate::catalog::{Intent, Liking};
 use crate::conversations::OpenTurn;
 use crate::history::Told;
-use crate::reading::{Reading, Reply};
-use crate::{Answer, Document, Grounding, intents};
+use crate::reading::{Reading, Reply, Wish};
+use crate::{Answer, Document, Grounding, Recommender, intents};
 
 /// A first message of so few letters can be a greeting and nothing else.
 const GREETING: usize = 14;
+
+/// Both those who have children and those with whom one does something.
+const CHILDREN: &str = "children";
 
 /// What is short, where nobody says how short.
 const SHORT: u16 = 10;
@@ -27,23 +30,26 @@ pub(super) struct Written {
     documents: Vec<Document>,
 }
 
-impl Answering {
+impl Recommender {
     /// What a message means, by learned examples: nothing where it asks for something new, names a category, or nobody
     /// knows. Where nothing was `offered` it can be a greeting only.
-    pub(super) fn meant(
+    pub(crate) fn meant(
         &self,
         message: &str,
         reading: &Reading,
         vector: Option<&QueryVector>,
         offered: bool,
     ) -> Vec<Intent> {
-        let catalog = &self.recommender.catalog;
+        let catalog = &self.catalog;
         match reading.reply {
             Some(Reply::Refusal) if offered => return vec![Intent::Another],
-            Some(_) => return Vec::new(),
-            None => {}
+            Some(Reply::Consent | Reply::Refusal) => return Vec::new(),
+            Some(Reply::Number(_)) | None => {}
         }
-        let (Some(classifier), Some(vector)) = (self.recommender.intents.get(), vector) else {
+        if reading.wish == Some(Wish::Another) && offered {
+            return vec![Intent::Another];
+        }
+        let (Some(classifier), Some(vector)) = (self.intents.get(), vector) else {
             return Vec::new();
         };
         if catalog.intents().is_empty() || !reading.categories.is_empty() || reading.wish.is_some() {
@@ -60,9 +66,20 @@ impl Answering {
             || meant.contains(&Intent::New)
                 && !meant.iter().any(|intent| intent.wants_others() || intent.asks_about());
         meant.retain(|intent| *intent != Intent::New);
+        let with_children = catalog.tellings().people(Some(&catalog.keywords().words(message)), None);
+        if with_children.contains(&CHILDREN) {
+            // Company of the dearest kind.
+            meant
+                .iter_mut()
+                .filter(|intent| **intent == Intent::Company)
+                .for_each(|intent| *intent = Intent::Children);
+            meant.dedup();
+        }
         if is_new { Vec::new() } else { meant }
     }
+}
 
+impl Answering {
     /// What is said to somebody who wants no challenges; `None` where that can't be answered from the catalogue.
     pub(super) fn written(
         &self,
@@ -100,7 +117,7 @@ impl Answering {
         let has = |intent: Intent| meant.contains(&intent);
         let mut with = Vec::new();
         if has(Intent::Children) {
-            with.push("children".to_owned());
+            with.push(CHILDREN.to_owned());
         }
         if has(Intent::Company) {
             with.extend(catalog.intents().company(&catalog.keywords().words(message)));
@@ -109,6 +126,7 @@ impl Answering {
             easy: has(Intent::Easier),
             minutes: has(Intent::Quick).then(|| minutes(message).unwrap_or(SHORT)),
             with,
+            ..Liking::default()
         }
     }
 

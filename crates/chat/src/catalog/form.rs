@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use leafresh_engine::{Grammar, Program, Segment, Slot};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
 
-use super::{Category, Document, Files, source};
+use super::{Category, Document, Files, Season, source};
 use crate::Error;
 use crate::event::Grounding;
 
@@ -61,6 +62,26 @@ pub(crate) struct GroundingForm {
     pub(crate) pool: usize,
     pub(crate) for_message: usize,
     pub(crate) select_below_parameters: u64,
+    /// Hours ahead of UTC, for the season.
+    #[serde(default = "seoul")]
+    utc_offset_hours: i8,
+}
+
+fn seoul() -> i8 {
+    9
+}
+
+impl GroundingForm {
+    /// The season now, where the catalogue's people live.
+    pub(crate) fn season(&self) -> Season {
+        let there = OffsetDateTime::now_utc() + Duration::hours(self.utc_offset_hours.into());
+        match u8::from(there.month()) {
+            3..=5 => Season::Spring,
+            6..=8 => Season::Summer,
+            9..=11 => Season::Autumn,
+            _ => Season::Winter,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -48,7 +48,7 @@ struct Telling {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Season {
+pub(crate) enum Season {
     Spring,
     Summer,
     Autumn,
@@ -109,12 +109,18 @@ pub(crate) struct Liking {
     pub(crate) minutes: Option<u16>,
     /// With any of these people.
     pub(crate) with: Vec<String>,
+    /// What can't be done now isn't liked.
+    pub(crate) season: Option<Season>,
+    /// Told to one of these, or else done at any work.
+    pub(crate) people: Vec<String>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Tellings {
     by_id: HashMap<String, Telling>,
     people: People,
+    /// Kinds of work that there are.
+    work_types: usize,
 }
 
 impl Tellings {
@@ -140,6 +146,7 @@ impl Tellings {
             }
         })?;
         tellings.people = rules.people;
+        tellings.work_types = lists.work_types.items().len();
         Ok(tellings)
     }
 
@@ -199,13 +206,20 @@ impl Tellings {
         }
     }
 
-    /// Whether a document is what somebody would rather have.
+    /// Whether a document is what somebody would rather have; one of which nothing is known is.
     pub(crate) fn suits(&self, document: &Document, liking: &Liking) -> bool {
-        let Some(telling) = self.by_id.get(&document.id) else { return false };
+        let Some(telling) = self.by_id.get(&document.id) else { return true };
+        let now = liking
+            .season
+            .is_none_or(|season| telling.seasons.is_empty() || telling.seasons.contains(&season));
+        let people: Vec<&str> = liking.people.iter().map(String::as_str).collect();
+        let theirs = people.is_empty()
+            || document.work_types.len() == self.work_types
+            || telling.variants.iter().any(|variant| variant.is_for(&people));
         let easy = matches!(telling.effort, Effort::Easy) || !liking.easy;
         let short = liking.minutes.is_none_or(|minutes| telling.minutes <= minutes);
         let together = liking.with.is_empty() || telling.with.iter().any(|with| liking.with.contains(with));
-        easy && short && together
+        easy && short && together && now && theirs
     }
 
     /// Sentences that answer the need behind the document's questions.

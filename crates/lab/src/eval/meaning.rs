@@ -128,7 +128,7 @@ fn as_text(title: &str, description: &str) -> String {
     format!("{title}\n{description}")
 }
 
-async fn embed(
+pub(super) async fn embed(
     search: &Search,
     texts: Vec<String>,
     mut progress: impl FnMut(usize, usize),

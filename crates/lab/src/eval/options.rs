@@ -41,7 +41,7 @@ pub struct Options {
         long,
         value_name = "PART,…",
         value_delimiter = ',',
-        default_value = "grid,repeats,messages,retrieval,gate,understanding"
+        default_value = "grid,repeats,messages,questions,retrieval,gate,understanding"
     )]
     pub(super) parts: Vec<Part>,
     /// Ask the grid so many times, with other random numbers each time

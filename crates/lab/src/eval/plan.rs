@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use leafresh_chat::{BaseInfo, Catalog, Command, FreeText};
 
-use super::data::{Expect, Kind, Message};
+use super::data::{Expect, Kind, LabelledQuery, Message};
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -14,6 +14,8 @@ pub(super) enum Part {
     Repeats,
     /// Messages in people's own words, among them some that should be refused
     Messages,
+    /// Questions in people's own words, for how their answers open
+    Questions,
     /// Questions whose fitting documents are known
     Retrieval,
     /// Messages on and off the topic that the gate has not learned from
@@ -88,6 +90,24 @@ pub(super) fn messages(messages: &[Message]) -> Vec<Chain> {
         category: message.category.clone(),
     };
     messages.iter().enumerate().map(|message| vec![task(message)]).collect()
+}
+
+/// Those that nothing was learned from, each with the category of what answers it.
+pub(super) fn questions(queries: &[LabelledQuery], catalog: &Catalog) -> Vec<Chain> {
+    let category = |query: &LabelledQuery| {
+        let best = query.relevant.first()?;
+        let document = catalog.documents().iter().find(|document| document.id == *best)?;
+        Some(document.category.clone())
+    };
+    let task = |(index, query): (usize, &LabelledQuery)| Task {
+        part: Part::Questions,
+        seed: Some(index as u64),
+        command: Command::FreeText(FreeText { message: query.query.clone(), ..FreeText::default() }),
+        kind: Kind::OnTopic,
+        expect: Expect::Answer,
+        category: category(query),
+    };
+    queries.iter().enumerate().map(|query| vec![task(query)]).collect()
 }
 
 fn base_info(category: &str, place: &str, work_type: &str) -> BaseInfo {

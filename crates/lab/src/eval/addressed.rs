@@ -1,0 +1,215 @@
+//! Whether an answer's opening speaks to the person: is it nearer to what this person said or chose than to what others did?
+//!
+//! By the embedding model, which shares no text with the answers. What all openings and all questions have in common is taken
+//! away first (their mean): it tells none of them apart.
+
+use std::collections::BTreeSet;
+
+use leafresh_chat::{Catalog, Command, Files};
+use leafresh_retrieval::Search;
+use serde::Deserialize;
+
+use super::answers::{Answer, Record};
+use super::data::lines_of;
+use super::meaning::embed;
+use super::measures::Measure;
+use super::plan::Part;
+
+/// Others that an opening is compared with.
+const OTHERS: usize = 99;
+
+/// Requests with openings written for them by hand: what can be reached.
+const WRITTEN: &str = "eval/openings.jsonl";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    message: Option<String>,
+    place: Option<String>,
+    work: Option<String>,
+    category: String,
+    opening: String,
+}
+
+/// What somebody said or chose, and how the answer opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Opened {
+    asked: String,
+    opening: String,
+}
+
+/// # Errors
+/// With file and line, when the labelled data can't be used; when the embedding model fails.
+pub(super) async fn measure(
+    files: &Files,
+    catalog: &Catalog,
+    search: &Search,
+    records: &[Record],
+) -> anyhow::Result<Vec<Measure>> {
+    let mut measures = Vec::new();
+    let said = opened(records, Part::Questions, catalog);
+    let chose = opened(records, Part::Grid, catalog);
+    // With every seed the same is chosen: once is enough.
+    let mut once = BTreeSet::new();
+    let chose: Vec<Opened> = chose.into_iter().filter(|one| once.insert(one.asked.clone())).collect();
+    let written = if files.has(WRITTEN) { lines_of::<Written>(files, WRITTEN)? } else { Vec::new() };
+    let by_hand = |of_messages: bool| -> Vec<Opened> {
+        let lines = written.iter().map(|(_, line)| line).filter(|line| line.message.is_some() == of_messages);
+        lines.map(|line| line.opened(catalog)).collect()
+    };
+    for (key, goal, answers, about) in [
+        ("addressed_messages", 80.0, said, "questions in people's own words"),
+        ("addressed_persons", 70.0, chose, "combinations of category, place and kind of work"),
+    ] {
+        let floor: Vec<Opened> = answers.iter().map(|one| one.in_general(catalog)).collect();
+        let by_hand = by_hand(key == "addressed_messages");
+        for (kind, openings) in [("", answers), ("_floor", floor), ("_ceiling", by_hand)] {
+            if openings.len() <= OTHERS {
+                continue;
+            }
+            let ranks = ranks(search, &openings).await?;
+            let whose = match kind {
+                "_floor" => "with a sentence that says nothing but the category",
+                "_ceiling" => "with openings written by hand for the request (eval/openings.jsonl)",
+                _ => "with the answer's opening",
+            };
+            let first = Measure::share(
+                &format!("{key}{kind}"),
+                ranks.iter().map(|rank| *rank == 0),
+                format!(
+                    "{about} {whose} that is nearer to its own request than to {OTHERS} others', by the embedding"
+                ),
+            );
+            measures.push(if kind.is_empty() { first.more(3.0).goal(goal) } else { first });
+            if kind.is_empty() {
+                measures.push(Measure::share(
+                    &format!("{key}_top5"),
+                    ranks.iter().map(|rank| *rank < 5),
+                    "the same, among the five nearest",
+                ));
+            }
+        }
+    }
+    measures.extend(varied(records));
+    Ok(measures)
+}
+
+/// The openings of the answers of a part.
+fn opened(records: &[Record], part: Part, catalog: &Catalog) -> Vec<Opened> {
+    let of_part = records.iter().filter(|record| record.task.part == part);
+    let answered = of_part.filter_map(|record| {
+        let answer = record.answer.as_ref().filter(|answer| !answer.refuses())?;
+        let asked = match &record.task.command {
+            Command::FreeText(request) => request.message.clone(),
+            Command::BaseInfo(request) => {
+                person(catalog, Some(&request.location), Some(&request.work_type), &request.category)
+            }
+        };
+        Some(Opened { asked, opening: answer.recommend.clone() })
+    });
+    answered.collect()
+}
+
+/// Somebody's choices as a phrase.
+fn person(catalog: &Catalog, place: Option<&str>, work: Option<&str>, category: &str) -> String {
+    let phrase = |term: Option<&leafresh_chat::Term>, text: Option<&str>| {
+        term.map_or_else(|| text.unwrap_or_default().to_owned(), |term| term.phrase.clone())
+    };
+    let place = phrase(place.and_then(|text| catalog.place(text)), place);
+    let work = phrase(work.and_then(|text| catalog.work_type(text)), work);
+    let category = catalog.category(category).map_or(category, |category| &category.label);
+    format!("{place} {work} 분, {category}")
+}
+
+impl Written {
+    fn opened(&self, catalog: &Catalog) -> Opened {
+        let asked = self
+            .message
+            .clone()
+            .unwrap_or_else(|| person(catalog, self.place.as_deref(), self.work.as_deref(), &self.category));
+        Opened { asked, opening: self.opening.clone() }
+    }
+}
+
+impl Opened {
+    /// With the sentence that an answer opens with where nobody wrote one.
+    fn in_general(&self, catalog: &Catalog) -> Self {
+        let named = catalog.categories().iter().find(|category| self.asked.ends_with(&category.label));
+        let label = named.map_or("친환경", |category| &category.label);
+        Self {
+            opening: format!("오늘 바로 시작하기 좋은 {label} 챌린지를 추천합니다."), ..self.clone()
+        }
+    }
+}
+
+/// How many of the others' requests each opening is nearer to than to its own.
+async fn ranks(search: &Search, openings: &[Opened]) -> anyhow::Result<Vec<usize>> {
+    let texts = |text: &dyn Fn(&Opened) -> &String| openings.iter().map(text).cloned().collect::<Vec<_>>();
+    let asked = centred(embed(search, texts(&|one| &one.asked), |_, _| ()).await?.iter());
+    let said = centred(embed(search, texts(&|one| &one.opening), |_, _| ()).await?.iter());
+    let count = openings.len();
+    let rank = |own: usize| {
+        // Others from all over, the same in every run.
+        let others = (1..count).map(|step| (own + step * 37) % count).filter(|other| *other != own);
+        let nearness = |other: usize| leafresh_retrieval::dot(&said[own], &asked[other]);
+        let different: BTreeSet<usize> = others.collect();
+        let stride = (different.len() / OTHERS).max(1);
+        different
+            .into_iter()
+            .step_by(stride)
+            .take(OTHERS)
+            .filter(|other| nearness(*other) > nearness(own))
+            .count()
+    };
+    Ok((0..count).map(rank).collect())
+}
+
+/// Of length 1, without what they have in common.
+fn centred<'a>(
+    vectors: impl ExactSizeIterator<Item = &'a leafresh_retrieval::QueryVector> + Clone,
+) -> Vec<Vec<f32>> {
+    let count = vectors.len() as f32;
+    let mut centre = vec![0.0; vectors.clone().next().map_or(0, |vector| vector.as_slice().len())];
+    for vector in vectors.clone() {
+        for (sum, value) in centre.iter_mut().zip(vector.as_slice()) {
+            *sum += value / count;
+        }
+    }
+    let centred = |vector: &leafresh_retrieval::QueryVector| {
+        let mut centred: Vec<f32> = vector.as_slice().iter().zip(&centre).map(|(a, b)| a - b).collect();
+        let length = leafresh_retrieval::dot(&centred, &centred).sqrt().max(f32::MIN_POSITIVE);
+        for value in &mut centred {
+            *value /= length;
+        }
+        centred
+    };
+    vectors.map(centred).collect()
+}
+
+/// How many different openings there are.
+fn varied(records: &[Record]) -> Vec<Measure> {
+    let share = |part: Part| {
+        let of_part = records.iter().filter(|record| record.task.part == part);
+        let answers: Vec<&Answer> =
+            of_part.filter_map(|record| record.answer.as_ref()).filter(|answer| !answer.refuses()).collect();
+        let different: BTreeSet<&str> = answers.iter().map(|answer| &*answer.recommend).collect();
+        (!answers.is_empty()).then(|| different.len() as f64 * 100.0 / answers.len() as f64)
+    };
+    [
+        (
+            "openings_grid",
+            Part::Grid,
+            80.0,
+            "different openings among all of the grid; the goal is for two seeds",
+        ),
+        (
+            "openings_questions",
+            Part::Questions,
+            60.0,
+            "different openings among the answers to questions in people's own words",
+        ),
+    ]
+    .into_iter()
+    .map(|(key, part, goal, about)| Measure::plain(key, "%", share(part), about).more(5.0).goal(goal))
+    .collect()
+}
