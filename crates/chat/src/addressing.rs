@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Catalog, Document, Error};
 
+/// What a document loses against the one before it, when its opening is nearer to the message.
+const RANK: f32 = 0.06;
+
+/// Openings that are nearly as near as the nearest, of which the model chooses.
+const NEARLY: f32 = 0.05;
+
 /// Openings embedded at once: people's questions get in between.
 const AT_ONCE: usize = 16;
 
@@ -60,8 +66,27 @@ impl Addressing {
         self.centre.len() == dimension && self.openings.values().flatten().all(|row| row.len() == dimension)
     }
 
+    /// Of these documents, best first, and of the openings that each may have: the document whose opening is nearest to a
+    /// message, and those of its openings that are nearly as near. `None` where there are none.
+    pub(crate) fn first(
+        &self,
+        message: &QueryVector,
+        documents: &[&Document],
+        allowed: &[Vec<usize>],
+    ) -> Option<(usize, Vec<usize>)> {
+        let mut near: Vec<(f32, usize, usize)> = Vec::new();
+        for (index, (document, allowed)) in documents.iter().zip(allowed).enumerate() {
+            let scores = self.near(message, document);
+            let scored = allowed.iter().filter_map(|&opening| Some((scores.get(opening)?, opening)));
+            near.extend(scored.map(|(score, opening)| (score - RANK * index as f32, index, opening)));
+        }
+        let &(best, first, _) = near.iter().max_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
+        let nearly = near.iter().filter(|(score, index, _)| *index == first && *score >= best - NEARLY);
+        Some((first, nearly.map(|(.., opening)| *opening).collect()))
+    }
+
     /// How near each of a document's openings is to a message, in their order: -1 to 1.
-    pub(crate) fn near(&self, message: &QueryVector, document: &Document) -> Vec<f32> {
+    fn near(&self, message: &QueryVector, document: &Document) -> Vec<f32> {
         let message = centred(message.as_slice(), &self.centre);
         let rows = self.openings.get(&document.id).map_or(&[][..], Vec::as_slice);
         rows.iter().map(|row| dot(row, &message)).collect()

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::choosing::Chosen;
+pub(crate) use self::following::Meant;
 use crate::answer::Writer;
 use crate::brief::Brief;
 use crate::catalog::{Intent, Liking};
@@ -23,7 +24,7 @@ use crate::fallback;
 use crate::guard::Refusal;
 use crate::history::{self, Exchange};
 use crate::library::{Wanted, randomness};
-use crate::reading::{Reading, Reply};
+use crate::reading::{Reading, Reply, Wish};
 use crate::{
     Answer, BaseInfo, Category, Command, DegradedReason, Document, Event, Failure, FreeText, Grounding,
     Recommender,
@@ -131,7 +132,7 @@ impl Answering {
         let catalog = self.recommender.catalog.clone();
         let FreeText { owner, session_id, message, location, work_type } = request;
         let mut turn = self.begin(&owner, session_id.as_deref(), message.clone()).await;
-        let reading = Reading::of(&message, &catalog);
+        let mut reading = Reading::of(&message, &catalog);
         let begun_before = turn.session.as_ref().is_some_and(|session| !session.turns.is_empty());
         let told = turn.session.as_ref().map(history::offered_last).unwrap_or_default();
         // A full queue means: no work. And a word that answers what was offered is looked up in lists.
@@ -149,7 +150,8 @@ impl Answering {
         }
         let fixed = &catalog.replies().fixed;
         let meant = self.recommender.meant(&message, &reading, vector.as_ref(), !told.is_empty());
-        if let Some(written) = self.written(&meant, reading.number, &told, &turn) {
+        meant.amend(&mut reading);
+        if let Some(written) = self.written(&meant.intents, reading.number, &told, &turn) {
             return self.tell(written, turn).await;
         }
         match reading.reply {
@@ -164,7 +166,10 @@ impl Answering {
             // Others of the same category.
             Some(Reply::Refusal) | None => {}
         }
-        let wishes: Vec<Intent> = meant.into_iter().filter(|intent| intent.wants_others()).collect();
+        let mut wishes: Vec<Intent> = meant.wishes().collect();
+        if !told.is_empty() && (reading.reply.is_some() || reading.wish == Some(Wish::Another)) {
+            wishes.push(Intent::Another);
+        }
         let liking = self.liking(&message, &wishes);
         let searched = self.searched_text(&message, &reading, &turn, !wishes.is_empty());
         let unread = !degraded && self.is_unread(vector.as_ref());
@@ -176,10 +181,11 @@ impl Answering {
             return self.refuse(Refusal::OffTopic, turn).await;
         }
         let mut nearest = None;
-        if Recommender::looks_for_category(&reading, &wishes, begun_before) {
+        if Recommender::looks_for_category(&reading, &meant, begun_before) {
             let library = &self.recommender.library;
             let library = if degraded || unread { library.without_search() } else { library.clone() };
-            let looking = timeout_at(until, library.nearest_category(&message, vector.as_ref()));
+            let looking =
+                timeout_at(until, library.nearest_category(&message, vector.as_ref(), meant.is_new));
             nearest = self.timed(looking).await.ok().flatten();
         }
         turn.standing = reading.apply(turn.before(), nearest, &catalog, &mut self.rng());

@@ -139,6 +139,11 @@ impl Catalog {
         &self.openings
     }
 
+    /// The sentences that an answer may open with whose first challenge is this document.
+    pub fn openings_of(&self, document: &Document) -> &[String] {
+        self.tellings.openings(document)
+    }
+
     /// Every sentence that an answer may open with where the model chooses it.
     pub fn opening_sentences(&self) -> impl Iterator<Item = String> {
         let of_documents = self.documents.iter().flat_map(|document| self.tellings.openings(document));

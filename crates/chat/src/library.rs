@@ -52,6 +52,9 @@ pub(crate) struct Nearest {
 /// Of the weights of the nearest documents the share that one category has to have, for that to be clear.
 const CLEAR: f32 = 0.75;
 
+/// The same of a message that asks for something new.
+const CLEAR_ENOUGH: f32 = 0.5;
+
 /// Documents of a category that are looked through for what is liked.
 const ALL: usize = 64;
 
@@ -160,11 +163,13 @@ impl Library {
         self.liked(found, wanted).into_iter().take(wanted.count).collect()
     }
 
-    /// The category whose documents are nearest to a message; `None` when none has anything to do with it.
+    /// The category whose documents are nearest to a message; `None` when none has anything to do with it. `is_new`: the message is
+    /// known to ask for something new.
     pub(crate) async fn nearest_category(
         &self,
         message: &str,
         vector: Option<&QueryVector>,
+        is_new: bool,
     ) -> Option<Nearest> {
         let query = Query {
             text: message.to_owned(),
@@ -187,7 +192,8 @@ impl Library {
         }
         let all: f32 = weights.values().sum();
         let (category, weight) = weights.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        Some(Nearest { category, clear: by_meaning && weight >= CLEAR * all })
+        let needed = if is_new { CLEAR_ENOUGH } else { CLEAR };
+        Some(Nearest { category, clear: by_meaning && weight >= needed * all })
     }
 
     /// The categories of the documents that share words with a message, nearest first.

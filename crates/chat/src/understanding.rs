@@ -4,7 +4,8 @@ use leafresh_store::Standing;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::catalog::{Catalog, Intent};
+use crate::answering::Meant;
+use crate::catalog::Catalog;
 use crate::guard::Refusal;
 use crate::reading::{Reading, Reply, Wish};
 use crate::{Error, Recommender};
@@ -48,14 +49,7 @@ pub fn understand(catalog: &Catalog, base: Option<&str>, messages: &[&str]) -> U
     let reading = Reading::of(last, catalog);
     let refusal = Refusal::at_sight(last, &reading, !earlier.is_empty(), catalog);
     let after = reading.apply(standing.as_ref(), None, catalog, &mut rng).category;
-    let (says, number) = match (reading.reply, reading.wish) {
-        (Some(Reply::Consent), _) => ("consent", None),
-        (Some(Reply::Refusal), _) => ("refusal", None),
-        (Some(Reply::Number(number)), _) => ("number", Some(number)),
-        (None, Some(Wish::Restore)) => ("restore", None),
-        (None, Some(Wish::Another)) if reading.categories.is_empty() => ("another", None),
-        (None, _) => ("", None),
-    };
+    let (says, number) = says(&reading);
     Understood {
         refusal,
         category: reading.categories.into_iter().next(),
@@ -69,17 +63,25 @@ pub fn understand(catalog: &Catalog, base: Option<&str>, messages: &[&str]) -> U
     }
 }
 
+/// What it says to what was offered.
+fn says(reading: &Reading) -> (&'static str, Option<usize>) {
+    match (reading.reply, reading.wish) {
+        (Some(Reply::Consent), _) => ("consent", None),
+        (Some(Reply::Refusal), _) => ("refusal", None),
+        (Some(Reply::Number(number)), _) => ("number", Some(number)),
+        (None, Some(Wish::Restore)) => ("restore", None),
+        (None, Some(Wish::Another)) if reading.categories.is_empty() => ("another", None),
+        (None, _) => ("", None),
+    }
+}
+
 impl Recommender {
-    /// The codes of the categories in which a conversation stands before and after its last message, as it would be answered: with
-    /// search and what is learned, as far as there is an embedding model.
+    /// As [`understand`], with search and what is learned, as far as there is an embedding model: as it would be answered. What the
+    /// gate says isn't asked.
     ///
     /// # Errors
     /// [`Error::Retrieval`] when a message can't be embedded.
-    pub async fn stands(
-        &self,
-        base: Option<&str>,
-        messages: &[&str],
-    ) -> Result<(Option<String>, String), Error> {
+    pub async fn understand(&self, base: Option<&str>, messages: &[&str]) -> Result<Understood, Error> {
         self.learn().await?;
         let mut rng = StdRng::seed_from_u64(0);
         let begun = |code: &str| Standing {
@@ -87,36 +89,45 @@ impl Recommender {
             category: code.to_owned(),
             ..Standing::default()
         };
-        let (mut before, mut standing) = (None, base.map(begun));
+        let mut understood = understand(&self.catalog, base, messages);
+        let mut standing = base.map(begun);
         for (index, message) in messages.iter().enumerate() {
             let offered = base.is_some() || index > 0;
-            let reading = Reading::of(message, &self.catalog);
+            let mut reading = Reading::of(message, &self.catalog);
             let vector = match &self.library.search {
                 Some(search) if search.can_embed() => Some(search.embed(message).await?),
                 _ => None,
             };
             let meant = self.meant(message, &reading, vector.as_ref(), offered);
-            before = standing.as_ref().map(|standing| standing.category.clone());
+            meant.amend(&mut reading);
+            understood.before = standing.as_ref().map(|standing| standing.category.clone());
+            (understood.says, understood.number) = match says(&reading) {
+                ("", None) if meant.wishes().next().is_some() => ("another", None),
+                said => said,
+            };
             // What is answered in words moves nothing.
-            let answered = !meant.is_empty() && !meant.iter().any(|intent| intent.wants_others());
+            let answered = reading.reply == Some(Reply::Consent)
+                || reading.reply.is_none() && !meant.intents.is_empty() && meant.wishes().next().is_none();
             if answered && standing.is_some() {
                 continue;
             }
             let nearest = if Self::looks_for_category(&reading, &meant, offered) {
-                self.library.nearest_category(message, vector.as_ref()).await
+                self.library.nearest_category(message, vector.as_ref(), meant.is_new).await
             } else {
                 None
             };
             standing = Some(reading.apply(standing.as_ref(), nearest, &self.catalog, &mut rng));
         }
-        Ok((before, standing.map(|standing| standing.category).unwrap_or_default()))
+        understood.refusal = None;
+        understood.after = standing.map(|standing| standing.category).unwrap_or_default();
+        Ok(understood)
     }
 
     /// Whether a message may be about another category than its words name.
-    pub(crate) fn looks_for_category(reading: &Reading, meant: &[Intent], begun: bool) -> bool {
+    pub(crate) fn looks_for_category(reading: &Reading, meant: &Meant, begun: bool) -> bool {
         reading.categories.is_empty()
             && !reading.is_about_conversation()
-            && !(begun && (reading.follow_up || !meant.is_empty()))
+            && !(begun && (reading.follow_up && !meant.is_new || !meant.intents.is_empty()))
     }
 }
 

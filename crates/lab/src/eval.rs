@@ -4,6 +4,7 @@ mod addressed;
 mod alphabet;
 mod answers;
 mod centroids;
+mod choices;
 mod compare;
 mod data;
 mod figures;
@@ -244,6 +245,9 @@ impl Eval<'_> {
             let understood = understanding::measure(&files, &self.catalog, &recommender).await?;
             report.shared.extend(understood.measures);
             report.note("Messages that were misunderstood", understood.wrong);
+            let (measures, wrong) = choices::measure(&files, &self.catalog, &recommender).await?;
+            report.shared.extend(measures);
+            report.note("Choices that a reader wouldn't accept", wrong);
             if let Some((measures, wrong)) = intents::measure(&files, &recommender).await? {
                 report.shared.extend(measures);
                 report.note("Messages about what was offered that were misunderstood", wrong);

@@ -2,6 +2,7 @@
 
 use leafresh_store::{Role, Standing};
 use rand::Rng;
+use rand::seq::IndexedRandom;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answering, Subject};
@@ -17,12 +18,6 @@ pub(super) struct Chosen {
     pub(super) found: Vec<Found>,
     pub(super) opening: Option<Opening>,
 }
-
-/// What a document loses against the one before it, when its opening is nearer to the message.
-const RANK: f32 = 0.06;
-
-/// Openings that are nearly as near as the nearest, of which the model chooses.
-const NEARLY: f32 = 0.05;
 
 impl Answering {
     /// What to search for: the message, with the question before it where it makes no sense alone; only that question
@@ -147,7 +142,7 @@ impl Answering {
         let catalog = &self.recommender.catalog;
         let mut leads = subject.wishes.iter().map(|wish| catalog.intents().lead(*wish));
         if let Some(leads) = leads.find(|leads| !leads.is_empty()) {
-            return Some(Opening { sentences: turn.unsaid(leads.to_vec()), of_first: false });
+            return self.one_of(&turn.unsaid(leads.to_vec()));
         }
         if subject.says_what {
             let (place, sentences) = self.answering(subject, turn, found).unwrap_or_else(|| {
@@ -159,8 +154,13 @@ impl Answering {
                 return Some(Opening { sentences, of_first: true });
             }
         }
-        let sentences = turn.unsaid(catalog.openings().of(&subject.category.code, person));
-        (!sentences.is_empty()).then_some(Opening { sentences, of_first: false })
+        self.one_of(&turn.unsaid(catalog.openings().of(&subject.category.code, person)))
+    }
+
+    /// All are as true: what the model would choose is the same for everybody, so one is drawn.
+    fn one_of(&self, sentences: &[String]) -> Option<Opening> {
+        let sentence = sentences.choose(&mut self.rng())?.clone();
+        Some(Opening { sentences: vec![sentence], of_first: false })
     }
 
     /// The openings that answer the message, and the index of the document they belong to; `None` where nobody knows what
@@ -168,17 +168,16 @@ impl Answering {
     fn answering(&self, subject: &Subject, turn: &OpenTurn, found: &[Found]) -> Option<(usize, Vec<String>)> {
         let (addressing, message) = (self.recommender.addressing.get()?, subject.vector.as_ref()?);
         let tellings = self.recommender.catalog.tellings();
-        let mut near: Vec<(f32, usize, &String)> = Vec::new();
-        for (index, Found { document, .. }) in found.iter().enumerate() {
+        let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
+        let unsaid = |document: &&Document| {
             let openings = tellings.openings(document);
             let unsaid = turn.unsaid(openings.to_vec());
-            let scores = addressing.near(message, document);
-            let openings = openings.iter().zip(scores).filter(|(text, _)| unsaid.contains(text));
-            near.extend(openings.map(|(text, score)| (score - RANK * index as f32, index, text)));
-        }
-        let &(best, index, _) = near.iter().max_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
-        let nearly = near.iter().filter(|(score, of, _)| *of == index && *score >= best - NEARLY);
-        Some((index, nearly.map(|(.., text)| (*text).clone()).collect()))
+            (0..openings.len()).filter(|&index| unsaid.contains(&openings[index])).collect()
+        };
+        let allowed: Vec<Vec<usize>> = documents.iter().map(unsaid).collect();
+        let (first, chosen) = addressing.first(message, &documents, &allowed)?;
+        let openings = tellings.openings(documents[first]);
+        Some((first, chosen.into_iter().map(|index| openings[index].clone()).collect()))
     }
 
     /// Documents as they are told to this person, and none whose idea another one has.

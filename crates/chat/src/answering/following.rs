@@ -30,6 +30,46 @@ pub(super) struct Written {
     documents: Vec<Document>,
 }
 
+/// What a message means beside what its words tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Meant {
+    pub(crate) intents: Vec<Intent>,
+    /// Something new, whatever it refers to.
+    pub(crate) is_new: bool,
+}
+
+impl Meant {
+    pub(crate) fn wishes(&self) -> impl Iterator<Item = Intent> {
+        self.intents.iter().copied().filter(|intent| intent.wants_others())
+    }
+
+    /// Tells a reading where the conversation is wished to go.
+    pub(crate) fn amend(&self, reading: &mut Reading) {
+        if let Some(reply) = self.reply().filter(|_| reading.reply.is_none() && reading.wish.is_none()) {
+            (reading.reply, reading.bare) = (Some(reply), true);
+        }
+        let wish = if self.intents.contains(&Intent::Back) {
+            Wish::Restore
+        } else if self.intents == [Intent::Another] {
+            Wish::Another
+        } else {
+            return;
+        };
+        if reading.reply.is_none() && reading.wish.is_none() {
+            reading.wish = Some(wish);
+        }
+    }
+
+    /// The same, of what is said to the challenges that were offered.
+    fn reply(&self) -> Option<Reply> {
+        match self.intents[..] {
+            [Intent::Agree] => Some(Reply::Consent),
+            [Intent::Decline] => Some(Reply::Refusal),
+            _ => None,
+        }
+    }
+}
+
 impl Recommender {
     /// What a message means, by learned examples: nothing where it asks for something new, names a category, or nobody
     /// knows. Where nothing was `offered` it can be a greeting only.
@@ -39,27 +79,23 @@ impl Recommender {
         reading: &Reading,
         vector: Option<&QueryVector>,
         offered: bool,
-    ) -> Vec<Intent> {
+    ) -> Meant {
         let catalog = &self.catalog;
         match reading.reply {
-            Some(Reply::Refusal) if offered => return vec![Intent::Another],
-            Some(Reply::Consent | Reply::Refusal) => return Vec::new(),
+            Some(Reply::Consent | Reply::Refusal) => return Meant::default(),
             Some(Reply::Number(_)) | None => {}
         }
-        if reading.wish == Some(Wish::Another) && offered {
-            return vec![Intent::Another];
-        }
         let (Some(classifier), Some(vector)) = (self.intents.get(), vector) else {
-            return Vec::new();
+            return Meant::default();
         };
         if catalog.intents().is_empty() || !reading.categories.is_empty() || reading.wish.is_some() {
-            return Vec::new();
+            return Meant::default();
         }
         let mut meant = intents::meant(classifier, message, vector);
         let greets = |intent: &Intent| matches!(intent, Intent::Hello | Intent::Thanks | Intent::Bye);
         let short = catalog.keywords().words(message).letters() <= GREETING;
         if !(offered || short && meant.iter().all(greets)) {
-            return Vec::new();
+            return Meant::default();
         }
         // Besides a greeting something new is what counts; besides a question it is hardly meant.
         let is_new = meant.first() == Some(&Intent::New)
@@ -75,7 +111,10 @@ impl Recommender {
                 .for_each(|intent| *intent = Intent::Children);
             meant.dedup();
         }
-        if is_new { Vec::new() } else { meant }
+        if is_new {
+            meant.clear();
+        }
+        Meant { intents: meant, is_new }
     }
 }
 

@@ -20,12 +20,14 @@ const REPLIES: &str = "intents/replies.toml";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Intent {
-    /// Other challenges: easier ones, short ones, ones to do with children or with others, or just others.
+    /// Other challenges: easier ones, short ones, ones to do with children or with others, or anything else.
     Easier,
     Quick,
     Children,
     Company,
     Another,
+    /// The topic that the conversation began with.
+    Back,
     /// Questions about those that were offered: how to begin, why, how long and how often, what if it is hard, what a
     /// photo shows.
     Begin,
@@ -33,6 +35,9 @@ pub enum Intent {
     Long,
     Hard,
     Proof,
+    /// Yes and no to what was offered.
+    Agree,
+    Decline,
     /// Nothing is asked for.
     Done,
     Thanks,
@@ -43,17 +48,20 @@ pub enum Intent {
 }
 
 impl Intent {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Easier,
         Self::Quick,
         Self::Children,
         Self::Company,
         Self::Another,
+        Self::Back,
         Self::Begin,
         Self::Why,
         Self::Long,
         Self::Hard,
         Self::Proof,
+        Self::Agree,
+        Self::Decline,
         Self::Done,
         Self::Thanks,
         Self::Hello,
@@ -63,7 +71,10 @@ impl Intent {
 
     /// Challenges are wanted, others than those that were offered.
     pub(crate) fn wants_others(self) -> bool {
-        matches!(self, Self::Easier | Self::Quick | Self::Children | Self::Company | Self::Another)
+        matches!(
+            self,
+            Self::Easier | Self::Quick | Self::Children | Self::Company | Self::Another | Self::Back
+        )
     }
 
     /// It asks about what was offered.
@@ -108,6 +119,7 @@ struct Lead {
     children: Vec<String>,
     company: Vec<String>,
     another: Vec<String>,
+    back: Vec<String>,
     exhausted: String,
 }
 
@@ -131,14 +143,14 @@ impl Intents {
             error_on_line(&path, line_of(&text, text.find(what).unwrap_or(0)), reason)
         };
         let Said { done, thanks, hello, bye, about } = &said;
-        let Lead { easier, quick, children, company: together, another, exhausted } = &lead;
-        for list in [done, thanks, hello, bye, easier, quick, children, together, another] {
+        let Lead { easier, quick, children, company: together, another, back, exhausted } = &lead;
+        for list in [done, thanks, hello, bye, easier, quick, children, together, another, back] {
             if list.is_empty() {
                 return Err(fail("[]", "an empty list; it needs a sentence".into()));
             }
         }
         let whole = [done, thanks, hello, bye].into_iter().flatten();
-        let sentences = whole.chain([easier, quick, children, together, another].into_iter().flatten());
+        let sentences = whole.chain([easier, quick, children, together, another, back].into_iter().flatten());
         for sentence in sentences.chain([about, exhausted]) {
             check_line(sentence).map_err(|reason| fail(sentence, format!("a sentence {reason}")))?;
         }
@@ -187,6 +199,7 @@ impl Intents {
             Intent::Children => &self.lead.children,
             Intent::Company => &self.lead.company,
             Intent::Another => &self.lead.another,
+            Intent::Back => &self.lead.back,
             _ => &[],
         }
     }
@@ -217,7 +230,7 @@ impl Intents {
 
     /// Every sentence that an answer may open with.
     pub(crate) fn leads(&self) -> impl Iterator<Item = &String> {
-        let Lead { easier, quick, children, company, another, .. } = &self.lead;
-        [easier, quick, children, company, another].into_iter().flatten()
+        let Lead { easier, quick, children, company, another, back, exhausted: _ } = &self.lead;
+        [easier, quick, children, company, another, back].into_iter().flatten()
     }
 }

@@ -235,6 +235,12 @@ impl Tellings {
         }
     }
 
+    /// The document's texts for particular people.
+    pub(crate) fn variants<'a>(&'a self, document: &Document) -> impl Iterator<Item = &'a str> {
+        let variants = self.by_id.get(&document.id).into_iter().flat_map(|telling| &telling.variants);
+        variants.map(|variant| variant.text.as_str())
+    }
+
     /// What an answer may say of the document.
     pub(crate) fn texts<'a>(&'a self, document: &'a Document) -> impl Iterator<Item = &'a str> {
         let variants = self.by_id.get(&document.id).into_iter().flat_map(|telling| &telling.variants);

@@ -1,7 +1,7 @@
 //! What is understood before anything is searched for or written: distress, insults, short replies, categories, places and
 //! jobs.
 
-use leafresh_chat::{Catalog, Files, Recommender, Refusal, Split, understand};
+use leafresh_chat::{Catalog, Files, Recommender, Refusal, Split, Understood, understand};
 use serde::Deserialize;
 
 use super::data::lines_of;
@@ -82,8 +82,8 @@ impl Report {
 /// Who says why a message gets a fixed reply.
 pub(super) trait Gate {
     async fn refusal(&self, message: &str) -> anyhow::Result<Option<Refusal>>;
-    /// In which category a conversation stands before and after its last message.
-    async fn stands(&self, base: Option<&str>, turns: &[&str]) -> anyhow::Result<(Option<String>, String)>;
+    /// What is understood of a conversation's last message.
+    async fn understand(&self, base: Option<&str>, turns: &[&str]) -> anyhow::Result<Understood>;
 }
 
 impl Gate for Recommender {
@@ -91,8 +91,8 @@ impl Gate for Recommender {
         Ok(self.refusal(message).await?)
     }
 
-    async fn stands(&self, base: Option<&str>, turns: &[&str]) -> anyhow::Result<(Option<String>, String)> {
-        Ok(self.stands(base, turns).await?)
+    async fn understand(&self, base: Option<&str>, turns: &[&str]) -> anyhow::Result<Understood> {
+        Ok(self.understand(base, turns).await?)
     }
 }
 
@@ -194,7 +194,11 @@ async fn conversation(
             "place_and_job",
             "messages of which just the place and the job are remembered that are the person's own",
             &mentions,
-            text,
+            |one| {
+                let said = said(one);
+                let wanted = (&one.location, &one.work_type);
+                format!("{}: {:?}, not {wanted:?}", one.text, (said.location, said.work_type))
+            },
             |one| {
                 let said = said(one);
                 said.location == one.location && said.work_type == one.work_type
@@ -216,34 +220,27 @@ async fn conversation(
         |one| said(one).category == one.category,
     );
     let conversations = test_half(files, &format!("{folder}/turns.jsonl"), |one: &Conversation| one.split)?;
-    let text = |one: &Conversation| one.turns.join(" / ");
-    let last = |one: &Conversation| {
-        let turns: Vec<&str> = one.turns.iter().map(String::as_str).collect();
-        understand(catalog, one.base.as_deref(), &turns)
-    };
-    let mut stood = Vec::with_capacity(conversations.len());
+    let mut last = Vec::with_capacity(conversations.len());
     for one in &conversations {
         let turns: Vec<&str> = one.turns.iter().map(String::as_str).collect();
-        stood.push((one, gate.stands(one.base.as_deref(), &turns).await?));
+        last.push((one, gate.understand(one.base.as_deref(), &turns).await?));
     }
+    let turns = |one: &Conversation| one.turns.join(" / ");
     let moved = report
         .share(
             "category_after_turn",
             "conversations that stand in the right category after their last message",
-            &stood,
-            |(one, (_, after))| {
-                format!("{} stands in {after}, not {:?}", one.turns.join(" / "), one.category)
-            },
-            |(one, (before, after))| is_in_place(one, before.as_deref(), after),
+            &last,
+            |(one, last)| format!("{} stands in {}, not {:?}", turns(one), last.after, one.category),
+            |(one, last)| is_in_place(one, last.before.as_deref(), &last.after),
         )
         .goal(95.0);
     let replies = report.share(
         "replies_understood",
         "conversations whose last message is told right: consent, refusal, a number, back, another one, or none of these",
-        &conversations,
-        text,
-        |one| {
-            let last = last(one);
+        &last,
+        |(one, last)| format!("{}: {:?}, not {}", turns(one), last.says, one.expect),
+        |(one, last)| {
             let expected = if matches!(&*one.expect, "category" | "question") { "" } else { &one.expect };
             last.says == expected && last.number == one.number
         },
@@ -280,13 +277,8 @@ mod tests {
             Ok(understand(&self.0, None, &[message]).refusal)
         }
 
-        async fn stands(
-            &self,
-            base: Option<&str>,
-            turns: &[&str],
-        ) -> anyhow::Result<(Option<String>, String)> {
-            let understood = understand(&self.0, base, turns);
-            Ok((understood.before, understood.after))
+        async fn understand(&self, base: Option<&str>, turns: &[&str]) -> anyhow::Result<Understood> {
+            Ok(understand(&self.0, base, turns))
         }
     }
 
