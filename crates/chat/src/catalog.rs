@@ -5,6 +5,7 @@ mod documents;
 mod files;
 mod form;
 mod gate;
+mod intent;
 mod intents;
 mod keywords;
 mod openings;
@@ -23,7 +24,7 @@ pub(crate) use form::{CHALLENGES, Endings, Opening, Shape, title_slot};
 pub(crate) use gate::{AlarmKind, Emergency, Gate};
 
 pub use gate::{Example, Split, Topic};
-pub use intents::Intent;
+pub use intent::Intent;
 pub(crate) use intents::Intents;
 pub(crate) use keywords::{Keywords, Mentions, Said, ShortReplies};
 pub use leafresh_retrieval::Document;

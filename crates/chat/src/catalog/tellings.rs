@@ -14,7 +14,8 @@ use self::rules::People;
 pub(super) use self::rules::RULES;
 pub(crate) use self::rules::{OwnWords, Rules};
 use super::choices::Lists;
-use super::{Files, Intent, source};
+use super::intent::Intent;
+use super::{Files, source};
 use crate::Error;
 use crate::words::Words;
 
