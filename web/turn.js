@@ -135,7 +135,8 @@ function showFacts({ challenges, degraded, sources = [], grounding }) {
   // A document that became a challenge is on the page already.
   const shown = challenges.map(({ title }) => title);
   const others = sources.filter(({ title }) => !shown.includes(title));
-  const label = sources.length ? (grounding === 'select' ? TEXT.selected : TEXT.sources)(sources.length) : '';
+  const chosen = grounding === 'select' && challenges.length > 0;
+  const label = sources.length ? (chosen ? TEXT.selected : TEXT.sources)(sources.length) : '';
   find('.chosen').textContent = others.length ? '' : label;
   find('.sources').hidden = others.length === 0;
   find('.sources summary').textContent = label;

@@ -2,28 +2,26 @@
 
 mod choosing;
 mod following;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use leafresh_engine::{Delta, Generation, Progress as Written, Request, Reservation};
+use leafresh_engine::Reservation;
 use leafresh_retrieval::QueryVector;
 use leafresh_store::{SessionKey, Standing};
 use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use self::choosing::Chosen;
 pub(crate) use self::following::Meant;
-use crate::answer::Writer;
-use crate::brief::Brief;
+use crate::answer::source;
 use crate::catalog::{Intent, Liking};
 use crate::conversations::OpenTurn;
 use crate::event::{Control, Progress};
-use crate::fallback;
 use crate::guard::Refusal;
 use crate::history::{self, Exchange};
-use crate::library::{Wanted, randomness};
+use crate::library::randomness;
 use crate::reading::{Reading, Reply, Wish};
 use crate::{
     Answer, BaseInfo, Category, Command, DegradedReason, Document, Event, Failure, FreeText, Grounding,
@@ -152,14 +150,14 @@ impl Answering {
         let meant = self.recommender.meant(&message, &reading, vector.as_ref(), !told.is_empty());
         meant.amend(&mut reading);
         if let Some(written) = self.written(&meant.intents, reading.number, &told, &turn) {
-            return self.tell(written, turn).await;
+            return self.reply(written.text.join(" "), &written.documents, turn).await;
         }
         match reading.reply {
-            Some(Reply::Consent) => return self.reply(fixed.consent.clone(), turn).await,
+            Some(Reply::Consent) => return self.reply(fixed.consent.clone(), &[], turn).await,
             Some(Reply::Number(number)) => match told.get(number - 1) {
                 Some(told) => {
                     let again = fixed.again(number, &told.title, &told.description);
-                    return self.reply(again, turn).await;
+                    return self.reply(again, &[], turn).await;
                 }
                 None => return self.refuse(Refusal::Short, turn).await,
             },
@@ -277,174 +275,24 @@ impl Answering {
         self.recommender.figures.count_refused(refusal);
         tracing::info!(refusal = refusal.name(), "a message got a fixed reply");
         let reply = refusal.reply(self.recommender.catalog.replies()).to_owned();
-        self.reply(reply, turn).await
+        self.reply(reply, &[], turn).await
     }
 
-    /// A fixed reply, as a whole answer. The conversation stays where it is; one that hasn't begun has no category yet.
-    async fn reply(&mut self, reply: String, mut turn: OpenTurn) -> Result<(), Gone> {
+    /// A whole answer without challenges, made from these documents or fixed. The conversation stays where it is; one that
+    /// hasn't begun has no category yet.
+    async fn reply(&mut self, text: String, documents: &[Document], mut turn: OpenTurn) -> Result<(), Gone> {
         turn.standing = turn.before().cloned().unwrap_or_default();
-        self.send(Event::Text(reply.clone())).await?;
+        self.send(Event::Text(text.clone())).await?;
         let answer = Answer {
-            recommend: reply,
+            recommend: text,
             challenges: Vec::new(),
-            sources: Vec::new(),
-            grounding: Grounding::None,
+            sources: documents.iter().map(|document| source(document, None)).collect(),
+            grounding: if documents.is_empty() { Grounding::None } else { Grounding::Select },
             degraded: false,
             degraded_reason: None,
             remembered: false,
         };
         self.close(answer, turn, Vec::new()).await
-    }
-
-    /// Finds documents, has the model write, and completes what it can't finish.
-    async fn write(&mut self, mut subject: Subject, mut turn: OpenTurn, begun: Begun) -> Result<(), Gone> {
-        self.control.set_progress(Progress::Retrieving);
-        let degraded = matches!(begun, Begun::Degraded(..));
-        let Chosen { found, opening } = self.chosen(&mut subject, &mut turn, degraded).await;
-        let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
-        let recommender = self.recommender.clone();
-        let brief = Brief {
-            message: subject.message.as_deref(),
-            location: turn.standing.location.as_deref(),
-            work_type: turn.standing.work_type.as_deref(),
-            category: &subject.category,
-            documents: &documents,
-            history: &subject.history,
-        };
-        let form = recommender.catalog.form();
-        let program =
-            form.program(recommender.shape(&brief), &subject.category, &documents, opening.as_ref());
-        let (prompt, program) = match (recommender.prompt(&brief), program) {
-            (Ok(prompt), Ok(program)) => (prompt, program),
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "a valid request could not be put to the engine");
-                return self.send(Event::Error(Failure::Internal)).await;
-            }
-        };
-        let mut writer = Writer::new(program.clone(), subject.category.clone(), recommender.grounding, found);
-        let outcome = match begun {
-            Begun::Degraded(reason, permit) => Err((reason, Some(permit))),
-            Begun::Admitted(mut reservation) => {
-                reservation.wait_longer(self.waited);
-                let request = Request {
-                    prompt,
-                    program,
-                    progress: Written::default(),
-                    sampling: recommender.settings.sampling.clone(),
-                };
-                match recommender.backend.start(reservation, request) {
-                    Ok(generation) => self.generated(generation, &mut writer).await?,
-                    Err(error) => Err(reason_of(&error)),
-                }
-                .map_err(|reason| (reason, recommender.may_fall_back(reason)))
-            }
-        };
-        // Held until the reader has the end: so many of these at once and no more.
-        let _permit = match outcome {
-            Ok(()) => None,
-            Err((reason, Some(permit))) => {
-                if !self.complete(&mut writer, reason, &turn).await? {
-                    return self.send(Event::Error(failure(reason, &writer))).await;
-                }
-                Some(permit)
-            }
-            Err((reason, None)) => return self.send(Event::Error(failure(reason, &writer))).await,
-        };
-        let answer = writer.answer();
-        let offered = answer.sources.iter().map(|source| source.id.clone()).collect();
-        self.close(answer, turn, offered).await
-    }
-
-    /// Hands on what the model writes; an error says why it can't be finished.
-    async fn generated(
-        &mut self,
-        mut generation: Generation,
-        writer: &mut Writer,
-    ) -> Result<Result<(), DegradedReason>, Gone> {
-        let patience = Patience::of(&self.recommender);
-        let mut positions = generation.positions();
-        let presence = self.control.presence().clone();
-        self.control.set_progress(Progress::Generating(generation.positions()));
-        let mut waiting = generation.position().is_some();
-        let mut silent_since = Instant::now();
-        loop {
-            let allowed = if waiting { patience.in_queue } else { patience.between_tokens };
-            let due = (silent_since + allowed).min(self.deadline);
-            tokio::select! {
-                biased;
-                // The engine sees it too; nothing is late meanwhile.
-                () = presence.parked() => {
-                    let since = Instant::now();
-                    presence.resumed().await;
-                    self.deadline += since.elapsed();
-                    silent_since = Instant::now();
-                    waiting = generation.position().is_some();
-                }
-                delta = generation.next() => match delta {
-                    Some(Delta::Done(_)) => return Ok(Ok(())),
-                    Some(Delta::Failed(error)) => {
-                        tracing::warn!(%error, "a generation failed");
-                        return Ok(Err(reason_of(&error)));
-                    }
-                    None => return Ok(Err(DegradedReason::Engine)),
-                    Some(delta) => {
-                        (silent_since, waiting) = (Instant::now(), false);
-                        self.control.set_progress(Progress::Writing);
-                        for event in writer.push(delta) {
-                            self.send(event).await?;
-                        }
-                    }
-                },
-                changed = positions.changed(), if waiting => {
-                    let runs = changed.is_err() || positions.borrow_and_update().is_none();
-                    if runs {
-                        (silent_since, waiting) = (Instant::now(), false);
-                    }
-                }
-                () = sleep_until(due) => {
-                    let late = Instant::now() >= self.deadline || waiting;
-                    let reason = if late { DegradedReason::Timeout } else { DegradedReason::Engine };
-                    tracing::warn!(reason = reason.name(), "the model took too long");
-                    return Ok(Err(reason));
-                }
-            }
-        }
-    }
-
-    /// Finishes the answer from the catalogue; `false` when what was begun can't be finished.
-    async fn complete(
-        &mut self,
-        writer: &mut Writer,
-        reason: DegradedReason,
-        turn: &OpenTurn,
-    ) -> Result<bool, Gone> {
-        let catalog = self.recommender.catalog.clone();
-        let mut documents: Vec<Document> =
-            writer.documents().iter().map(|found| found.document.clone()).collect();
-        if !fallback::enough(&documents) {
-            let standing = &turn.standing;
-            let (location, work_type) = (standing.location.as_deref(), standing.work_type.as_deref());
-            let wanted = Wanted {
-                challenges: true,
-                offered: turn.offered(),
-                ..self.recommender.wanted(None, location, work_type, writer.category())
-            };
-            let found = self.recommender.library.without_search().find(&wanted).await;
-            documents.extend(found.into_iter().map(|found| found.document));
-        }
-        let Some(deltas) = catalog.form().fallback.complete(writer, writer.category(), &documents) else {
-            tracing::error!(reason = reason.name(), "an answer could not be completed from the catalogue");
-            return Ok(false);
-        };
-        self.recommender.figures.count_degraded(reason);
-        tracing::info!(reason = reason.name(), "the catalogue answers");
-        writer.degrade(reason, documents);
-        for delta in deltas {
-            for event in writer.push(delta) {
-                self.send(event).await?;
-            }
-        }
-        Ok(true)
     }
 
     /// The end: the turn is saved, then the reader hears whether it was.
@@ -458,38 +306,6 @@ impl Answering {
     }
 }
 
-/// How long a generation is waited for.
-struct Patience {
-    in_queue: Duration,
-    between_tokens: Duration,
-}
-
-impl Patience {
-    fn of(recommender: &Recommender) -> Self {
-        let deadlines = &recommender.deadlines;
-        // The engine's own deadline comes first; this one is for an engine that says nothing at all.
-        Self { in_queue: deadlines.queue + Duration::from_secs(1), between_tokens: deadlines.stall }
-    }
-}
-
 fn given(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn reason_of(error: &leafresh_engine::Error) -> DegradedReason {
-    match error {
-        leafresh_engine::Error::Overloaded { .. } => DegradedReason::Overloaded,
-        leafresh_engine::Error::WaitedTooLong => DegradedReason::Timeout,
-        _ => DegradedReason::Engine,
-    }
-}
-
-/// What a reader hears when the catalogue may not answer.
-fn failure(reason: DegradedReason, writer: &Writer) -> Failure {
-    let begun = !writer.progress().done.is_empty() || !writer.progress().partial.is_empty();
-    match reason {
-        DegradedReason::Timeout if begun => Failure::Stalled,
-        DegradedReason::Overloaded | DegradedReason::Timeout => Failure::Unavailable,
-        DegradedReason::Engine => Failure::Internal,
-    }
 }

@@ -121,7 +121,13 @@ impl Library {
 
     /// Those that are liked, and of the others as many as an answer still needs.
     fn liked(&self, found: impl Iterator<Item = Found>, wanted: &Wanted<'_>) -> Vec<Found> {
-        let likes = |found: &Found| self.catalog.tellings().suits(&found.document, &wanted.liking);
+        let (tellings, liking) = (self.catalog.tellings(), &wanted.liking);
+        // What is near to a message is hardly so by chance, whomever it is for.
+        let drawn = wanted.pool > wanted.count;
+        let likes = |found: &Found| {
+            tellings.suits(&found.document, liking)
+                && (!drawn || tellings.is_for_strangers(&found.document, liking))
+        };
         let (mut liked, others): (Vec<Found>, Vec<Found>) = found.partition(likes);
         liked.truncate(wanted.pool.max(wanted.count));
         let missing = CHALLENGES.saturating_sub(liked.len());

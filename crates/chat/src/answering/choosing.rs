@@ -19,6 +19,9 @@ pub(super) struct Chosen {
     pub(super) opening: Option<Opening>,
 }
 
+/// So many times the documents that an answer is made from are looked at.
+const SPARE: usize = 2;
+
 impl Answering {
     /// What to search for: the message, with the question before it where it makes no sense alone; only that question
     /// where it `wishes` for others; nothing where it only says where the conversation goes.
@@ -71,7 +74,21 @@ impl Answering {
             Some(lead) => Some(Opening { sentences: vec![lead], of_first: false }),
             None => self.opening(subject, turn, &person, &mut found),
         };
+        let found =
+            if subject.message.is_some() { self.settled(found, subject, &turn.standing) } else { found };
         Chosen { found: self.told(found, &person), opening }
+    }
+
+    /// The first one, then those that are for somebody of whom no more is known than of this person: as many as an answer is
+    /// made from.
+    fn settled(&self, mut found: Vec<Found>, subject: &Subject, standing: &Standing) -> Vec<Found> {
+        let catalog = &self.recommender.catalog;
+        let liking = self.likes(subject, standing);
+        if let Some((_, others)) = found.split_first_mut() {
+            others.sort_by_key(|found| !catalog.tellings().is_for_strangers(&found.document, &liking));
+        }
+        found.truncate(catalog.form().grounding.for_message);
+        found
     }
 
     /// What is wished for; and who somebody is, where the catalogue knows their work by that only.
@@ -81,10 +98,16 @@ impl Answering {
             standing.location.as_deref(),
             standing.work_type.as_deref(),
         );
-        let people = if person.work.is_none() { person.people } else { Vec::new() };
+        let people = if person.work.is_none() { person.people.clone() } else { Vec::new() };
+        let catalog = &self.recommender.catalog;
+        let mentioned = subject.message.as_deref().map(|message| catalog.keywords().mentioned(message));
         Liking {
+            season: Some(catalog.form().grounding.season()),
+            somewhere: person.place.is_none(),
+            // Who somebody is tells more than which of the kinds of work theirs is like.
+            at_some_work: person.work.is_none() && people.is_empty(),
             people: people.into_iter().map(str::to_owned).collect(),
-            season: Some(self.recommender.catalog.form().grounding.season()),
+            mentioned: mentioned.unwrap_or_default(),
             ..subject.liking.clone()
         }
     }
@@ -96,12 +119,15 @@ impl Answering {
         }
         let standing = &turn.standing;
         let (location, work_type) = (standing.location.as_deref(), standing.work_type.as_deref());
+        let wanted = recommender.wanted(subject.message.as_deref(), location, work_type, &subject.category);
         let wanted = Wanted {
             text: &subject.text,
             vector: subject.vector.clone(),
             offered: turn.offered(),
             liking: self.likes(subject, standing),
-            ..recommender.wanted(subject.message.as_deref(), location, work_type, &subject.category)
+            // Some of them aren't for everybody.
+            count: if subject.message.is_some() { SPARE * wanted.count } else { wanted.count },
+            ..wanted
         };
         if !degraded && !subject.unread {
             let until = Instant::now() + recommender.deadlines.retrieval;
@@ -168,7 +194,8 @@ impl Answering {
     fn answering(&self, subject: &Subject, turn: &OpenTurn, found: &[Found]) -> Option<(usize, Vec<String>)> {
         let (addressing, message) = (self.recommender.addressing.get()?, subject.vector.as_ref()?);
         let tellings = self.recommender.catalog.tellings();
-        let documents: Vec<&Document> = found.iter().map(|found| &found.document).collect();
+        let nearest = found.iter().take(self.recommender.catalog.form().grounding.for_message);
+        let documents: Vec<&Document> = nearest.map(|found| &found.document).collect();
         let unsaid = |document: &&Document| {
             let openings = tellings.openings(document);
             let unsaid = turn.unsaid(openings.to_vec());

@@ -6,13 +6,12 @@ use leafresh_retrieval::QueryVector;
 use rand::seq::IndexedRandom;
 use regex::Regex;
 
-use super::{Answering, Gone};
-use crate::answer::source;
+use super::Answering;
 use crate::catalog::{Intent, Liking};
 use crate::conversations::OpenTurn;
 use crate::history::Told;
 use crate::reading::{Reading, Reply, Wish};
-use crate::{Answer, Document, Grounding, Recommender, intents};
+use crate::{Document, Recommender, intents};
 
 /// A first message of so few letters can be a greeting and nothing else.
 const GREETING: usize = 14;
@@ -26,8 +25,8 @@ const SHORT: u16 = 10;
 /// What is said about what was offered, and the documents that it is from.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    text: Vec<String>,
-    documents: Vec<Document>,
+    pub(super) text: Vec<String>,
+    pub(super) documents: Vec<Document>,
 }
 
 /// What a message means beside what its words tell.
@@ -167,24 +166,6 @@ impl Answering {
             with,
             ..Liking::default()
         }
-    }
-
-    /// An answer without challenges that comes from documents, or from nowhere.
-    pub(super) async fn tell(&mut self, written: Written, mut turn: OpenTurn) -> Result<(), Gone> {
-        turn.standing = turn.before().cloned().unwrap_or_default();
-        let text = written.text.join(" ");
-        self.send(crate::Event::Text(text.clone())).await?;
-        let sources: Vec<_> = written.documents.iter().map(|document| source(document, None)).collect();
-        let answer = Answer {
-            recommend: text,
-            challenges: Vec::new(),
-            grounding: if sources.is_empty() { Grounding::None } else { Grounding::Select },
-            sources,
-            degraded: false,
-            degraded_reason: None,
-            remembered: false,
-        };
-        self.close(answer, turn, Vec::new()).await
     }
 }
 

@@ -200,6 +200,13 @@ impl Keywords {
         })
     }
 
+    /// Codes of the places and kinds of work that a message speaks of, whosever they are.
+    pub(crate) fn mentioned(&self, message: &str) -> Vec<String> {
+        let words = self.words(message);
+        let found = [&self.places, &self.work_types].map(|terms| words.coded(terms));
+        found.into_iter().flatten().map(|(code, _)| code.clone()).collect()
+    }
+
     /// The message as these words are looked for in it.
     pub(crate) fn words<'a>(&'a self, message: &str) -> Words<'a> {
         Words::new(message, &self.particles)

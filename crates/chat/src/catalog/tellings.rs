@@ -114,13 +114,19 @@ pub(crate) struct Liking {
     pub(crate) season: Option<Season>,
     /// Told to one of these, or else done at any work.
     pub(crate) people: Vec<String>,
+    /// What is done in some places or at some kinds of work only isn't for somebody of whom these aren't known; unless they are
+    /// mentioned.
+    pub(crate) somewhere: bool,
+    pub(crate) at_some_work: bool,
+    pub(crate) mentioned: Vec<String>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Tellings {
     by_id: HashMap<String, Telling>,
     people: People,
-    /// Kinds of work that there are.
+    /// Places and kinds of work that there are.
+    places: usize,
     work_types: usize,
 }
 
@@ -147,6 +153,7 @@ impl Tellings {
             }
         })?;
         tellings.people = rules.people;
+        tellings.places = lists.places.items().len();
         tellings.work_types = lists.work_types.items().len();
         Ok(tellings)
     }
@@ -205,6 +212,15 @@ impl Tellings {
             Intent::Proof => Some(proof.as_str()),
             _ => None,
         }
+    }
+
+    /// Whether a document is for everybody, as far as place and work of somebody aren't known.
+    pub(crate) fn is_for_strangers(&self, document: &Document, liking: &Liking) -> bool {
+        let fits = |codes: &[String], all: usize| {
+            all == 0 || codes.len() == all || codes.iter().any(|code| liking.mentioned.contains(code))
+        };
+        (!liking.somewhere || fits(&document.places, self.places))
+            && (!liking.at_some_work || fits(&document.work_types, self.work_types))
     }
 
     /// Whether a document is what somebody would rather have; one of which nothing is known is.

@@ -10,7 +10,7 @@ use leafresh_retrieval::Search;
 use serde::Deserialize;
 
 use super::answers::{Answer, Record};
-use super::data::lines_of;
+use super::data::{self, LabelledQuery, lines_of};
 use super::meaning::embed;
 use super::measures::Measure;
 use super::plan::Part;
@@ -91,7 +91,25 @@ pub(super) async fn measure(
         }
     }
     measures.extend(varied(records));
+    measures.push(first_relevant(&data::queries(files, catalog)?, catalog, records));
     Ok(measures)
+}
+
+/// Whether the first challenge of an answer answers the question.
+fn first_relevant(queries: &[LabelledQuery], catalog: &Catalog, records: &[Record]) -> Measure {
+    let right = records.iter().filter(|record| record.task.part == Part::Questions).filter_map(|record| {
+        let Command::FreeText(request) = &record.task.command else { return None };
+        let query = queries.iter().find(|query| query.query == request.message)?;
+        let first = record.answer.as_ref()?.challenges.first()?;
+        let document = catalog.documents().iter().find(|document| document.title == first.title)?;
+        Some(query.relevant.contains(&document.id))
+    });
+    Measure::share(
+        "first_challenge_relevant",
+        right,
+        "answered questions whose first challenge is one of the documents that answer them, by labels",
+    )
+    .more(3.0)
 }
 
 /// The openings of the answers of a part.

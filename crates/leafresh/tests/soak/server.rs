@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use leafresh_chat::{Catalog, Sessions};
+use leafresh_chat::Sessions;
 use leafresh_engine::fake::Recipe;
 use leafresh_engine::{Launch, Process, Source};
 use leafresh_server::config::Config;
@@ -50,8 +50,7 @@ pub(crate) fn serve(orders: &str) {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.map_or(MOST_DESCRIPTORS, |most| most.min(MOST_DESCRIPTORS));
     setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit }).unwrap();
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
-    let catalog = Arc::new(Catalog::load(&dir).unwrap());
+    let catalog = crate::support::catalog::catalog();
     let faults = if faults { crate::chaos::faults() } else { Vec::new() };
     let recipe = Recipe { seed: 1, step, faults };
     let launch = Launch {
