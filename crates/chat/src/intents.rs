@@ -4,13 +4,13 @@ use leafresh_retrieval::{QueryVector, Search};
 
 use crate::Error;
 use crate::catalog::{Catalog, Intent, Split, Topic};
-use crate::guard::{Classifier, Cut, Lesson, Letters, Vectors, beside, embed, vectors_of};
+use crate::guard::{self, Classifier, Cut, Letters, vectors_of};
 
 /// A class for each intent.
 pub(crate) const CLASSES: usize = Intent::ALL.len();
 
 /// Of the messages of a class, how many are taken for it: judged by what others taught.
-const CUT: Cut = Cut::Passes(0.985);
+const CUTS: [Cut; CLASSES] = [Cut::Passes(0.985); CLASSES];
 
 /// One of so many messages on the topic is an example of something new, and one of so many off it of nothing.
 const NEW: usize = 15;
@@ -43,19 +43,7 @@ pub(crate) async fn learn(catalog: &Catalog, search: &Search) -> Result<Option<C
     }
     let (texts, labels): (Vec<String>, Vec<Vec<usize>>) =
         learned_from(catalog).into_iter().map(|(text, classes)| (text.to_owned(), classes)).unzip();
-    let vectors = embed(&texts, search).await?;
-    let learned = beside(move || {
-        let vectors: Vec<Vectors<'_>> = vectors.iter().map(vectors_of).collect();
-        Classifier::learn(&Lesson {
-            texts: &texts,
-            vectors: &vectors,
-            labels: &labels,
-            cuts: &[CUT; CLASSES],
-            letters: Letters::Anywhere,
-            fillers,
-        })
-    });
-    learned.await.map(Some)
+    guard::learn(texts, labels, &CUTS, Letters::Anywhere, fillers, search).await.map(Some)
 }
 
 /// All that is meant, the likeliest first: what is clearly, else only that.

@@ -3,6 +3,8 @@
 // Helpers outside `#[test]` functions unwrap too: a failure there is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod asking;
+
 use std::sync::Arc;
 
 use leafresh_chat::{Answer, Catalog, Event, Files, FreeText, Recommender, Refusal, Sessions, Settings};
@@ -27,20 +29,7 @@ fn conversation() -> Conversation {
 
 impl Conversation {
     async fn ask(&self, request: FreeText) -> Answer {
-        let mut events = self.recommender.free_text(&request).unwrap();
-        let mut text = String::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Event::Text(piece) => text.push_str(&piece),
-                Event::Close(answer) => {
-                    assert_eq!(text, answer.render());
-                    return answer;
-                }
-                Event::Challenge { .. } => {}
-                Event::Error(failure) => panic!("{failure:?}"),
-            }
-        }
-        panic!("no end");
+        asking::ask(&self.recommender, request).await
     }
 
     async fn say(&self, message: &str) -> Answer {

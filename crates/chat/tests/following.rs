@@ -5,11 +5,13 @@
 #[path = "../../engine/tests/it/model_files.rs"]
 mod model_files;
 
+mod asking;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use leafresh_chat::{Answer, Catalog, Event, FreeText, Grounding, Recommender, Sessions, Settings};
+use leafresh_chat::{Answer, Catalog, FreeText, Grounding, Recommender, Sessions, Settings};
 use leafresh_engine::fake::FakeModel;
 use leafresh_engine::{EmbeddingSettings, LlamaEmbedder, Local, LocalSettings};
 use leafresh_retrieval::Search;
@@ -61,20 +63,7 @@ impl Conversation {
     async fn say(&self, session: &str, message: &str) -> Answer {
         let session_id = Some(session.to_owned());
         let request = FreeText { message: message.into(), session_id, ..FreeText::default() };
-        let mut events = self.recommender.free_text(&request).unwrap();
-        let mut text = String::new();
-        while let Some(event) = events.next().await {
-            match event {
-                Event::Text(piece) => text.push_str(&piece),
-                Event::Close(answer) => {
-                    assert_eq!(text, answer.render());
-                    return answer;
-                }
-                Event::Challenge { .. } => {}
-                Event::Error(failure) => panic!("{failure:?}"),
-            }
-        }
-        panic!("no end");
+        asking::ask(&self.recommender, request).await
     }
 }
 

@@ -4,7 +4,7 @@
 use leafresh_retrieval::{QueryVector, Search};
 
 use super::Refusal;
-use super::classifier::{Classifier, Cut, Lesson, Vectors, beside, embed, vectors_of};
+use super::classifier::{self, Classifier, Cut, vectors_of};
 use super::letters::Letters;
 use crate::Error;
 use crate::catalog::{AlarmKind, Catalog, Gate, Split};
@@ -53,19 +53,7 @@ pub(crate) async fn learn(catalog: &Catalog, search: &Search) -> Result<Option<C
         .into_iter()
         .map(|(text, class)| (text.to_owned(), class.into_iter().collect()))
         .unzip();
-    let vectors = embed(&texts, search).await?;
-    let learned = beside(move || {
-        let vectors: Vec<Vectors<'_>> = vectors.iter().map(vectors_of).collect();
-        Classifier::learn(&Lesson {
-            texts: &texts,
-            vectors: &vectors,
-            labels: &labels,
-            cuts: &CUTS,
-            letters: Letters::Anywhere,
-            fillers,
-        })
-    });
-    learned.await.map(Some)
+    classifier::learn(texts, labels, &CUTS, Letters::Anywhere, fillers, search).await.map(Some)
 }
 
 /// What a message is, by examples; the list of insults knows disguises beside them.

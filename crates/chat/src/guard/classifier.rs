@@ -271,7 +271,7 @@ pub(crate) fn vectors_of(vector: &QueryVector) -> Vectors<'_> {
 ///
 /// # Errors
 /// [`Error::Retrieval`] when they can't be embedded.
-pub(crate) async fn embed(texts: &[String], search: &Search) -> Result<Vec<QueryVector>, Error> {
+async fn embed(texts: &[String], search: &Search) -> Result<Vec<QueryVector>, Error> {
     /// Texts embedded with one call.
     const AT_ONCE: usize = 16;
     let mut vectors = Vec::with_capacity(texts.len());
@@ -281,13 +281,31 @@ pub(crate) async fn embed(texts: &[String], search: &Search) -> Result<Vec<Query
     Ok(vectors)
 }
 
-/// Learns on a thread for that.
+/// Embeds these texts and learns their classes, as [`Lesson`] has it, on a thread for that.
 ///
 /// # Errors
-/// [`Error::Settings`] when that goes wrong.
-pub(crate) async fn beside(learn: impl FnOnce() -> Classifier + Send + 'static) -> Result<Classifier, Error> {
-    let learned = tokio::task::spawn_blocking(learn).await;
-    learned.map_err(|_| Error::Settings("the gate's training failed".into()))
+/// [`Error::Retrieval`] when they can't be embedded, [`Error::Settings`] when learning goes wrong.
+pub(crate) async fn learn(
+    texts: Vec<String>,
+    labels: Vec<Vec<usize>>,
+    cuts: &'static [Cut],
+    letters: Letters,
+    fillers: usize,
+    search: &Search,
+) -> Result<Classifier, Error> {
+    let vectors = embed(&texts, search).await?;
+    let learned = tokio::task::spawn_blocking(move || {
+        let vectors: Vec<Vectors<'_>> = vectors.iter().map(vectors_of).collect();
+        Classifier::learn(&Lesson {
+            texts: &texts,
+            vectors: &vectors,
+            labels: &labels,
+            cuts,
+            letters,
+            fillers,
+        })
+    });
+    learned.await.map_err(|_| Error::Settings("the gate's training failed".into()))
 }
 
 #[cfg(test)]

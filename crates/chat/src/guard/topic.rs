@@ -2,7 +2,7 @@
 
 use leafresh_retrieval::Search;
 
-use super::classifier::{Classifier, Cut, Lesson, Vectors, beside, embed, vectors_of};
+use super::classifier::{self, Classifier, Cut, Vectors};
 use super::letters::Letters;
 use crate::Error;
 use crate::catalog::{Example, Split, Topic};
@@ -31,19 +31,8 @@ pub(crate) async fn learn(examples: &[Example], search: &Search) -> Result<Class
     let class = |example: &Example| (example.topic == Topic::On).then_some(0).into_iter().collect();
     let (texts, labels): (Vec<String>, Vec<Vec<usize>>) =
         tuning.map(|example| (example.text.clone(), class(example))).unzip();
-    let vectors = embed(&texts, search).await?;
-    beside(move || {
-        let vectors: Vec<Vectors<'_>> = vectors.iter().map(vectors_of).collect();
-        Classifier::learn(&Lesson {
-            texts: &texts,
-            vectors: &vectors,
-            labels: &labels,
-            cuts: &[Cut::Keeps(LET_THROUGH)],
-            letters: Letters::InWords,
-            fillers: texts.len(),
-        })
-    })
-    .await
+    let fillers = texts.len();
+    classifier::learn(texts, labels, &[Cut::Keeps(LET_THROUGH)], Letters::InWords, fillers, search).await
 }
 
 /// How likely a message is about the topic, 0 to 1.
