@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use leafresh_retrieval::{QueryVector, Search, dot};
+use leafresh_retrieval::{QueryVector, Search, centre, centred, dot};
 use serde::{Deserialize, Serialize};
 
+use crate::guard::embed;
 use crate::{Catalog, Document, Error};
 
 /// What a document loses against the one before it, when its opening is nearer to the message.
@@ -12,9 +13,6 @@ const RANK: f32 = 0.06;
 
 /// Openings that are nearly as near as the nearest, of which the model chooses.
 const NEARLY: f32 = 0.05;
-
-/// Openings embedded at once: people's questions get in between.
-const AT_ONCE: usize = 16;
 
 /// What the openings of documents mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,19 +39,12 @@ impl Addressing {
     pub(crate) async fn learn(catalog: &Catalog, search: &Search) -> Result<Option<Self>, Error> {
         let texts = |document| catalog.tellings().openings(document).iter().cloned();
         let all: Vec<String> = catalog.documents().iter().flat_map(texts).collect();
-        let mut vectors = Vec::with_capacity(all.len());
-        for some in all.chunks(AT_ONCE) {
-            let embedded = search.embed_all(some.to_vec()).await?;
-            vectors.extend(embedded.iter().map(|vector| vector.as_slice().to_vec()));
+        if all.is_empty() {
+            return Ok(None);
         }
-        let Some(first) = vectors.first() else { return Ok(None) };
-        let mut centre = vec![0.0; first.len()];
-        for vector in &vectors {
-            for (sum, value) in centre.iter_mut().zip(vector) {
-                *sum += value / vectors.len() as f32;
-            }
-        }
-        let mut vectors = vectors.iter().map(|vector| centred(vector, &centre));
+        let vectors = embed(&all, search).await?;
+        let centre = centre(vectors.iter().map(QueryVector::as_slice));
+        let mut vectors = vectors.iter().map(|vector| centred(vector.as_slice(), &centre));
         let of = |document: &Document| {
             let count = catalog.tellings().openings(document).len();
             (document.id.clone(), vectors.by_ref().take(count).collect())
@@ -70,13 +61,14 @@ impl Addressing {
     /// message, and those of its openings that are nearly as near. `None` where there are none.
     pub(crate) fn first(
         &self,
-        message: &QueryVector,
+        message: &[f32],
         documents: &[&Document],
         allowed: &[Vec<usize>],
     ) -> Option<(usize, Vec<usize>)> {
+        let message = centred(message, &self.centre);
         let mut near: Vec<(f32, usize, usize)> = Vec::new();
         for (index, (document, allowed)) in documents.iter().zip(allowed).enumerate() {
-            let scores = self.near(message, document);
+            let scores = self.near(&message, document);
             let scored = allowed.iter().filter_map(|&opening| Some((scores.get(opening)?, opening)));
             near.extend(scored.map(|(score, opening)| (score - RANK * index as f32, index, opening)));
         }
@@ -85,20 +77,44 @@ impl Addressing {
         Some((first, nearly.map(|(.., opening)| *opening).collect()))
     }
 
-    /// How near each of a document's openings is to a message, in their order: -1 to 1.
-    fn near(&self, message: &QueryVector, document: &Document) -> Vec<f32> {
-        let message = centred(message.as_slice(), &self.centre);
+    /// How near each of a document's openings is to a centred message, in their order: -1 to 1.
+    fn near(&self, message: &[f32], document: &Document) -> Vec<f32> {
         let rows = self.openings.get(&document.id).map_or(&[][..], Vec::as_slice);
-        rows.iter().map(|row| dot(row, &message)).collect()
+        rows.iter().map(|row| dot(row, message)).collect()
     }
 }
 
-/// Of length 1, seen from the centre.
-fn centred(vector: &[f32], centre: &[f32]) -> Vec<f32> {
-    let mut centred: Vec<f32> = vector.iter().zip(centre).map(|(a, b)| a - b).collect();
-    let length = dot(&centred, &centred).sqrt().max(f32::MIN_POSITIVE);
-    for value in &mut centred {
-        *value /= length;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addressing(openings: &[(&str, &[[f32; 2]])]) -> Addressing {
+        let rows = |rows: &[[f32; 2]]| rows.iter().map(|row| centred(row, &[0.0; 2])).collect();
+        let openings = openings.iter().map(|(id, of)| ((*id).to_owned(), rows(of))).collect();
+        Addressing { centre: vec![0.0; 2], openings }
     }
-    centred
+
+    #[test]
+    fn the_nearest_opening_decides_unless_its_document_lies_far_behind() {
+        let documents = ["a", "b", "c"].map(|id| Document { id: id.into(), ..Document::default() });
+        let documents: Vec<&Document> = documents.iter().collect();
+        let message = [1.0, 0.0];
+        let first = |openings: &[(&str, &[[f32; 2]])], allowed: &[Vec<usize>]| {
+            addressing(openings).first(&message, &documents, allowed)
+        };
+        let all = vec![vec![0, 1]; 3];
+        let near: &[[f32; 2]] = &[[1.0, 0.0], [1.0, 0.2]];
+        let less: &[[f32; 2]] = &[[1.0, 0.4], [0.0, 1.0]];
+        let far: &[[f32; 2]] = &[[0.0, 1.0], [-1.0, 0.0]];
+        assert_eq!(first(&[("a", far), ("b", near)], &all), Some((1, vec![0, 1])), "both are nearly as near");
+        assert_eq!(first(&[("a", less), ("b", near)], &all), Some((1, vec![0, 1])));
+        assert_eq!(first(&[("a", less), ("c", near)], &all), Some((0, vec![0])), "two places behind");
+        let said = [vec![], vec![1], vec![]];
+        assert_eq!(
+            first(&[("a", near), ("b", near)], &said),
+            Some((1, vec![1])),
+            "what was said is left out"
+        );
+        assert_eq!(first(&[], &all), None);
+    }
 }

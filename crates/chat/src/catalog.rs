@@ -59,7 +59,7 @@ pub struct Catalog {
 
 impl Catalog {
     /// Loads and validates the folder: `categories.toml`, `replies.toml`, `answer.toml`, `keywords.toml`,
-    /// `prompts/*.j2`, `documents/*.jsonl`, `gate/*`.
+    /// `prompts/*.j2`, `documents/*.jsonl`, `gate/*`; and, where there are any, `tellings/*`, `openings.jsonl`, `intents/*`.
     ///
     /// # Errors
     /// [`Error::Io`] when a file can't be read, [`Error::Catalog`] with file, line and key for the first fault in one.
@@ -143,6 +143,11 @@ impl Catalog {
     /// The sentences that an answer may open with whose first challenge is this document.
     pub fn openings_of(&self, document: &Document) -> &[String] {
         self.tellings.openings(document)
+    }
+
+    /// What an answer opens with that says nothing but its category.
+    pub fn general_opening(&self, category: &Category) -> String {
+        self.form.fallback.recommend.replace("{category}", &category.label)
     }
 
     /// Every sentence that an answer may open with where the model chooses it.

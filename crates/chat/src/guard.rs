@@ -13,7 +13,7 @@ use leafresh_retrieval::QueryVector;
 
 pub use measure::{GateReport, Gatekeeper};
 
-pub(crate) use self::classifier::{Classifier, Cut, learn, vectors_of};
+pub(crate) use self::classifier::{Classifier, Cut, embed, learn, vectors_of};
 pub(crate) use self::letters::Letters;
 use crate::catalog::{Catalog, Emergency, Replies};
 use crate::reading::Reading;

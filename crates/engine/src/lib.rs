@@ -36,8 +36,8 @@ pub use embedder::{Embedder, EmbedderInfo, Embedding};
 pub use error::Error;
 pub use generation::Generation;
 pub use llama::{
-    EmbeddingSettings, InstructionSets, LlamaEmbedder, QUANTIZATIONS, instruction_sets, load_tokenizer,
-    quantize, quantized_bytes,
+    EmbeddingSettings, InstructionSets, LlamaEmbedder, QUANTIZATIONS, end_process, instruction_sets,
+    load_tokenizer, quantize, quantized_bytes,
 };
 pub use local::Local;
 pub use model::{Candidates, Entry, Model, SeqId};

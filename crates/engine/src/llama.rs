@@ -36,6 +36,13 @@ use vocab::LlamaTokenizer;
 /// What llama.cpp complained of last: its calls return no reason.
 static COMPLAINTS: Mutex<String> = Mutex::new(String::new());
 
+/// Ends the process at once, when everything is saved. Threads may still compute or load a model, which can't be interrupted:
+/// the usual end would destroy what they use, and the process die of it.
+pub fn end_process(code: u8) -> ! {
+    // SAFETY: it asks for nothing and doesn't return.
+    unsafe { libc::_exit(code.into()) }
+}
+
 /// Starts llama.cpp once, its log going to `tracing`; not on a processor that it can't run on.
 fn start() -> Result<(), Error> {
     static STARTED: OnceLock<Result<(), Error>> = OnceLock::new();

@@ -42,7 +42,8 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     // A model that is still loading can't be interrupted; the process doesn't wait for it.
     runtime.shutdown_background();
     // The last lines of the log are written when it is dropped.
-    served.map(|_logging| ExitCode::SUCCESS)
+    drop(served?);
+    leafresh_engine::end_process(0)
 }
 
 async fn serve(options: Options) -> anyhow::Result<Option<Logging>> {

@@ -36,4 +36,4 @@ pub use location::{Location, ServerSettings};
 pub use metric::Metric;
 pub use opening::Opener;
 pub use search::{Hit, Query, Search};
-pub use vector::{QueryVector, dot};
+pub use vector::{QueryVector, centre, centred, dot};

@@ -57,6 +57,28 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a[rest..].iter().zip(&b[rest..]).map(|(a, b)| a * b).sum::<f32>()
 }
 
+/// The mean of vectors of one length; empty where there are none.
+pub fn centre<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone) -> Vec<f32> {
+    let count = vectors.len() as f32;
+    let mut centre = vec![0.0; vectors.clone().next().map_or(0, <[f32]>::len)];
+    for vector in vectors {
+        for (sum, value) in centre.iter_mut().zip(vector) {
+            *sum += value / count;
+        }
+    }
+    centre
+}
+
+/// A vector as it is seen from a centre, of length 1: what all have in common tells none of them apart.
+pub fn centred(vector: &[f32], centre: &[f32]) -> Vec<f32> {
+    let mut centred: Vec<f32> = vector.iter().zip(centre).map(|(a, b)| a - b).collect();
+    let length = dot(&centred, &centred).sqrt().max(f32::MIN_POSITIVE);
+    for value in &mut centred {
+        *value /= length;
+    }
+    centred
+}
+
 /// What the model makes of texts, each behind this prefix and in NFC, which is what models learned from.
 pub(crate) fn embed_as<'a>(
     embedder: &dyn Embedder,

@@ -56,7 +56,11 @@ impl Answering {
     /// The documents that an answer is made from, as they are told to this person, and what it may open with.
     /// Where nothing is left of the category, the conversation goes to another one.
     pub(super) async fn chosen(&self, subject: &mut Subject, turn: &mut OpenTurn, degraded: bool) -> Chosen {
-        let mut found = self.found(subject, turn, degraded).await;
+        let Standing { location, work_type, .. } = turn.standing.clone();
+        let person =
+            self.recommender.person(subject.message.as_deref(), location.as_deref(), work_type.as_deref());
+        let liking = self.likes(subject, &person);
+        let mut found = self.found(subject, turn, &liking, degraded).await;
         let mut lead = None;
         if let Some(next) = self.next_category(subject, turn, &found) {
             lead = Some(self.recommender.catalog.intents().exhausted(&subject.category, &next));
@@ -64,41 +68,31 @@ impl Answering {
             (subject.vector, subject.says_what) = (None, false);
             turn.standing.category.clone_from(&next.code);
             subject.category = next;
-            found = self.found(subject, turn, degraded).await;
+            found = self.found(subject, turn, &liking, degraded).await;
         }
-        let Standing { location, work_type, .. } = &turn.standing;
-        let person =
-            self.recommender.person(subject.message.as_deref(), location.as_deref(), work_type.as_deref());
         let opening = match lead {
             _ if self.recommender.grounding != Grounding::Select => None,
             Some(lead) => Some(Opening { sentences: vec![lead], of_first: false }),
             None => self.opening(subject, turn, &person, &mut found),
         };
-        let found =
-            if subject.message.is_some() { self.settled(found, subject, &turn.standing) } else { found };
+        let found = if subject.message.is_some() { self.settled(found, &liking) } else { found };
         Chosen { found: self.told(found, &person), opening }
     }
 
     /// The first one, then those that are for somebody of whom no more is known than of this person: as many as an answer is
     /// made from.
-    fn settled(&self, mut found: Vec<Found>, subject: &Subject, standing: &Standing) -> Vec<Found> {
+    fn settled(&self, mut found: Vec<Found>, liking: &Liking) -> Vec<Found> {
         let catalog = &self.recommender.catalog;
-        let liking = self.likes(subject, standing);
         if let Some((_, others)) = found.split_first_mut() {
-            others.sort_by_key(|found| !catalog.tellings().is_for_strangers(&found.document, &liking));
+            others.sort_by_key(|found| !catalog.tellings().is_for_strangers(&found.document, liking));
         }
         found.truncate(catalog.form().grounding.for_message);
         found
     }
 
     /// What is wished for; and who somebody is, where the catalogue knows their work by that only.
-    fn likes(&self, subject: &Subject, standing: &Standing) -> Liking {
-        let person = self.recommender.person(
-            subject.message.as_deref(),
-            standing.location.as_deref(),
-            standing.work_type.as_deref(),
-        );
-        let people = if person.work.is_none() { person.people.clone() } else { Vec::new() };
+    fn likes(&self, subject: &Subject, person: &Person<'_>) -> Liking {
+        let people: &[&str] = if person.work.is_none() { &person.people } else { &[] };
         let catalog = &self.recommender.catalog;
         let mentioned = subject.message.as_deref().map(|message| catalog.keywords().mentioned(message));
         Liking {
@@ -106,13 +100,13 @@ impl Answering {
             somewhere: person.place.is_none(),
             // Who somebody is tells more than which of the kinds of work theirs is like.
             at_some_work: person.work.is_none() && people.is_empty(),
-            people: people.into_iter().map(str::to_owned).collect(),
+            people: people.iter().map(|code| (*code).to_owned()).collect(),
             mentioned: mentioned.unwrap_or_default(),
             ..subject.liking.clone()
         }
     }
 
-    async fn found(&self, subject: &Subject, turn: &OpenTurn, degraded: bool) -> Vec<Found> {
+    async fn found(&self, subject: &Subject, turn: &OpenTurn, liking: &Liking, degraded: bool) -> Vec<Found> {
         let recommender = &self.recommender;
         if recommender.grounding == Grounding::None {
             return Vec::new();
@@ -124,7 +118,7 @@ impl Answering {
             text: &subject.text,
             vector: subject.vector.clone(),
             offered: turn.offered(),
-            liking: self.likes(subject, standing),
+            liking: liking.clone(),
             // Some of them aren't for everybody.
             count: if subject.message.is_some() { SPARE * wanted.count } else { wanted.count },
             ..wanted
@@ -202,7 +196,7 @@ impl Answering {
             (0..openings.len()).filter(|&index| unsaid.contains(&openings[index])).collect()
         };
         let allowed: Vec<Vec<usize>> = documents.iter().map(unsaid).collect();
-        let (first, chosen) = addressing.first(message, &documents, &allowed)?;
+        let (first, chosen) = addressing.first(message.as_slice(), &documents, &allowed)?;
         let openings = tellings.openings(documents[first]);
         Some((first, chosen.into_iter().map(|index| openings[index].clone()).collect()))
     }

@@ -1,10 +1,7 @@
 //! What is answered to messages about the challenges that were offered: a question gets its answer, and a wish others.
 
-use std::sync::LazyLock;
-
 use leafresh_retrieval::QueryVector;
 use rand::seq::IndexedRandom;
-use regex::Regex;
 
 use super::Answering;
 use crate::catalog::{Intent, Liking};
@@ -162,45 +159,9 @@ impl Answering {
         }
         Liking {
             easy: has(Intent::Easier),
-            minutes: has(Intent::Quick).then(|| minutes(message).unwrap_or(SHORT)),
+            minutes: has(Intent::Quick).then(|| catalog.intents().minutes(message).unwrap_or(SHORT)),
             with,
             ..Liking::default()
-        }
-    }
-}
-
-/// How long a message says that something may take.
-fn minutes(message: &str) -> Option<u16> {
-    static TIME: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new("([0-9]{1,3}) ?분|([0-9]) ?시간|(한|두) ?시간|(반) ?시간").expect("a pattern")
-    });
-    let found = TIME.captures(message)?;
-    let number = |group: usize| found.get(group).and_then(|digits| digits.as_str().parse::<u16>().ok());
-    match (number(1), number(2), found.get(3).map(|word| word.as_str())) {
-        (Some(minutes), ..) => Some(minutes),
-        (_, Some(hours), _) => Some(60 * hours),
-        (.., Some("한")) => Some(60),
-        (.., Some(_)) => Some(120),
-        _ => Some(30),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_long_it_may_take_is_read_from_the_message() {
-        for (message, expected) in [
-            ("오늘 10분이면 되는 거", Some(10)),
-            ("5 분 안에", Some(5)),
-            ("한 시간 정도 있어", Some(60)),
-            ("2시간짜리", Some(120)),
-            ("반시간이면 돼요", Some(30)),
-            ("잠깐이면 되는 거", None),
-            ("두시간", Some(120)),
-        ] {
-            assert_eq!(minutes(message), expected, "{message}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use regex::Regex;
 use serde::Deserialize;
 
 use super::choices::Lists;
@@ -32,7 +33,18 @@ pub(crate) struct IntentExample {
 struct File {
     said: Said,
     lead: Lead,
+    time: Vec<Time>,
     company: BTreeMap<String, Vec<String>>,
+}
+
+/// How a message says how long something may take.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Time {
+    /// A regular expression; what its first group finds is a number.
+    pattern: String,
+    /// So many for each of that number, or for what has none.
+    minutes: u16,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -62,6 +74,8 @@ pub(crate) struct Intents {
     pub(crate) examples: Vec<IntentExample>,
     said: Said,
     lead: Lead,
+    /// The first that matches counts.
+    times: Vec<(Regex, u16)>,
     /// With whom, by words.
     company: Vec<(String, Term)>,
 }
@@ -72,7 +86,7 @@ impl Intents {
             return Ok(Self::default());
         }
         let (text, path) = source::read(files, REPLIES)?;
-        let File { said, lead, company } = source::from_toml(&text, &path)?;
+        let File { said, lead, time, company } = source::from_toml(&text, &path)?;
         let fail = |what: &str, reason: String| {
             error_on_line(&path, line_of(&text, text.find(what).unwrap_or(0)), reason)
         };
@@ -98,7 +112,13 @@ impl Intents {
         }
         let words = company.iter().flat_map(|(code, words)| words.iter().map(move |word| (code, word)));
         let words = words.map(|(code, word)| (code.clone(), Term::new(word))).collect();
-        let mut intents = Self { examples: Vec::new(), said, lead, company: words };
+        let compiled = |Time { pattern, minutes }: Time| {
+            let regex =
+                Regex::new(&pattern).map_err(|error| fail(&pattern, format!("`{pattern}`: {error}")))?;
+            Ok((regex, minutes))
+        };
+        let times = time.into_iter().map(compiled).collect::<Result<Vec<_>, Error>>()?;
+        let mut intents = Self { examples: Vec::new(), said, lead, times, company: words };
         source::json_lines(files, &[EXAMPLES.to_owned()], |example: IntentExample| {
             if example.intents.is_empty() {
                 return Err("`intents` is empty".into());
@@ -155,6 +175,15 @@ impl Intents {
         })
     }
 
+    /// How long a message says that something may take, in minutes.
+    pub(crate) fn minutes(&self, message: &str) -> Option<u16> {
+        self.times.iter().find_map(|(pattern, minutes)| {
+            let found = pattern.captures(message)?;
+            let number = found.get(1).map_or(Ok(1), |digits| digits.as_str().parse::<u16>()).ok()?;
+            number.checked_mul(*minutes)
+        })
+    }
+
     /// With whom, as far as a message says; else with any of them.
     pub(crate) fn company(&self, words: &Words<'_>) -> Vec<String> {
         let said: Vec<String> =
@@ -166,5 +195,38 @@ impl Intents {
     pub(crate) fn leads(&self) -> impl Iterator<Item = &String> {
         let Lead { easier, quick, children, company, another, back, exhausted: _ } = &self.lead;
         [easier, quick, children, company, another, back].into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Catalog;
+
+    #[test]
+    fn how_long_it_may_take_is_read_from_the_message() {
+        let catalog = Catalog::of(&Files::built_in()).unwrap();
+        for (message, expected) in [
+            ("오늘 10분이면 되는 거", Some(10)),
+            ("5 분 안에", Some(5)),
+            ("한 시간 정도 있어", Some(60)),
+            ("2시간짜리", Some(120)),
+            ("반시간이면 돼요", Some(30)),
+            ("두시간", Some(120)),
+            ("1시간 30분", Some(30)),
+            ("잠깐이면 되는 거", None),
+            ("기분 전환", None),
+        ] {
+            assert_eq!(catalog.intents().minutes(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn with_whom_is_what_is_said_or_anybody() {
+        let catalog = Catalog::of(&Files::built_in()).unwrap();
+        let with = |message: &str| catalog.intents().company(&catalog.keywords().words(message));
+        assert_eq!(with("남편이랑 할 만한 거"), ["family"]);
+        assert_eq!(with("우리 팀 사람들하고"), ["colleagues", "colleagues"]);
+        assert!(with("여럿이 할 거").len() > 20, "any of them");
     }
 }

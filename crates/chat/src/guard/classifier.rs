@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use leafresh_retrieval::{QueryVector, Search, dot};
+use leafresh_retrieval::{QueryVector, Search, centre, centred, dot};
 use serde::{Deserialize, Serialize};
 
 use super::kernel::Likeness;
@@ -77,25 +77,13 @@ struct View {
 
 impl View {
     fn of<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone) -> Self {
-        let count = vectors.len() as f32;
-        let mut centre = vec![0.0; vectors.clone().next().map_or(0, <[f32]>::len)];
-        for vector in vectors.clone() {
-            for (sum, value) in centre.iter_mut().zip(vector) {
-                *sum += value / count;
-            }
-        }
-        let mut view = Self { centre, rows: Vec::new() };
+        let mut view = Self { centre: centre(vectors.clone()), rows: Vec::new() };
         view.rows = vectors.flat_map(|vector| view.centred(vector)).collect();
         view
     }
 
     fn centred(&self, vector: &[f32]) -> Vec<f32> {
-        let mut centred: Vec<f32> = vector.iter().zip(&self.centre).map(|(a, b)| a - b).collect();
-        let length = dot(&centred, &centred).sqrt().max(f32::MIN_POSITIVE);
-        for value in &mut centred {
-            *value /= length;
-        }
-        centred
+        centred(vector, &self.centre)
     }
 
     fn row(&self, index: usize) -> &[f32] {
@@ -271,7 +259,7 @@ pub(crate) fn vectors_of(vector: &QueryVector) -> Vectors<'_> {
 ///
 /// # Errors
 /// [`Error::Retrieval`] when they can't be embedded.
-async fn embed(texts: &[String], search: &Search) -> Result<Vec<QueryVector>, Error> {
+pub(crate) async fn embed(texts: &[String], search: &Search) -> Result<Vec<QueryVector>, Error> {
     /// Texts embedded with one call.
     const AT_ONCE: usize = 16;
     let mut vectors = Vec::with_capacity(texts.len());

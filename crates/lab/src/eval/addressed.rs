@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use leafresh_chat::{Catalog, Command, Files};
-use leafresh_retrieval::Search;
+use leafresh_retrieval::{QueryVector, Search, centre, centred, dot};
 use serde::Deserialize;
 
 use super::answers::{Answer, Record};
@@ -36,6 +36,8 @@ struct Written {
 struct Opened {
     asked: String,
     opening: String,
+    /// Its code, where it is known.
+    category: Option<String>,
 }
 
 /// # Errors
@@ -123,7 +125,7 @@ fn opened(records: &[Record], part: Part, catalog: &Catalog) -> Vec<Opened> {
                 person(catalog, Some(&request.location), Some(&request.work_type), &request.category)
             }
         };
-        Some(Opened { asked, opening: answer.recommend.clone() })
+        Some(Opened { asked, opening: answer.recommend.clone(), category: record.task.category.clone() })
     });
     answered.collect()
 }
@@ -136,7 +138,7 @@ fn person(catalog: &Catalog, place: Option<&str>, work: Option<&str>, category: 
     let place = phrase(place.and_then(|text| catalog.place(text)), place);
     let work = phrase(work.and_then(|text| catalog.work_type(text)), work);
     let category = catalog.category(category).map_or(category, |category| &category.label);
-    format!("{place} {work} 분, {category}")
+    format!("{place} {work} {category}")
 }
 
 impl Written {
@@ -145,31 +147,30 @@ impl Written {
             .message
             .clone()
             .unwrap_or_else(|| person(catalog, self.place.as_deref(), self.work.as_deref(), &self.category));
-        Opened { asked, opening: self.opening.clone() }
+        Opened { asked, opening: self.opening.clone(), category: Some(self.category.clone()) }
     }
 }
 
 impl Opened {
     /// With the sentence that an answer opens with where nobody wrote one.
     fn in_general(&self, catalog: &Catalog) -> Self {
-        let named = catalog.categories().iter().find(|category| self.asked.ends_with(&category.label));
-        let label = named.map_or("친환경", |category| &category.label);
-        Self {
-            opening: format!("오늘 바로 시작하기 좋은 {label} 챌린지를 추천합니다."), ..self.clone()
-        }
+        let category = self.category.as_deref().and_then(|code| catalog.category(code));
+        let category = category.or_else(|| catalog.categories().first());
+        let opening = category.map(|category| catalog.general_opening(category)).unwrap_or_default();
+        Self { opening, ..self.clone() }
     }
 }
 
 /// How many of the others' requests each opening is nearer to than to its own.
 async fn ranks(search: &Search, openings: &[Opened]) -> anyhow::Result<Vec<usize>> {
     let texts = |text: &dyn Fn(&Opened) -> &String| openings.iter().map(text).cloned().collect::<Vec<_>>();
-    let asked = centred(embed(search, texts(&|one| &one.asked), |_, _| ()).await?.iter());
-    let said = centred(embed(search, texts(&|one| &one.opening), |_, _| ()).await?.iter());
+    let asked = seen_from_their_mean(&embed(search, texts(&|one| &one.asked), |_, _| ()).await?);
+    let said = seen_from_their_mean(&embed(search, texts(&|one| &one.opening), |_, _| ()).await?);
     let count = openings.len();
     let rank = |own: usize| {
         // Others from all over, the same in every run.
         let others = (1..count).map(|step| (own + step * 37) % count).filter(|other| *other != own);
-        let nearness = |other: usize| leafresh_retrieval::dot(&said[own], &asked[other]);
+        let nearness = |other: usize| dot(&said[own], &asked[other]);
         let different: BTreeSet<usize> = others.collect();
         let stride = (different.len() / OTHERS).max(1);
         different
@@ -182,26 +183,10 @@ async fn ranks(search: &Search, openings: &[Opened]) -> anyhow::Result<Vec<usize
     Ok((0..count).map(rank).collect())
 }
 
-/// Of length 1, without what they have in common.
-fn centred<'a>(
-    vectors: impl ExactSizeIterator<Item = &'a leafresh_retrieval::QueryVector> + Clone,
-) -> Vec<Vec<f32>> {
-    let count = vectors.len() as f32;
-    let mut centre = vec![0.0; vectors.clone().next().map_or(0, |vector| vector.as_slice().len())];
-    for vector in vectors.clone() {
-        for (sum, value) in centre.iter_mut().zip(vector.as_slice()) {
-            *sum += value / count;
-        }
-    }
-    let centred = |vector: &leafresh_retrieval::QueryVector| {
-        let mut centred: Vec<f32> = vector.as_slice().iter().zip(&centre).map(|(a, b)| a - b).collect();
-        let length = leafresh_retrieval::dot(&centred, &centred).sqrt().max(f32::MIN_POSITIVE);
-        for value in &mut centred {
-            *value /= length;
-        }
-        centred
-    };
-    vectors.map(centred).collect()
+/// Each as it is seen from their mean.
+fn seen_from_their_mean(vectors: &[QueryVector]) -> Vec<Vec<f32>> {
+    let centre = centre(vectors.iter().map(QueryVector::as_slice));
+    vectors.iter().map(|vector| centred(vector.as_slice(), &centre)).collect()
 }
 
 /// How many different openings there are.

@@ -133,3 +133,48 @@ fn what_is_wrong_with_a_telling_is_named() {
         assert!(found.contains(expected), "{expected}: {found}");
     }
 }
+
+#[test]
+fn what_somebody_would_rather_have_is_told_by_effort_time_company_season_and_who_they_are() {
+    let catalog = catalog();
+    let tellings = catalog.tellings();
+    let suiting = |liking: Liking| -> Vec<&Document> {
+        catalog.documents().iter().filter(|document| tellings.suits(document, &liking)).collect()
+    };
+    let all = catalog.documents().len();
+    assert_eq!(suiting(Liking::default()).len(), all);
+    let of = |document: &Document| &tellings.by_id[&document.id];
+    let easy = suiting(Liking { easy: true, ..Liking::default() });
+    assert!(easy.iter().all(|document| matches!(of(document).effort, Effort::Easy)) && easy.len() < all);
+    let short = suiting(Liking { minutes: Some(10), ..Liking::default() });
+    assert!(short.iter().all(|document| of(document).minutes <= 10) && (1..all).contains(&short.len()));
+    let together = suiting(Liking { with: vec!["children".into()], ..Liking::default() });
+    assert!(
+        together.iter().all(|document| of(document).with.contains(&"children".into()))
+            && together.len() < all
+    );
+    let winter = suiting(Liking { season: Some(Season::Winter), ..Liking::default() });
+    let summer = |document: &&Document| of(document).seasons == [Season::Summer];
+    assert!(!winter.iter().any(summer) && catalog.documents().iter().any(|document| summer(&document)));
+    let nurse = suiting(Liking { people: vec!["nurse".into()], ..Liking::default() });
+    assert!(nurse.len() < all, "what is for some work only and told to no nurse isn't hers");
+    let unknown = Document { id: "of-somebody-else".into(), ..Document::default() };
+    assert!(tellings.suits(&unknown, &Liking { easy: true, minutes: Some(1), ..Liking::default() }));
+}
+
+#[test]
+fn somebody_of_whom_nothing_is_known_gets_what_is_for_everybody() {
+    let catalog = catalog();
+    let is_for = |document: &Document, liking: &Liking| catalog.tellings().is_for_strangers(document, liking);
+    let everywhere = |document: &&Document| document.places.len() == 4 && document.work_types.len() == 4;
+    let stranger = Liking { somewhere: true, at_some_work: true, ..Liking::default() };
+    let by_the_sea = Liking { mentioned: vec!["beach".into()], ..stranger.clone() };
+    let (mut some, mut sea) = (0, 0);
+    for document in catalog.documents() {
+        assert_eq!(is_for(document, &stranger), everywhere(&document), "{}", document.id);
+        assert!(is_for(document, &Liking::default()), "whose place and work are known");
+        some += usize::from(!everywhere(&document));
+        sea += usize::from(is_for(document, &by_the_sea) && document.places == ["beach"]);
+    }
+    assert!(some > 50 && sea > 3, "{some} {sea}");
+}

@@ -1,4 +1,4 @@
-//! How an answer would be chosen, without one: for measuring it.
+//! What an answer would be made from, without one: for measuring how it is chosen.
 
 use crate::{Document, Error, Recommender};
 
@@ -25,7 +25,7 @@ impl Recommender {
         let tellings = self.catalog.tellings();
         let openings = documents.iter().map(|document| tellings.openings(document).len());
         let all: Vec<Vec<usize>> = openings.map(|count| (0..count).collect()).collect();
-        let first = addressing.first(&vector, documents, &all);
+        let first = addressing.first(vector.as_slice(), documents, &all);
         Ok(first.map(|(document, openings)| First { document, openings }))
     }
 
