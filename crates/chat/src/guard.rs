@@ -107,14 +107,15 @@ impl Judge {
         vector: Option<&QueryVector>,
         offered: bool,
     ) -> Option<Refusal> {
-        // Words that tell all of a message leave nothing to be judged by examples: "아무거나" is near to much.
-        let bare = reading.bare || reading.reply.is_some();
-        let (Some(alarm), Some(vector), false) = (&self.alarm, vector, bare) else {
+        let (Some(alarm), Some(vector), None) = (&self.alarm, vector, reading.reply) else {
             return Refusal::at_sight(message, reading, offered, &self.catalog);
         };
         let gate = self.catalog.gate();
-        alarm::raised(alarm, message, vector, gate)
-            .or_else(|| gate.is_noise(message).then_some(Refusal::Nonsense))
+        let raised = alarm::raised(alarm, message, vector, gate);
+        // "아무거나" is near to many an insult; that it is none its words tell. Distress is never reasoned away.
+        let raised =
+            raised.filter(|raised| *raised != Refusal::Insult || !reading.bare || gate.insults(message));
+        raised.or_else(|| gate.is_noise(message).then_some(Refusal::Nonsense))
     }
 
     /// What is wrong with a message that begins a conversation.

@@ -110,6 +110,27 @@ impl Recommender {
                 let _ = self.alarm.set(Arc::new(classifier));
             }
         }
+        // Then what is quick, and what answers are read by.
+        if self.intents.get().is_none() {
+            let labelled = intents::learned_from(&self.catalog);
+            let classes = labelled.iter().map(|(_, classes)| format!("{classes:?}")).collect::<Vec<_>>();
+            let examples = labelled.iter().zip(&classes).flat_map(|((text, _), classes)| [*text, classes]);
+            let key = kept::key([model.fingerprint.as_str()].into_iter().chain(examples));
+            let fits = |classifier: &Classifier| classifier.fits(model.dimension, intents::CLASSES);
+            let anew = async || intents::learn(&self.catalog, search).await;
+            if let Some(classifier) = self.recall("intents.bin", key, fits, anew).await? {
+                let _ = self.intents.set(Arc::new(classifier));
+            }
+        }
+        if self.addressing.get().is_none() {
+            let openings = Addressing::learned_from(&self.catalog);
+            let key = kept::key([model.fingerprint.as_str()].into_iter().chain(openings));
+            let fits = |addressing: &Addressing| addressing.fits(model.dimension);
+            let anew = async || Addressing::learn(&self.catalog, search).await;
+            if let Some(addressing) = self.recall("openings.bin", key, fits, anew).await? {
+                let _ = self.addressing.set(addressing);
+            }
+        }
         if !search.has_metric() {
             let documents = self.catalog.documents();
             let questions = documents
@@ -133,26 +154,6 @@ impl Recommender {
             };
             if let Some(classifier) = self.recall("topic.bin", key, fits, anew).await? {
                 let _ = self.topic.set(Arc::new(classifier));
-            }
-        }
-        if self.intents.get().is_none() {
-            let labelled = intents::learned_from(&self.catalog);
-            let classes = labelled.iter().map(|(_, classes)| format!("{classes:?}")).collect::<Vec<_>>();
-            let examples = labelled.iter().zip(&classes).flat_map(|((text, _), classes)| [*text, classes]);
-            let key = kept::key([model.fingerprint.as_str()].into_iter().chain(examples));
-            let fits = |classifier: &Classifier| classifier.fits(model.dimension, intents::CLASSES);
-            let anew = async || intents::learn(&self.catalog, search).await;
-            if let Some(classifier) = self.recall("intents.bin", key, fits, anew).await? {
-                let _ = self.intents.set(Arc::new(classifier));
-            }
-        }
-        if self.addressing.get().is_none() {
-            let openings = Addressing::learned_from(&self.catalog);
-            let key = kept::key([model.fingerprint.as_str()].into_iter().chain(openings));
-            let fits = |addressing: &Addressing| addressing.fits(model.dimension);
-            let anew = async || Addressing::learn(&self.catalog, search).await;
-            if let Some(addressing) = self.recall("openings.bin", key, fits, anew).await? {
-                let _ = self.addressing.set(addressing);
             }
         }
         Ok(())

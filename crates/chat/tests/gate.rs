@@ -48,6 +48,22 @@ async fn the_gate_tells_messages_it_has_not_seen() {
     // Processors round differently, which may turn a message or two.
     assert!(report.caught_share() >= 0.96 && report.let_through_share() >= 0.966, "worse than it was");
     alarms(&gate).await;
+    words(&gate, &catalog).await;
+}
+
+/// A category's name and a word that moves a conversation are no insults and no cries for help.
+async fn words(gate: &Gatekeeper<'_>, catalog: &Catalog) {
+    let known = ["아무거나", "아무거나 줘", "다른 거", "원래대로", "다른 주제", "또 없어?"].map(String::from);
+    let labels = catalog.categories().iter().map(|category| category.label.clone());
+    let words: Vec<String> = known.into_iter().chain(labels).collect();
+    for (word, refusal) in words.iter().zip(gate.refusals(&words).await.unwrap()) {
+        let alarmed = matches!(refusal, Some(Refusal::Distress | Refusal::Danger | Refusal::Insult));
+        assert!(!alarmed, "{word}: {refusal:?}");
+    }
+    let within = ["비건이고 뭐고 죽고 싶다", "원래대로 사라지고 싶다"].map(String::from);
+    for (message, refusal) in within.iter().zip(gate.refusals(&within).await.unwrap()) {
+        assert_eq!(refusal, Some(Refusal::Distress), "{message}");
+    }
 }
 
 /// Field report 33, by messages that nothing was written or learned for.

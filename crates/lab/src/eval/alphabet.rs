@@ -16,7 +16,8 @@ impl Alphabet {
         let titles = catalog.documents().iter().map(|document| &*document.title);
         let descriptions = catalog.documents().iter().flat_map(|document| catalog.descriptions(document));
         let labels = catalog.categories().iter().map(|category| &*category.label);
-        Self::of_texts(titles.chain(descriptions).chain(labels))
+        let openings: Vec<String> = catalog.opening_sentences().collect();
+        Self::of_texts(titles.chain(descriptions).chain(labels).chain(openings.iter().map(String::as_str)))
     }
 
     fn of_texts<'a>(texts: impl Iterator<Item = &'a str>) -> Self {

@@ -51,12 +51,17 @@ impl<'a> Page<'a> {
         result.and_then(|value| value.convert()).unwrap_or_else(|error| panic!("{error}\nin {script}"))
     }
 
-    /// Clicks where a person would, and not while the page takes a click for the second of two.
-    pub(crate) async fn click(&self, css: &str) {
+    /// Waits while the page takes a click for the second of two.
+    pub(crate) async fn until_calm(&self) {
         until("the page takes clicks", async || {
             self.run("return typeof isCalm !== 'function' || isCalm()").await
         })
         .await;
+    }
+
+    /// Clicks where a person would, once the page takes a click.
+    pub(crate) async fn click(&self, css: &str) {
+        self.until_calm().await;
         let element = self.driver.find(By::Css(css)).await.unwrap();
         element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
