@@ -96,7 +96,7 @@ fn titles(data: &Value) -> BTreeSet<String> {
 
 /// Hangul, digits, single spaces and a little punctuation; Latin only in words that the catalogue lists.
 fn in_alphabet(text: &str) -> bool {
-    let words = regex::Regex::new("LED|PET|QR|OTT|SNS|TV|PC|CO2|USB|A4|AI|kWh|km|kg|L").unwrap();
+    let words = regex::Regex::new("LED|PET|QR|OTT|SNS|TV|PC|CO2|USB|A4|AI|kWh|kg|km|cm|g|L").unwrap();
     let plain = words.replace_all(text, "");
     !text.contains("  ")
         && plain.chars().all(|c| matches!(c, '가'..='힣' | '0'..='9') || " ,.%·~()℃".contains(c))
