@@ -8,6 +8,7 @@ use crate::answering::Meant;
 use crate::catalog::Catalog;
 use crate::guard::Refusal;
 use crate::reading::{Reading, Reply, Wish};
+use crate::words::{Term, plain};
 use crate::{Error, Recommender};
 
 /// What was understood of the last message of a conversation.
@@ -60,6 +61,27 @@ pub fn understand(catalog: &Catalog, base: Option<&str>, messages: &[&str]) -> U
         number,
         before: standing.map(|standing| standing.category),
         after,
+    }
+}
+
+impl Understood {
+    /// Whether just this place and this work are remembered: by code, or in words of which one text holds the other.
+    pub fn remembers(&self, location: Option<&str>, work_type: Option<&str>, catalog: &Catalog) -> bool {
+        let keywords = catalog.keywords();
+        let same = |remembered: &Option<String>, wanted: Option<&str>, coded: &[(String, Term)]| match (
+            remembered, wanted,
+        ) {
+            (None, None) => true,
+            (Some(remembered), Some(wanted)) => {
+                let (ours, theirs) = (plain(remembered), plain(wanted));
+                ours.contains(&theirs)
+                    || theirs.contains(&ours)
+                    || keywords.words(wanted).coded(coded).iter().any(|(code, _)| *code == remembered)
+            }
+            _ => false,
+        };
+        same(&self.location, location, &keywords.places)
+            && same(&self.work_type, work_type, &keywords.work_types)
     }
 }
 
@@ -242,9 +264,9 @@ mod tests {
         for mention in mentions.filter(|mention| mention.split == "test") {
             all += 1;
             let understood = understand(&catalog, None, &[&mention.text]);
-            let right = understood.location == mention.location
-                && understood.work_type == mention.work_type
-                && understood.excluded == mention.not;
+            let (location, work_type) = (mention.location.as_deref(), mention.work_type.as_deref());
+            let right =
+                understood.remembers(location, work_type, &catalog) && understood.excluded == mention.not;
             if !right {
                 wrong.push(mention.text);
             }

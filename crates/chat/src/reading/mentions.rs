@@ -16,7 +16,7 @@ pub(super) struct Mentioned {
 }
 
 /// Signs that end what is said of something.
-const SIGNS: [char; 8] = ['.', ',', '!', '?', '~', '\n', ';', '…'];
+const SIGNS: [char; 9] = ['.', ',', '!', '?', '~', '\n', ';', '…', '/'];
 
 /// A clause of the message, and its letters.
 struct Clause<'a> {

@@ -43,6 +43,23 @@ struct Mention {
     split: Split,
 }
 
+/// What a message tells of where its writer lives and works: a code, or their own words for it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Person {
+    text: String,
+    location: Option<String>,
+    work_type: Option<String>,
+    split: Split,
+}
+
+impl From<&Mention> for Person {
+    fn from(Mention { text, location, work_type, split, .. }: &Mention) -> Self {
+        let (text, location, work_type) = (text.clone(), location.clone(), work_type.clone());
+        Self { text, location, work_type, split: *split }
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Conversation {
@@ -189,19 +206,21 @@ async fn conversation(
     let mentions = test_half(files, &format!("{folder}/mentions.jsonl"), |one: &Mention| one.split)?;
     let text = |one: &Mention| one.text.clone();
     let said = |one: &Mention| understand(catalog, None, &[&one.text]);
+    let mut people: Vec<Person> = mentions.iter().map(Person::from).collect();
+    people.extend(test_half(files, &format!("{folder}/people.jsonl"), |one: &Person| one.split)?);
     let place_and_job = report
         .share(
             "place_and_job",
             "messages of which just the place and the job are remembered that are the person's own",
-            &mentions,
+            &people,
             |one| {
-                let said = said(one);
+                let said = understand(catalog, None, &[&one.text]);
                 let wanted = (&one.location, &one.work_type);
                 format!("{}: {:?}, not {wanted:?}", one.text, (said.location, said.work_type))
             },
             |one| {
-                let said = said(one);
-                said.location == one.location && said.work_type == one.work_type
+                let said = understand(catalog, None, &[&one.text]);
+                said.remembers(one.location.as_deref(), one.work_type.as_deref(), catalog)
             },
         )
         .goal(97.0);
