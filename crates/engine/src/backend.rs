@@ -45,6 +45,8 @@ pub trait Backend: Send + Sync {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
+    /// One of [`ModelInfo::adapters`]. None: the model as it is.
+    pub adapter: Option<String>,
     pub prompt: Prompt,
     pub program: Program,
     /// What an earlier attempt has already written and a reader may have seen.
@@ -149,4 +151,6 @@ pub struct ModelInfo {
     pub chat_template: Option<String>,
     pub bos: String,
     pub eos: String,
+    /// The names of the adapters that requests may ask for, in alphabetical order.
+    pub adapters: Vec<String>,
 }

@@ -6,6 +6,7 @@ mod faults;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use faults::{Fault, Faulty};
 
-use crate::model::{Candidates, Entry, Model, SeqId};
+use crate::model::{Adapter, Candidates, Entry, Model, SeqId};
 use crate::vocab::{Token, Tokenizer, Vocab};
 use crate::{Error, ModelInfo};
 
@@ -31,6 +32,10 @@ pub struct FakeModel {
     info: ModelInfo,
     /// A hash of every prefix that a row holds.
     rows: HashMap<SeqId, Vec<u64>>,
+    /// What each row was begun with, and what batches are computed with now.
+    begun_with: HashMap<SeqId, Adapter>,
+    adapter: Adapter,
+    changes: Arc<AtomicUsize>,
     logits: Vec<Vec<f32>>,
     by_entry: Vec<Option<usize>>,
     poison: Option<f32>,
@@ -57,11 +62,14 @@ pub struct Recipe {
     /// How long every batch takes.
     pub step: Duration,
     pub faults: Vec<Fault>,
+    /// Names of adapters that it pretends to have.
+    pub adapters: Vec<String>,
 }
 
 impl Recipe {
     pub fn build(&self) -> Box<dyn Model> {
-        let model = Box::new(FakeModel::new(self.seed).with_step(self.step));
+        let adapters: Vec<&str> = self.adapters.iter().map(String::as_str).collect();
+        let model = Box::new(FakeModel::new(self.seed).with_step(self.step).with_adapters(&adapters));
         if self.faults.is_empty() { model } else { Box::new(Faulty::new(model, &self.faults)) }
     }
 
@@ -90,6 +98,9 @@ impl FakeModel {
             vocab: Arc::new(Vocab::new(pieces, |token| token < 256, vec![EOS], None)),
             info,
             rows: HashMap::new(),
+            begun_with: HashMap::new(),
+            adapter: None,
+            changes: Arc::default(),
             logits: Vec::new(),
             by_entry: Vec::new(),
             poison: None,
@@ -110,6 +121,18 @@ impl FakeModel {
     pub fn with_step(mut self, step: Duration) -> Self {
         self.step = step;
         self
+    }
+
+    /// Pretends to have these adapters. Texts differ from one to another.
+    #[must_use]
+    pub fn with_adapters(mut self, names: &[&str]) -> Self {
+        self.info.adapters = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// How often batches were computed with another adapter than the one before.
+    pub fn changes(&self) -> Arc<AtomicUsize> {
+        self.changes.clone()
     }
 
     #[must_use]
@@ -161,6 +184,17 @@ impl Model for FakeModel {
         Arc::new(FakeTokenizer)
     }
 
+    fn adapt(&mut self, adapter: Adapter) -> Result<(), Error> {
+        assert!(
+            adapter.is_none_or(|number| number < self.info.adapters.len()),
+            "there is adapter {adapter:?}"
+        );
+        if std::mem::replace(&mut self.adapter, adapter) != adapter {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     fn decode(&mut self, batch: &[Entry]) -> Result<(), Error> {
         if let Some(gate) = &self.gate {
             // Nobody holds it any more: free.
@@ -174,7 +208,13 @@ impl Model for FakeModel {
         for entry in batch {
             let row = self.rows.entry(entry.sequence).or_default();
             assert_eq!(row.len(), entry.position, "row {} continues where it ends", entry.sequence);
-            let hash = mix(row.last().copied().unwrap_or(0) ^ u64::from(entry.token));
+            if row.is_empty() {
+                self.begun_with.insert(entry.sequence, self.adapter);
+            }
+            let begun_with = self.begun_with.get(&entry.sequence).copied().flatten();
+            assert_eq!(begun_with, self.adapter, "row {} goes on with its adapter", entry.sequence);
+            let start = self.adapter.map_or(0, |number| number as u64 + 1);
+            let hash = mix(row.last().copied().unwrap_or(start) ^ u64::from(entry.token));
             row.push(hash);
             self.by_entry.push(entry.logits.then_some(self.logits.len()));
             if entry.logits {
@@ -215,6 +255,8 @@ impl Model for FakeModel {
         let row = self.rows.get(&from).map_or(&[][..], |row| &row[..len]).to_vec();
         let before = self.rows.insert(to, row);
         assert!(before.is_none_or(|row| row.is_empty()), "row {to} was empty");
+        let begun_with = self.begun_with.get(&from).copied().flatten();
+        self.begun_with.insert(to, begun_with);
     }
 }
 

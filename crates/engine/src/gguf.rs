@@ -6,6 +6,7 @@
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>
 
+mod adapter;
 mod checksum;
 mod kind;
 mod metadata;
@@ -18,6 +19,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
 
+pub use adapter::{AdapterHeader, Pair, adapters, check_adapter};
 pub(crate) use checksum::checksum;
 pub use checksum::{Verified, note_checksum, note_path, verify_checksum};
 pub use metadata::{Metadata, Value};

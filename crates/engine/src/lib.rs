@@ -37,10 +37,10 @@ pub use error::Error;
 pub use generation::Generation;
 pub use llama::{
     EmbeddingSettings, InstructionSets, LlamaEmbedder, QUANTIZATIONS, end_process, instruction_sets,
-    load_tokenizer, quantize, quantized_bytes,
+    load_tokenizer, merge, merged_bytes, quantize, quantized_bytes,
 };
 pub use local::Local;
-pub use model::{Candidates, Entry, Model, SeqId};
+pub use model::{Adapter, Candidates, Entry, Model, SeqId};
 pub use presence::Presence;
 pub use process::{Child, Launch, Process, Source};
 pub use program::{Grammar, Program, Progress, Segment, Slot};

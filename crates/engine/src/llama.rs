@@ -4,6 +4,7 @@
 //! abort callback), and its context borrows the model, which a struct that owns both can't express.
 #![allow(unsafe_code)] // The one place for it.
 
+mod adapters;
 mod attention;
 mod context;
 mod cpu;
@@ -12,6 +13,7 @@ mod devices;
 mod embedding;
 mod head;
 mod matmul;
+mod merge;
 mod pool;
 mod quantize;
 mod vocab;
@@ -26,6 +28,7 @@ use llama_cpp_sys_2 as sys;
 pub(crate) use context::LlamaModel;
 pub use cpu::{InstructionSets, instruction_sets};
 pub use embedding::{EmbeddingSettings, LlamaEmbedder};
+pub use merge::{merge, merged_bytes};
 pub use quantize::{QUANTIZATIONS, quantize, quantized_bytes};
 
 use crate::settings::LocalSettings;

@@ -54,6 +54,8 @@ pub struct Host {
     pub copied_weights: u64,
     /// The weights once more, for products on the processor.
     pub weights_as_bytes: u64,
+    /// Adapters that may be in memory together.
+    pub adapters: u64,
     pub kv: u64,
     /// Logits, a row for each sequence that samples.
     pub output_rows: u64,
@@ -85,7 +87,7 @@ pub struct OnGpu {
 impl Host {
     pub fn needed(&self) -> u64 {
         let computing = self.kv + self.output_rows + self.scratch;
-        self.weights + self.weights_as_bytes + computing + self.vocabulary + self.process
+        self.weights + self.weights_as_bytes + self.adapters + computing + self.vocabulary + self.process
     }
 }
 
@@ -145,8 +147,12 @@ impl Plan {
             KvType::F16 => "f16",
             KvType::Q8_0 => "q8_0",
         };
+        let adapters = match host.adapters {
+            0 => String::new(),
+            bytes => format!("adapters {}, ", bytes_as(bytes)),
+        };
         format!(
-            "weights {} ({} of them copied), once more as bytes {}, KV cache {} ({} tokens, {kind}, {} each), output rows {}, scratch about \
+            "weights {} ({} of them copied), once more as bytes {}, {adapters}KV cache {} ({} tokens, {kind}, {} each), output rows {}, scratch about \
              {}, vocabulary about {}, the program itself about {}",
             bytes_as(host.weights),
             bytes_as(host.copied_weights),

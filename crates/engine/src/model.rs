@@ -8,6 +8,9 @@ use crate::{Error, ModelInfo};
 /// A row of the KV cache: cells of several rows may be shared.
 pub type SeqId = u32;
 
+/// What a batch is computed with: the model as it is, or one of [`ModelInfo::adapters`], by its place there.
+pub type Adapter = Option<usize>;
+
 /// One token of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -55,6 +58,13 @@ pub trait Model: Send {
     fn vocab(&self) -> Arc<Vocab>;
 
     fn tokenizer(&self) -> Arc<dyn Tokenizer>;
+
+    /// Has batches from now on computed with an adapter, which may have to be loaded first. Rows were written with one and
+    /// are only continued with the same.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] when its file can't be used any more; nothing has changed then.
+    fn adapt(&mut self, adapter: Adapter) -> Result<(), Error>;
 
     /// Runs one batch. Entries of a sequence come in the order of their positions and continue what it holds.
     ///

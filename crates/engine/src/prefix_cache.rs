@@ -3,7 +3,7 @@
 //! A row belongs to a running sequence or is idle: then it keeps its tokens until their cells are wanted, and goes by
 //! least recent use. The bookkeeping is exact: a cell is free when no row refers to it any more.
 
-use crate::model::SeqId;
+use crate::model::{Adapter, SeqId};
 use crate::vocab::Token;
 
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct PrefixCache {
 
 #[derive(Debug, Default)]
 struct Row {
+    /// What its tokens were computed with: keys and values differ from adapter to adapter.
+    adapter: Adapter,
     tokens: Vec<Token>,
     /// `cells[i]` holds `tokens[i]`. The numbers are ours, not the model's: only their sharing matters.
     cells: Vec<u32>,
@@ -52,9 +54,14 @@ impl PrefixCache {
         Self { sharing: false, ..self }
     }
 
-    /// The row that agrees longest with `tokens`, and how far.
-    fn longest(&self, tokens: &[Token], rows: impl Iterator<Item = usize>) -> Option<(usize, usize)> {
-        rows.filter(|_| self.sharing)
+    /// The row of this adapter that agrees longest with `tokens`, and how far.
+    fn longest(
+        &self,
+        adapter: Adapter,
+        tokens: &[Token],
+        rows: impl Iterator<Item = usize>,
+    ) -> Option<(usize, usize)> {
+        rows.filter(|&row| self.sharing && self.rows[row].adapter == adapter)
             .map(|row| (row, common_prefix(&self.rows[row].tokens, tokens)))
             .filter(|&(_, len)| len > 0)
             .max_by_key(|&(_, len)| len)
@@ -62,9 +69,9 @@ impl PrefixCache {
 
     /// Takes a row for a sequence that begins with `tokens`: an empty one, or the idle one used longest ago.
     /// `None` when all rows are running.
-    pub(crate) fn claim(&mut self, tokens: &[Token]) -> Option<Claim> {
+    pub(crate) fn claim(&mut self, adapter: Adapter, tokens: &[Token]) -> Option<Claim> {
         let tokens = &tokens[..tokens.len().saturating_sub(1)];
-        let best = self.longest(tokens, 0..self.rows.len());
+        let best = self.longest(adapter, tokens, 0..self.rows.len());
         let idle = (0..self.rows.len()).filter(|&row| !self.rows[row].running);
         // The row to share from goes last, when nothing else is idle; then the sequence continues in it.
         let row = idle.min_by_key(|&row| {
@@ -87,6 +94,7 @@ impl PrefixCache {
                     self.truncate(row as SeqId, 0);
                     claim.evicted.push(row as SeqId);
                 }
+                self.rows[row].adapter = adapter;
                 if let Some((from, len)) = best {
                     self.share(from, row, len);
                     claim.shared = Some((from as SeqId, len));
@@ -100,7 +108,8 @@ impl PrefixCache {
     pub(crate) fn improve(&mut self, row: SeqId, tokens: &[Token]) -> Option<(SeqId, usize)> {
         let own = row as usize;
         let tokens = &tokens[..tokens.len().saturating_sub(1)];
-        let (from, len) = self.longest(tokens, (0..self.rows.len()).filter(|&other| other != own))?;
+        let others = (0..self.rows.len()).filter(|&other| other != own);
+        let (from, len) = self.longest(self.rows[own].adapter, tokens, others)?;
         if len <= self.rows[own].tokens.len() {
             return None;
         }
@@ -213,9 +222,9 @@ mod tests {
 
     impl PrefixCache {
         /// How many of `tokens` some row holds, the last one never counting.
-        fn matched(&self, tokens: &[Token]) -> usize {
+        fn matched(&self, adapter: Adapter, tokens: &[Token]) -> usize {
             let tokens = &tokens[..tokens.len().saturating_sub(1)];
-            self.longest(tokens, 0..self.rows.len()).map_or(0, |(_, len)| len)
+            self.longest(adapter, tokens, 0..self.rows.len()).map_or(0, |(_, len)| len)
         }
     }
 
@@ -235,11 +244,8 @@ mod tests {
             for b in &cache.rows {
                 for (position, cell) in a.cells.iter().enumerate() {
                     if b.cells.contains(cell) {
-                        assert_eq!(
-                            a.tokens[..=position],
-                            b.tokens[..=position],
-                            "a shared cell means the same"
-                        );
+                        let meaning = |row: &Row| (row.adapter, row.tokens[..=position].to_vec());
+                        assert_eq!(meaning(a), meaning(b), "a shared cell means the same");
                     }
                 }
             }
@@ -248,7 +254,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Op {
-        Start(Vec<Token>),
+        Start(Adapter, Vec<Token>),
         Write(usize, Vec<Token>),
         End(usize, usize),
         Cut(usize, usize),
@@ -257,7 +263,8 @@ mod tests {
     fn op() -> impl Strategy<Value = Op> {
         let tokens = || proptest::collection::vec(0u32..3, 1..12);
         prop_oneof![
-            tokens().prop_map(Op::Start),
+            (proptest::option::of(0usize..2), tokens())
+                .prop_map(|(adapter, tokens)| Op::Start(adapter, tokens)),
             (0usize..4, tokens()).prop_map(|(row, tokens)| Op::Write(row, tokens)),
             (0usize..4, 0usize..40).prop_map(|(row, keep)| Op::End(row, keep)),
             (0usize..4, 0usize..6).prop_map(|(row, len)| Op::Cut(row, len)),
@@ -270,10 +277,11 @@ mod tests {
             let mut cache = PrefixCache::new(4, 40);
             for op in ops {
                 match op {
-                    Op::Start(tokens) => {
-                        let longest = cache.matched(&tokens);
-                        if let Some(claim) = cache.claim(&tokens) {
+                    Op::Start(adapter, tokens) => {
+                        let longest = cache.matched(adapter, &tokens);
+                        if let Some(claim) = cache.claim(adapter, &tokens) {
                             let row = &cache.rows[claim.row as usize];
+                            prop_assert_eq!(row.adapter, adapter);
                             prop_assert_eq!(row.tokens.len(), longest, "the longest match is shared");
                             prop_assert_eq!(&row.tokens[..], &tokens[..longest]);
                             let rest = &tokens[longest..];
@@ -306,7 +314,7 @@ mod tests {
         let mut cache = PrefixCache::new(3, 12);
         for base in [10, 20, 30] {
             let tokens = [base, base + 1, base + 2, base + 3];
-            let claim = cache.claim(&tokens).expect("a row");
+            let claim = cache.claim(None, &tokens).expect("a row");
             assert!(cache.make_room(4, |_| ()));
             cache.extend(claim.row, &tokens);
         }
@@ -323,13 +331,30 @@ mod tests {
     fn a_neighbour_that_has_got_further_is_shared_from() {
         let mut cache = PrefixCache::new(2, 20);
         let tokens = [1, 2, 3, 4, 5];
-        let first = cache.claim(&tokens).expect("a row").row;
-        let second = cache.claim(&tokens).expect("a row").row;
+        let first = cache.claim(None, &tokens).expect("a row").row;
+        let second = cache.claim(None, &tokens).expect("a row").row;
         assert_eq!(cache.improve(second, &tokens), None);
         cache.extend(first, &tokens);
         assert_eq!(cache.improve(second, &tokens), Some((first, 4)), "all but the last token");
         assert_eq!(cache.improve(second, &tokens), None);
         check(&cache);
         assert_eq!(cache.running_cells(), 5);
+    }
+
+    #[test]
+    fn rows_of_another_adapter_are_never_shared_and_go_like_others_when_cells_are_wanted() {
+        let mut cache = PrefixCache::new(2, 8);
+        let tokens = [1, 2, 3, 4];
+        let plain = cache.claim(None, &tokens).expect("a row").row;
+        cache.extend(plain, &tokens);
+        cache.release(plain, 8, |_| ());
+        let claim = cache.claim(Some(0), &tokens).expect("a row");
+        assert_eq!(claim.shared, None);
+        assert_eq!(cache.improve(claim.row, &tokens), None);
+        cache.extend(claim.row, &tokens);
+        cache.release(claim.row, 8, |_| ());
+        let again = cache.claim(Some(0), &tokens).expect("a row");
+        assert_eq!(again.shared, Some((claim.row, 3)));
+        check(&cache);
     }
 }

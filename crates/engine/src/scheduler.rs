@@ -2,6 +2,8 @@
 
 mod queue;
 
+use std::collections::BTreeMap;
+
 use queue::Queue;
 
 /// A request, from its arrival to its end; a later one has a greater number.
@@ -20,6 +22,23 @@ pub(crate) struct Limits {
     pub(crate) prefill_tokens: usize,
 }
 
+/// How a request that waits would get on with those that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// Its tokens can be in the same batches as some of theirs, or nobody runs.
+    Joins,
+    /// It needs batches of its own.
+    Fits,
+    /// What it needs can't be in memory together with what they need.
+    HasNoRoom,
+}
+
+/// So many requests may start before one that was there first.
+const MOST_OVERTAKES: usize = 16;
+
+/// Among so many of those that wait somebody who joins is looked for.
+const LOOKED_AT: usize = 64;
+
 /// A part of a sequence's pending tokens for one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -33,6 +52,8 @@ pub(crate) struct Run {
 pub(crate) struct Scheduler {
     limits: Limits,
     waiting: Queue,
+    /// How often each of those that wait has been overtaken, if it has.
+    overtaken: BTreeMap<Id, usize>,
     /// In the order of admission.
     running: Vec<Running>,
     /// Tokens that long prompts may add to the next batch in which others write.
@@ -53,6 +74,7 @@ impl Scheduler {
         Self {
             limits,
             waiting: Queue::default(),
+            overtaken: BTreeMap::new(),
             running: Vec::new(),
             credit: limits.prefill_tokens,
             prompts_went_first: false,
@@ -70,14 +92,34 @@ impl Scheduler {
         self.waiting.push_returning(id);
     }
 
-    /// The request that may start next, if there is room for one.
-    pub(crate) fn next_waiting(&self) -> Option<Id> {
-        (self.running.len() < self.limits.running).then(|| self.waiting.next()).flatten()
+    /// The request that may start next, if there is room for one: the first that waits and fits beside those that run, or
+    /// one behind it that joins them. A batch is computed with one adapter, so those who join cost little and others much;
+    /// but nobody is overtaken more than [`MOST_OVERTAKES`] times.
+    pub(crate) fn next_waiting(&self, company: impl Fn(Id) -> Company) -> Option<Id> {
+        if self.running.len() >= self.limits.running {
+            return None;
+        }
+        let mut first = None;
+        for id in self.waiting.order().take(LOOKED_AT) {
+            match company(id) {
+                Company::Joins => return Some(id),
+                Company::Fits if first.is_none() => first = Some(id),
+                Company::Fits | Company::HasNoRoom => {}
+            }
+            if self.overtaken.get(&id).is_some_and(|&times| times >= MOST_OVERTAKES) {
+                break;
+            }
+        }
+        first
     }
 
     /// Starts what [`Scheduler::next_waiting`] named.
-    pub(crate) fn admit(&mut self) {
-        if let Some(id) = self.waiting.pop() {
+    pub(crate) fn admit(&mut self, id: Id) {
+        for passed in self.waiting.order().take_while(|&other| other != id) {
+            *self.overtaken.entry(passed).or_default() += 1;
+        }
+        self.overtaken.remove(&id);
+        if self.waiting.take(id) {
             self.running.push(Running { id, writing: false });
         }
     }
@@ -85,6 +127,7 @@ impl Scheduler {
     /// It has ended, or is parked.
     pub(crate) fn remove(&mut self, id: Id) {
         self.waiting.remove(id);
+        self.overtaken.remove(&id);
         self.running.retain(|running| running.id != id);
     }
 
@@ -175,21 +218,80 @@ mod tests {
 
     const LIMITS: Limits = Limits { running: 3, step_tokens: 16, prefill_tokens: 4 };
 
+    impl Scheduler {
+        /// Starts whoever is next, all of one adapter.
+        fn start(&mut self) -> bool {
+            let next = self.next_waiting(|_| Company::Joins);
+            next.is_some_and(|id| {
+                self.admit(id);
+                true
+            })
+        }
+    }
+
     fn plan(scheduler: &mut Scheduler, pending: &BTreeMap<Id, usize>) -> Vec<Run> {
         let mut plan = Vec::new();
         scheduler.plan(|id| pending[&id], &mut plan);
         plan
     }
 
+    /// Two kinds in memory at most, of four. One that leaves makes room for whoever is next.
+    fn company(kinds: &[usize], running: &[Id], id: Id) -> Company {
+        let kind = |id: Id| kinds[id as usize];
+        let mut present: Vec<usize> = running.iter().map(|&id| kind(id)).collect();
+        present.sort_unstable();
+        present.dedup();
+        if present.is_empty() || present.contains(&kind(id)) {
+            Company::Joins
+        } else if present.len() < 2 {
+            Company::Fits
+        } else {
+            Company::HasNoRoom
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn who_joins_goes_first_and_nobody_is_overtaken_too_often(
+            kinds in proptest::collection::vec(0usize..4, 1..120),
+            leaving in proptest::collection::vec(0usize..3, 400),
+        ) {
+            let mut scheduler = Scheduler::new(LIMITS);
+            for id in 0..kinds.len() {
+                scheduler.enqueue(id as Id, 0);
+            }
+            let (mut started, mut overtaken) = (0, vec![0; kinds.len()]);
+            for leaver in leaving {
+                loop {
+                    let running: Vec<Id> = scheduler.running().collect();
+                    let Some(next) = scheduler.next_waiting(|id| company(&kinds, &running, id)) else { break };
+                    prop_assert_ne!(company(&kinds, &running, next), Company::HasNoRoom);
+                    for passed in scheduler.waiting().take_while(|&id| id != next) {
+                        overtaken[passed as usize] += 1;
+                    }
+                    scheduler.admit(next);
+                    started += 1;
+                }
+                let running: Vec<Id> = scheduler.running().collect();
+                prop_assert!(!running.is_empty() || scheduler.waiting().next().is_none(), "somebody runs");
+                if let Some(&id) = running.get(leaver.min(running.len().saturating_sub(1))) {
+                    scheduler.remove(id);
+                }
+            }
+            prop_assert_eq!(started, kinds.len(), "everybody came to run");
+            prop_assert!(overtaken.iter().all(|&times| times <= MOST_OVERTAKES), "{overtaken:?}");
+        }
+    }
+
     #[test]
     fn a_prompt_is_prefilled_in_chunks_while_others_write() {
         let mut scheduler = Scheduler::new(LIMITS);
         scheduler.enqueue(1, 0);
-        scheduler.admit();
+        scheduler.start();
         let whole = plan(&mut scheduler, &[(1, 10)].into());
         assert_eq!(whole, [Run { id: 1, tokens: 10, complete: true }], "alone it takes the whole batch");
         scheduler.enqueue(2, 0);
-        scheduler.admit();
+        scheduler.start();
         let mixed = plan(&mut scheduler, &[(1, 1), (2, 10)].into());
         assert_eq!(
             mixed,
@@ -201,11 +303,11 @@ mod tests {
     fn a_short_prompt_has_a_batch_to_itself_and_those_who_write_have_the_next_one() {
         let mut scheduler = Scheduler::new(LIMITS);
         scheduler.enqueue(1, 0);
-        scheduler.admit();
+        scheduler.start();
         plan(&mut scheduler, &[(1, 4)].into());
         for id in [2, 3] {
             scheduler.enqueue(id, 0);
-            scheduler.admit();
+            scheduler.start();
         }
         let pending = [(1, 1), (2, 3), (3, 4)].into();
         assert_eq!(plan(&mut scheduler, &pending), [Run { id: 2, tokens: 3, complete: true }]);
@@ -224,12 +326,12 @@ mod tests {
             let mut scheduler = Scheduler::new(limits);
             for id in 0..writers {
                 scheduler.enqueue(id, 0);
-                scheduler.admit();
+                scheduler.start();
             }
             let mut pending: BTreeMap<Id, usize> = (0..writers).map(|id| (id, 1)).collect();
             plan(&mut scheduler, &pending);
             scheduler.enqueue(writers, 0);
-            scheduler.admit();
+            scheduler.start();
             pending.insert(writers, 1500);
             // What has been saved up comes first.
             plan(&mut scheduler, &pending);
@@ -259,7 +361,7 @@ mod tests {
             }
             let mut finished = 0;
             for step in 0..2000 {
-                while scheduler.next_waiting().is_some() { scheduler.admit(); }
+                while scheduler.start() {}
                 if preempted.contains(&step) && let Some(latest) = scheduler.running().max() {
                     scheduler.requeue(latest);
                 }
@@ -267,7 +369,7 @@ mod tests {
                 prop_assert!(order.is_sorted(), "order of arrival");
                 prop_assert!(scheduler.running().count() <= LIMITS.running);
                 let batch = plan(&mut scheduler, &pending);
-                if batch.is_empty() && scheduler.next_waiting().is_none() { break; }
+                if batch.is_empty() && scheduler.next_waiting(|_| Company::Joins).is_none() { break; }
                 prop_assert!(batch.iter().map(|run| run.tokens).sum::<usize>() <= LIMITS.step_tokens);
                 for run in batch {
                     let left = pending.get_mut(&run.id).expect("known");

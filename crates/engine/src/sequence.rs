@@ -73,7 +73,7 @@ impl Sequence {
         language: &Language,
         out: &mut Vec<Delta>,
     ) -> Result<(Self, Status), Error> {
-        let Request { prompt, program, progress, sampling } = request;
+        let Request { prompt, program, progress, sampling, .. } = request;
         let (tokens, lead) = prompt_tokens(&prompt, language);
         let usage = Usage { prompt_tokens: tokens.len(), ..Usage::default() };
         let sampler = Sampler::new(sampling, &*language.tokenizer);

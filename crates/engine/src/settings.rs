@@ -1,5 +1,7 @@
 //! How an engine of our own uses the machine.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -42,6 +44,12 @@ pub struct LocalSettings {
     pub attention_over_own_cells: bool,
     /// Products by our own kernel, where the processor has AVX-512 VNNI. Weights are held once more for it, as bytes.
     pub products_of_bytes: bool,
+    /// A folder of LoRA adapters for this model, `NAME.gguf` each, which requests may ask for.
+    pub adapters: Option<PathBuf>,
+    /// Adapters that are in memory at the same time; the one used longest ago goes for another one.
+    pub adapters_in_memory: usize,
+    /// Bytes that they take there together at most.
+    pub adapters_bytes: u64,
     /// Layers on the GPU, the output layer counted. None: as many as fit into its free memory.
     pub gpu_layers: Option<usize>,
     /// How keys and values are stored.
@@ -79,6 +87,9 @@ impl Default for LocalSettings {
             head_for_candidates: true,
             attention_over_own_cells: true,
             products_of_bytes: true,
+            adapters: None,
+            adapters_in_memory: 3,
+            adapters_bytes: 256 << 20,
             gpu_layers: None,
             kv_type: KvType::F16,
             mmap: true,
@@ -100,6 +111,7 @@ impl LocalSettings {
             ("running", self.running, 1),
             ("context", self.context, 1),
             ("prefill_tokens", self.prefill_tokens, 1),
+            ("adapters_in_memory", self.adapters_in_memory, 1),
             ("queue_bytes", self.queue_bytes, LONG_PROMPT),
             // Every request that writes needs a token in each step.
             ("step_tokens", self.step_tokens, self.running),

@@ -1,6 +1,7 @@
 //! The model's thread: schedule, decode, sample, over and over.
 
 mod active;
+mod adapters;
 mod faults;
 mod readers;
 
@@ -9,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as blocking};
 
 use active::Active;
+use adapters::Turns;
 pub(crate) use faults::guarded;
 
 use crate::model::{Candidates, Entry, Model, SeqId};
@@ -36,6 +38,8 @@ pub(crate) struct Worker {
     requests: BTreeMap<Id, Active>,
     next_id: Id,
     cached_tokens: usize,
+    turns: Turns,
+    adapters_in_memory: usize,
     // Kept between steps, so that a step allocates little.
     plan: Vec<Run>,
     held: Vec<Id>,
@@ -71,6 +75,8 @@ impl Worker {
             next_id: 0,
             // What can't be shared isn't kept.
             cached_tokens: if shares { settings.cached_tokens } else { 0 },
+            turns: Turns::default(),
+            adapters_in_memory: settings.adapters_in_memory,
             plan: Vec::new(),
             held: Vec::new(),
             batch: Vec::new(),
@@ -155,7 +161,7 @@ impl Worker {
     /// is pending, with a margin, must fit; when the cache runs full all the same, [`Worker::preempt`] makes room. A
     /// request that was preempted as often as allowed gets all that it may come to hold, and keeps it.
     fn admit(&mut self) {
-        while let Some(id) = self.scheduler.next_waiting() {
+        while let Some(id) = self.scheduler.next_waiting(|id| self.company(id)) {
             let Some(active) = self.requests.get(&id) else {
                 self.scheduler.remove(id);
                 continue;
@@ -174,7 +180,7 @@ impl Worker {
             if self.cache.running_cells() + reserved + wanted > self.cache.total_cells() {
                 return;
             }
-            let Some(claim) = self.cache.claim(active.sequence.tokens()) else {
+            let Some(claim) = self.cache.claim(active.adapter, active.sequence.tokens()) else {
                 return;
             };
             for &row in &claim.evicted {
@@ -184,7 +190,7 @@ impl Worker {
             if let Some(active) = self.requests.get_mut(&id) {
                 active.run(claim.row, cached);
             }
-            self.scheduler.admit();
+            self.scheduler.admit(id);
             self.queue_moved = true;
         }
     }
@@ -231,9 +237,12 @@ impl Worker {
     /// Plan, decode, sample.
     fn step(&mut self) {
         self.share_what_neighbours_have();
+        let Some(adapter) = self.take_turn() else { return };
         let (requests, held) = (&self.requests, &self.held);
         let pending = |id| match requests.get(&id) {
-            Some(active) if !held.contains(&id) => active.sequence.pending().len(),
+            Some(active) if active.adapter == adapter && !held.contains(&id) => {
+                active.sequence.pending().len()
+            }
             _ => 0,
         };
         self.scheduler.plan(pending, &mut self.plan);
@@ -249,7 +258,7 @@ impl Worker {
             self.plan = plan;
             return; // And again, with what is left.
         }
-        let decoded = self.model.decode(&self.batch);
+        let decoded = self.model.adapt(adapter).and_then(|()| self.model.decode(&self.batch));
         self.shared.figures.steps.fetch_add(1, Ordering::Relaxed);
         match decoded {
             Ok(()) => self.read_out(&plan),
@@ -270,16 +279,18 @@ impl Worker {
         for (index, &id) in prefilling.iter().enumerate() {
             let Some(active) = self.requests.get_mut(&id) else { continue };
             let Some(row) = active.row else { continue };
+            let adapter = active.adapter;
             if let Some((from, len)) = self.cache.improve(row, active.sequence.tokens()) {
                 self.model.clear(row);
                 self.model.share(from, row, len);
                 active.sequence.found_cached(len);
             }
             let (cached, tokens) = (self.requests[&id].sequence.cached, self.requests[&id].sequence.tokens());
-            let worth_waiting =
-                prefilling[..index].iter().filter(|earlier| !self.held.contains(earlier)).any(|earlier| {
-                    common_prefix(self.requests[earlier].sequence.tokens(), tokens) >= cached + WORTH_WAITING
-                });
+            let earlier = prefilling[..index].iter().filter(|earlier| !self.held.contains(earlier));
+            let worth_waiting = earlier.map(|earlier| &self.requests[earlier]).any(|earlier| {
+                earlier.adapter == adapter
+                    && common_prefix(earlier.sequence.tokens(), tokens) >= cached + WORTH_WAITING
+            });
             if worth_waiting {
                 self.held.push(id);
             }

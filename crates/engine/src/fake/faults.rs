@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Candidates, Entry, Model, SeqId};
+use crate::model::{Adapter, Candidates, Entry, Model, SeqId};
 use crate::vocab::{Token, Tokenizer, Vocab};
 use crate::{Error, ModelInfo};
 
@@ -87,6 +87,10 @@ impl Model for Faulty {
 
     fn tokenizer(&self) -> Arc<dyn Tokenizer> {
         self.tokenizer.clone()
+    }
+
+    fn adapt(&mut self, adapter: Adapter) -> Result<(), Error> {
+        self.model.adapt(adapter)
     }
 
     fn decode(&mut self, batch: &[Entry]) -> Result<(), Error> {

@@ -1,5 +1,5 @@
 mod refusals;
-mod writer;
+pub(super) mod writer;
 
 use std::fs;
 use std::io::Cursor;

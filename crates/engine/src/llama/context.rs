@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
+use super::adapters::Adapters;
 use super::head::SharedHeadTap;
 use super::vocab::LlamaTokenizer;
 use super::{Weights, take_complaints};
-use crate::model::{Candidates, Entry, Model, SeqId};
+use crate::model::{Adapter, Candidates, Entry, Model, SeqId};
 use crate::settings::{KvType, LocalSettings};
 use crate::vocab::{Tokenizer, Vocab};
 use crate::{Error, ModelInfo, gguf};
@@ -17,10 +18,14 @@ use crate::{Error, ModelInfo, gguf};
 /// A model that llama.cpp runs.
 pub(crate) struct LlamaModel {
     context: Context,
+    /// The context computes with them: dropped after it.
+    adapters: Adapters,
     /// The context calls it: dropped after it.
     tap: SharedHeadTap,
-    /// The graph ends before the head, whose products are ours.
+    /// The graph can end before the head, whose products are ours then.
     pub(super) head_alone: bool,
+    /// The adapter that batches are computed with changes the head, so that all of the graph is computed.
+    head_changed: bool,
     threads: usize,
     batch: Batch,
     vocab: Arc<Vocab>,
@@ -29,7 +34,7 @@ pub(crate) struct LlamaModel {
     n_vocab: usize,
     keeps_every_position: bool,
     /// Keeps the weights until after the context is gone: fields are dropped in this order.
-    _weights: Arc<Weights>,
+    weights: Arc<Weights>,
 }
 
 /// Our kernels, and what they need of a processor.
@@ -53,6 +58,7 @@ impl LlamaModel {
     /// llama.cpp gives no context.
     pub(crate) fn load(path: &Path, settings: &LocalSettings, gpu_layers: usize) -> Result<Self, Error> {
         gguf::verify_checksum(path)?;
+        let adapters = Adapters::open(path, settings)?;
         let weights = Arc::new(Weights::load(path, settings, gpu_layers)?);
         let tap = SharedHeadTap::new();
         let context = Context::for_writing(&weights, settings, gpu_layers > 0, &tap)?;
@@ -79,11 +85,14 @@ impl LlamaModel {
             chat_template: weights.metadata(c"tokenizer.chat_template"),
             bos: tokenizer.text(tokenizer.bos()),
             eos: tokenizer.text(tokenizer.eos()),
+            adapters: adapters.names(),
         };
         let mut model = Self {
             context,
+            adapters,
             tap,
             head_alone: false,
+            head_changed: false,
             threads: settings.thread_count(),
             batch: Batch::new(settings.step_tokens),
             vocab: Arc::new(tokenizer.read()),
@@ -91,7 +100,7 @@ impl LlamaModel {
             info,
             n_vocab,
             keeps_every_position,
-            _weights: weights,
+            weights,
         };
         if gpu_layers == 0 {
             model.learn(settings)?;
@@ -205,6 +214,15 @@ impl Model for LlamaModel {
         self.tokenizer.clone()
     }
 
+    fn adapt(&mut self, adapter: Adapter) -> Result<(), Error> {
+        let changes_head = self.adapters.set(adapter, &self.weights, &self.context)?;
+        if self.head_alone && changes_head != self.head_changed {
+            self.tap.end_before_head(!changes_head);
+        }
+        self.head_changed = changes_head;
+        Ok(())
+    }
+
     fn decode(&mut self, batch: &[Entry]) -> Result<(), Error> {
         self.batch.fill(batch);
         take_complaints();
@@ -217,7 +235,7 @@ impl Model for LlamaModel {
     }
 
     fn score(&mut self, wanted: &mut [Candidates]) {
-        if self.head_alone {
+        if self.head_alone && !self.head_changed {
             let batch = &self.batch;
             return self.tap.score(wanted, self.threads, |entry| batch.output(entry));
         }

@@ -104,6 +104,13 @@ impl SharedHeadTap {
         Ok(())
     }
 
+    /// Whether the graph ends before the head from the next batch on; only after [`SharedHeadTap::cut`] has allowed it.
+    pub(super) fn end_before_head(&mut self, alone: bool) {
+        // SAFETY: as above.
+        let tap = unsafe { self.get() };
+        tap.mode = if alone { Mode::Cut } else { Mode::Idle };
+    }
+
     /// In the next batch our kernels are compared with ggml's.
     pub(super) fn compare(&mut self, matmul: bool) {
         // SAFETY: as above.

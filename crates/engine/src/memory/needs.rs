@@ -1,7 +1,7 @@
 //! What a model takes, layer by layer, from its header and the settings.
 
 use super::Available;
-use crate::gguf::{Header, TensorInfo, Value};
+use crate::gguf::{self, Header, TensorInfo, Value};
 use crate::{Error, KvType, LocalSettings};
 
 /// llama.cpp rounds the context up to a multiple of this.
@@ -31,6 +31,8 @@ pub(super) struct Needs {
     pub(super) process: u64,
     /// The weights of all blocks once more as bytes, for products on the processor.
     pub(super) as_bytes: u64,
+    /// As many adapters as may be in memory together.
+    pub(super) adapters: u64,
     /// Whether the weights in the machine's memory are the file's own pages.
     pub(super) mapped: bool,
 }
@@ -99,9 +101,19 @@ impl Needs {
             vocabulary: header.vocabulary as u64 * VOCABULARY_BYTES,
             process: PROCESS,
             as_bytes: if as_bytes > MOST_AS_BYTES { 0 } else { as_bytes },
+            adapters: adapters(settings)?,
             mapped: settings.mmap,
         })
     }
+}
+
+/// The largest ones that may be in memory together: about what their files take.
+fn adapters(settings: &LocalSettings) -> Result<u64, Error> {
+    let found = gguf::adapters(settings.adapters.as_deref())?;
+    let mut bytes: Vec<u64> =
+        found.iter().map(|(_, path)| std::fs::metadata(path).map_or(0, |file| file.len())).collect();
+    bytes.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(bytes.iter().take(settings.adapters_in_memory).sum::<u64>().min(settings.adapters_bytes))
 }
 
 impl Layer {

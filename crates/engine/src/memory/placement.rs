@@ -113,6 +113,7 @@ fn host(needs: &Needs, available: &Available, gpu_layers: usize) -> Host {
         weights,
         copied_weights: if needs.mapped { repacked } else { weights },
         weights_as_bytes: as_bytes,
+        adapters: needs.adapters,
         kv: layers.iter().map(|layer| layer.kv).sum(),
         output_rows: needs.output_rows,
         scratch: if layers.is_empty() { needs.scratch.inputs } else { needs.scratch.whole },

@@ -73,7 +73,7 @@ impl Child {
             };
             Ok((messages, write, source, settings))
         })?;
-        notes.extend(confinement::enter(&source));
+        notes.extend(confinement::enter(&source, settings.adapters.as_deref()));
         Ok(Self { runtime, messages, write, source, settings, notes })
     }
 

@@ -56,7 +56,7 @@ pub(super) fn follow_the_parent() -> Option<Note> {
 /// No network, no other programs, no other files, few of them open, no dump of its memory: for this thread and those that it
 /// starts from now on. What a system doesn't allow is left out, and said.
 #[cfg(target_os = "linux")]
-pub(super) fn enter(source: &Source) -> Vec<Note> {
+pub(super) fn enter(source: &Source, adapters: Option<&Path>) -> Vec<Note> {
     use rustix::process::{Resource, Rlimit, setrlimit};
 
     let mut notes = Vec::new();
@@ -81,7 +81,7 @@ pub(super) fn enter(source: &Source) -> Vec<Note> {
             (Level::WARN, format!("{text}: {error}"))
         }
     });
-    notes.push(files::keep_to(source));
+    notes.push(files::keep_to(source, adapters));
     notes
 }
 
@@ -143,7 +143,7 @@ pub(super) fn follow_the_parent() -> Option<Note> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn enter(_: &Source) -> Vec<Note> {
+pub(super) fn enter(_: &Source, _: Option<&Path>) -> Vec<Note> {
     let text = "on this system the engine's process is kept neither from the network nor from files, and has no limits";
     vec![(Level::WARN, text.to_owned())]
 }

@@ -14,7 +14,7 @@ use crate::fake::Recipe;
 use crate::{Delta, Error, Health, LocalSettings, ModelInfo, Program, Prompt, Request};
 
 /// Changes with whatever is sent below: two programs that say different things here would misunderstand each other.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// What both sides say first, in a frame of its own.
 pub(super) fn greeting() -> String {

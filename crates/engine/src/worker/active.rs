@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use crate::generation::Outlet;
-use crate::model::{Candidates, SeqId};
+use crate::model::{Adapter, Candidates, SeqId};
 use crate::sampler::Scratch;
 use crate::sequence::{Language, Sequence, Status};
-use crate::shared::{Command, fits};
+use crate::shared::{Command, Shared, fits};
 use crate::{Delta, Error, Request, Reservation};
 
+use super::adapters;
 use super::faults::{guarded, known};
 
 /// How often a request can lose its place to others.
@@ -19,6 +20,8 @@ pub(super) struct Active {
     /// What it was made of; `progress` is the text that its reader has been sent.
     request: Request,
     pub(super) outlet: Outlet,
+    /// What its tokens are computed with.
+    pub(super) adapter: Adapter,
     /// The most tokens it can come to hold: what admission reserves.
     pub(super) most: usize,
     /// Its row in the KV cache while it runs.
@@ -59,11 +62,19 @@ impl Active {
     /// `deltas` then, whether or not that is all; `None` when it has ended with that, or with an error.
     pub(super) fn new(
         command: Command,
-        language: &Language,
+        shared: &Shared,
         cells: usize,
         deltas: &mut Vec<Delta>,
     ) -> Option<Self> {
         let Command { request, outlet, reservation } = command;
+        let language = &shared.language;
+        let adapter = match adapters::find(request.adapter.as_deref(), &shared.info.adapters) {
+            Ok(adapter) => adapter,
+            Err(error) => {
+                outlet.send(Delta::Failed(error));
+                return None;
+            }
+        };
         let mut begin = || {
             deltas.clear();
             guarded(|| {
@@ -83,6 +94,7 @@ impl Active {
                     sequence,
                     request,
                     outlet,
+                    adapter,
                     most,
                     row: None,
                     preempted: 0,

@@ -13,7 +13,7 @@ use crate::shared::Command;
 impl Worker {
     pub(super) fn begin(&mut self, command: Command) -> Option<Active> {
         self.deltas.clear();
-        Active::new(command, &self.shared.language, self.cache.total_cells(), &mut self.deltas)
+        Active::new(command, &self.shared, self.cache.total_cells(), &mut self.deltas)
     }
 
     /// Before anything is computed: who has left ends, who is parked leaves the batch and the queue, who is back waits

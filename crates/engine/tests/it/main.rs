@@ -3,9 +3,11 @@
 // Helpers outside `#[test]` functions unwrap too: a failure there is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod adapters;
 mod embedding;
 mod fake;
 mod faults;
+mod lora;
 mod memory;
 mod model_files;
 mod parking;

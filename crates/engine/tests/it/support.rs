@@ -60,6 +60,7 @@ pub(crate) fn select() -> Program {
 
 pub(crate) fn request(prompt: &str, program: Program, seed: u64) -> Request {
     Request {
+        adapter: None,
         prompt: Prompt { pieces: vec![Piece::Text(prompt.into())] },
         program,
         progress: Progress::default(),

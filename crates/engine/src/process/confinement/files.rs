@@ -59,10 +59,10 @@ const DEVICES: &str = "/dev";
 /// Whether llama.cpp was built for a GPU.
 const WITH_GPUS: bool = cfg!(any(feature = "cuda", feature = "vulkan"));
 
-/// Takes from this thread, and from those that it starts from now on, all files but the model's and what the kernel says of the
+/// Takes from this thread, and from those that it starts from now on, all files but the model's, its adapters' and what the kernel says of the
 /// machine, all writing, TCP, and signals to others.
-pub(super) fn keep_to(source: &Source) -> Note {
-    match restrict(&readable(source)) {
+pub(super) fn keep_to(source: &Source, adapters: Option<&Path>) -> Note {
+    match restrict(&readable(source, adapters)) {
         Ok(status) => say(&status.ruleset, status.landlock),
         Err(error) => (
             Level::WARN,
@@ -71,8 +71,8 @@ pub(super) fn keep_to(source: &Source) -> Note {
     }
 }
 
-/// The model's own files, not their folder: somebody's `.env` may lie beside them.
-fn readable(source: &Source) -> Vec<PathBuf> {
+/// The model's own files, not their folder: somebody's `.env` may lie beside them. The adapters' folder is for adapters.
+fn readable(source: &Source, adapters: Option<&Path>) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = ABOUT_THE_MACHINE.iter().map(PathBuf::from).collect();
     // What names functions in a backtrace.
     paths.extend(std::env::current_exe());
@@ -83,6 +83,7 @@ fn readable(source: &Source) -> Vec<PathBuf> {
     }
     if let Source::File(model) = source {
         paths.extend([model.clone(), gguf::note_path(model)]);
+        paths.extend(adapters.map(Path::to_owned));
     }
     paths
 }
@@ -147,15 +148,19 @@ mod tests {
         let (real, note, secret) = (file("blob"), file("model.gguf.sha256"), file(".env"));
         let model = folder.path().join("model.gguf");
         std::os::unix::fs::symlink(&real, &model).unwrap();
+        let adapters = folder.path().join("adapters");
+        std::fs::create_dir(&adapters).unwrap();
+        let adapter = adapters.join("polite.gguf");
+        std::fs::write(&adapter, "").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let confined = std::thread::spawn(move || {
-            let note_of_it = keep_to(&Source::File(model.clone()));
+            let note_of_it = keep_to(&Source::File(model.clone()), Some(&adapters));
             if note_of_it.0 == Level::WARN {
                 eprintln!("skipped: {}", note_of_it.1);
                 return;
             }
-            for path in [&model, &note, Path::new("/proc/meminfo"), Path::new("/proc/self/maps")] {
+            for path in [&model, &note, &adapter, Path::new("/proc/meminfo"), Path::new("/proc/self/maps")] {
                 assert!(std::fs::read(path).is_ok(), "{}", path.display());
             }
             assert!(std::env::current_exe().is_ok_and(|program| std::fs::File::open(program).is_ok()));
@@ -167,6 +172,7 @@ mod tests {
             assert!(denied(std::fs::read_dir("/etc").map(drop)));
             assert!(denied(std::fs::write(folder.path().join("new"), "")));
             assert!(denied(std::fs::write(&model, "")), "not even its model");
+            assert!(denied(std::fs::write(adapters.join("new.gguf"), "")));
             assert!(denied(std::fs::remove_file(&secret)));
             // What a thread starts is as confined.
             let inherited = std::thread::spawn(move || std::fs::read(&secret).map(drop));

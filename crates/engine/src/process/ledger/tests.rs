@@ -34,6 +34,7 @@ fn request() -> Request {
         distinct_from: vec![],
     };
     Request {
+        adapter: None,
         prompt: Prompt::default(),
         program: Program::new(vec![Segment::Slot(slot)]).unwrap(),
         progress: Progress::default(),

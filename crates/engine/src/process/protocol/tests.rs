@@ -12,6 +12,7 @@ fn request() -> impl Strategy<Value = Request> {
     let slots = proptest::collection::vec((".{1,9}", Just(vec![])).prop_map(slot), 1..2);
     (pieces, slots, ".{0,9}", proptest::option::of(any::<u64>())).prop_map(
         |(pieces, slots, partial, seed)| Request {
+            adapter: Some("말투".into()),
             prompt: Prompt { pieces },
             program: Program::new(slots).unwrap(),
             progress: Progress { done: vec!["끝".into()], partial },
