@@ -103,6 +103,7 @@ impl Answering {
             category: category.code.clone(),
             location: given(&request.location),
             work_type: given(&request.work_type),
+            adapter: request.adapter.or_else(|| turn.before()?.adapter.clone()),
         };
         // As a phrase, for the search to have something to go by.
         let mut text = format!("{}. {}", category.label, category.description);
@@ -128,7 +129,7 @@ impl Answering {
 
     async fn free_text(&mut self, request: FreeText, begun: Begun) -> Result<(), Gone> {
         let catalog = self.recommender.catalog.clone();
-        let FreeText { owner, session_id, message, location, work_type } = request;
+        let FreeText { owner, session_id, message, location, work_type, adapter } = request;
         let mut turn = self.begin(&owner, session_id.as_deref(), message.clone()).await;
         let mut reading = Reading::of(&message, &catalog);
         let begun_before = turn.session.as_ref().is_some_and(|session| !session.turns.is_empty());
@@ -190,6 +191,7 @@ impl Answering {
         // What was chosen counts more than what words seem to say.
         turn.standing.location = location.or(turn.standing.location.take());
         turn.standing.work_type = work_type.or(turn.standing.work_type.take());
+        turn.standing.adapter = adapter.or(turn.standing.adapter.take());
         let Some(category) = catalog.category(&turn.standing.category).cloned() else {
             return self.send(Event::Error(Failure::Internal)).await;
         };

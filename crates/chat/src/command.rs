@@ -26,6 +26,8 @@ pub struct BaseInfo {
     pub work_type: String,
     /// The category's code.
     pub category: String,
+    /// The engine's adapter that is to write. None: the one that the session had, else the category's.
+    pub adapter: Option<String>,
 }
 
 /// A message in a person's own words.
@@ -40,6 +42,8 @@ pub struct FreeText {
     /// As in [`BaseInfo`]. None: what the session knows, or nothing.
     pub location: Option<String>,
     pub work_type: Option<String>,
+    /// As in [`BaseInfo`].
+    pub adapter: Option<String>,
 }
 
 impl Command {

@@ -41,6 +41,7 @@ impl Recommender {
             distinct_from: Vec::new(),
         };
         let mut generation = self.backend.generate(Request {
+            adapter: None,
             prompt,
             program: Program::new(vec![Segment::Slot(slot)])?,
             progress: Progress::default(),

@@ -15,7 +15,7 @@ use crate::fallback::FallbackSettings;
 use crate::figures::Figures;
 use crate::guard::Classifier;
 use crate::library::Library;
-use crate::{Catalog, DegradedReason, Error, Grounding};
+use crate::{Catalog, Category, DegradedReason, Error, Grounding};
 
 /// How answers are made. `Default` fits the model's size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,6 +128,7 @@ impl Recommender {
             fallback: Arc::new(fallback),
         };
         recommender.check()?;
+        recommender.warn_of_unknown_adapters();
         Ok(recommender)
     }
 
@@ -205,6 +206,31 @@ impl Recommender {
     /// How documents are used.
     pub fn grounding(&self) -> Grounding {
         self.grounding
+    }
+
+    /// Names of the adapters that requests may ask for.
+    pub fn adapters(&self) -> &[String] {
+        &self.backend.model().adapters
+    }
+
+    /// The adapter that writes an answer: the one that was asked for last, else the category's. One that the engine has no
+    /// longer, or never had, is passed over.
+    pub(crate) fn adapter(&self, asked: Option<&str>, category: &Category) -> Option<String> {
+        let wanted = asked.into_iter().chain(category.adapter.as_deref());
+        wanted.map(str::to_owned).find(|name| self.adapters().contains(name))
+    }
+
+    /// What the catalogue asks of the engine in vain, for the log.
+    fn warn_of_unknown_adapters(&self) {
+        for category in self.catalog.categories() {
+            if let Some(name) = category.adapter.as_ref().filter(|name| !self.adapters().contains(name)) {
+                tracing::warn!(
+                    category = category.code,
+                    adapter = name,
+                    "categories.toml names an adapter that isn't in engine.adapters; the model answers without it"
+                );
+            }
+        }
     }
 
     /// The stored conversations, where there are any.

@@ -47,6 +47,7 @@ impl Reading {
             category,
             location: self.location.clone().or_else(|| before?.location.clone()),
             work_type: self.work_type.clone().or_else(|| before?.work_type.clone()),
+            adapter: before.and_then(|before| before.adapter.clone()),
         }
     }
 }
@@ -70,6 +71,7 @@ mod tests {
             category: category.into(),
             location: Some("city".into()),
             work_type: Some("office".into()),
+            adapter: None,
         }
     }
 

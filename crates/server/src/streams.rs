@@ -68,18 +68,10 @@ impl Position {
     }
 }
 
-/// Who asks, and what: two requests with equal questions want the same answer. Dialect, method and request id aren't
-/// part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Question {
-    pub(crate) command: Command,
-    pub(crate) adapter: Option<String>,
-}
-
-/// A question as it was sent once.
+/// A question as it was sent once. Those with equal commands want the same answer; dialect and method aren't part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
-    pub(crate) question: Question,
+    pub(crate) command: Command,
     pub(crate) request_id: Option<String>,
 }
 
@@ -175,7 +167,7 @@ impl Streams {
         if let Some(Joined(live)) = index.find(&asked) {
             return Ok(Opened::Joined(Reader::new(live, 0, grace, &self.0.life)));
         }
-        let owner = asked.question.command.owner();
+        let owner = asked.command.owner();
         self.make_room(&mut index, owner);
         if self.is_full() || self.is_full_for(&mut index, owner) {
             return Err(Full);
@@ -189,15 +181,15 @@ impl Streams {
     }
 
     /// The rest of a stream after `position`; `None` if it can't be had, whatever the reason.
-    pub(crate) fn resume(&self, position: Position, question: &Question, grace: Duration) -> Option<Reader> {
+    pub(crate) fn resume(&self, position: Position, command: &Command, grace: Duration) -> Option<Reader> {
         let live = self.index().get(position.stream)?;
-        let same = live.asked().question == *question && position.number <= live.last_number();
+        let same = live.asked().command == *command && position.number <= live.last_number();
         same.then(|| Reader::new(live, position.number, grace, &self.0.life))
     }
 
     /// Ends one's own stream now; one that has ended, or that somebody else asked for, stays as it is.
     pub(crate) fn stop(&self, owner: &str, stream: StreamId) {
-        let live = self.index().get(stream).filter(|live| live.asked().question.command.owner() == owner);
+        let live = self.index().get(stream).filter(|live| live.asked().command.owner() == owner);
         if let Some(live) = live {
             live.stop();
         }

@@ -41,6 +41,8 @@ pub(crate) const MIGRATIONS: &[&str] = &[
      ) STRICT, WITHOUT ROWID;",
     // 2. Which of an owner's sessions were used last.
     "CREATE INDEX sessions_by_owner ON sessions (owner, expires_at);",
+    // 3. The adapter that a conversation is written with.
+    "ALTER TABLE sessions ADD COLUMN adapter TEXT;",
 ];
 
 /// Brings the file's layout up to the end of `migrations`, each step whole or not at all.

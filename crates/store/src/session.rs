@@ -21,6 +21,8 @@ pub struct Standing {
     /// Codes, or the texts that were given.
     pub location: Option<String>,
     pub work_type: Option<String>,
+    /// The engine's adapter that was asked for last.
+    pub adapter: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -127,7 +127,7 @@ impl Sqlite {
         let transaction = connection.transaction()?;
         let found = transaction
             .prepare_cached(
-                "SELECT number, base_category, category, location, work_type, expires_at FROM sessions
+                "SELECT number, base_category, category, location, work_type, expires_at, adapter FROM sessions
                  WHERE owner = ?1 AND id = ?2 AND expires_at > ?3",
             )?
             .query_row(params![key.owner, key.id, millis(now)], |row| {
@@ -136,6 +136,7 @@ impl Sqlite {
                     category: row.get(2)?,
                     location: row.get(3)?,
                     work_type: row.get(4)?,
+                    adapter: row.get(6)?,
                 };
                 Ok((row.get::<_, i64>(0)?, standing, instant(row.get(5)?)))
             })
@@ -233,10 +234,10 @@ impl Writer<'_> {
     /// The session's row, new or with what it now says.
     fn session(&self, key: &SessionKey, standing: &Standing, expires_at: i64) -> Result<i64, Error> {
         self.execute(
-            "INSERT INTO sessions (owner, id, base_category, category, location, work_type, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO sessions (owner, id, base_category, category, location, work_type, expires_at, adapter)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (owner, id) DO UPDATE SET base_category = ?3, category = ?4, location = ?5, work_type = ?6,
-                 expires_at = ?7",
+                 expires_at = ?7, adapter = ?8",
             params![
                 key.owner,
                 key.id,
@@ -244,7 +245,8 @@ impl Writer<'_> {
                 standing.category,
                 standing.location,
                 standing.work_type,
-                expires_at
+                expires_at,
+                standing.adapter
             ],
         )?;
         let mut find =

@@ -52,6 +52,7 @@ impl Answering {
             Begun::Admitted(mut reservation) => {
                 reservation.wait_longer(self.waited);
                 let request = Request {
+                    adapter: recommender.adapter(turn.standing.adapter.as_deref(), &subject.category),
                     prompt,
                     program,
                     progress: Written::default(),

@@ -29,6 +29,8 @@ pub struct Category {
     pub aliases: Vec<String>,
     /// What belongs here, in one sentence.
     pub description: String,
+    /// The engine's adapter that writes its answers, where nobody asks for another one.
+    pub adapter: Option<String>,
 }
 
 /// A place where people live, or a kind of work.
@@ -99,6 +101,7 @@ struct CategoryTable {
     #[serde(default)]
     aliases: Vec<Spanned<String>>,
     description: Spanned<String>,
+    adapter: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -131,6 +134,7 @@ impl CategoryTable {
             label: self.label.into_inner(),
             aliases: self.aliases.into_iter().map(Spanned::into_inner).collect(),
             description: self.description.into_inner(),
+            adapter: self.adapter,
         }
     }
 }

@@ -66,7 +66,8 @@ impl Prompts {
     /// Renders every template once, so that a misspelt name is found at the start.
     fn check(&self) -> Result<(), Error> {
         let text = || String::from("x");
-        let category = Category { code: text(), label: text(), aliases: Vec::new(), description: text() };
+        let category =
+            Category { code: text(), label: text(), aliases: Vec::new(), description: text(), adapter: None };
         let document = Document {
             id: text(),
             category: text(),

@@ -4,7 +4,7 @@ use leafresh_chat::{BaseInfo, Catalog, Failure};
 
 use super::Error;
 use super::names::Name;
-use super::params::{Given, Raw, Table, Values, check};
+use super::params::{Given, Known, Raw, Table, Values, check};
 
 /// Why values can't be used, as a sentence of the catalogue.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub fn base_info(
     {
         given.set(name, Some(Raw::Text(value.to_owned())));
     }
-    match check(&Table::BASE_INFO, &given, catalog) {
+    match check(&Table::BASE_INFO, &given, Known { catalog, adapters: None }) {
         Ok(Values { location, work_type, category, .. }) => {
             Ok(BaseInfo { location, work_type, category, ..BaseInfo::default() })
         }

@@ -7,7 +7,7 @@ mod check;
 mod json;
 mod query;
 
-pub(crate) use check::{Dialect, Table, Values, check};
+pub(crate) use check::{Dialect, Known, Table, Values, check};
 pub(crate) use json::from_json;
 pub(crate) use query::from_query;
 

@@ -15,7 +15,7 @@ use super::body;
 use super::envelope::Envelope;
 use super::error::Error;
 use super::names::Name;
-use super::params::{self, Given, Raw, Table};
+use super::params::{self, Given, Known, Raw, Table};
 use super::sse::{self, Encoding};
 use super::view::View;
 use crate::config;
@@ -24,7 +24,7 @@ use crate::installed::Installed;
 use crate::metrics::Metrics;
 use crate::socket::Exchange;
 use crate::state::AppState;
-use crate::streams::{Asked, Full, Opened, Position, Question, Read, Reader, Start, Streams};
+use crate::streams::{Asked, Full, Opened, Position, Read, Reader, Start, Streams};
 
 pub(super) fn router() -> Router<AppState> {
     // `get` takes HEAD too: it would run a generation only to drop it.
@@ -92,9 +92,13 @@ async fn answer(
     if resume.is_some_and(is_end) {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let catalog = &pipeline.encoding.catalog;
+    let recommender = pipeline.installed.get();
+    let known = Known {
+        catalog: &pipeline.encoding.catalog,
+        adapters: recommender.as_ref().map(|recommender| recommender.adapters()),
+    };
     let wanted =
-        given.as_ref().map_err(Clone::clone).and_then(|given| Wanted::read(kind, given, &identity, catalog));
+        given.as_ref().map_err(Clone::clone).and_then(|given| Wanted::read(kind, given, &identity, known));
     let opened = match resume {
         // Whatever else is wrong, there is nothing to go on with.
         Some(id) => {
@@ -133,13 +137,12 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(kind: Kind, given: &Given, identity: &Identity, catalog: &Catalog) -> Result<Self, Error> {
-        let mut values = params::check(Table::of(kind), given, catalog)?;
+    fn read(kind: Kind, given: &Given, identity: &Identity, known: Known<'_>) -> Result<Self, Error> {
+        let mut values = params::check(Table::of(kind), given, known)?;
         let view = View { dialect: values.dialect, details: values.details };
         let (progress, request_id) = (values.progress, values.request_id.take());
-        // No adapters are registered, so none can be asked for.
-        let question = Question { command: values.command(kind, identity.name()), adapter: None };
-        Ok(Self { asked: Asked { question, request_id }, view, progress })
+        let command = values.command(kind, identity.name());
+        Ok(Self { asked: Asked { command, request_id }, view, progress })
     }
 
     fn reader(&self, reader: Reader) -> (Reader, View) {
@@ -149,7 +152,7 @@ impl Wanted {
 
 /// Starts the generation of the first who asks.
 fn begin(start: Start, identity: &Identity, pipeline: &Pipeline) -> Result<Reader, Error> {
-    let command = start.asked().question.command.clone();
+    let command = start.asked().command.clone();
     let life = &pipeline.encoding.life;
     let source = (|| {
         if life.draining() {
@@ -176,7 +179,7 @@ async fn collect(mut reader: Reader, view: View, encoding: &Encoding) -> Respons
         match &*numbered.event {
             Event::Text(_) | Event::Challenge { .. } => {}
             Event::Close(answer) => {
-                let kind = reader.asked().question.command.kind();
+                let kind = reader.asked().command.kind();
                 return Envelope::ok(replies.events.close(kind), view.of(answer)).response();
             }
             Event::Error(failure) => {
@@ -219,7 +222,7 @@ impl Caller {
 
     fn resume(&self, id: &str, wanted: Wanted, pipeline: &Pipeline) -> Option<(Reader, View)> {
         let grace = self.grace(&wanted, pipeline);
-        let reader = pipeline.streams.resume(Position::parse(id)?, &wanted.asked.question, grace)?;
+        let reader = pipeline.streams.resume(Position::parse(id)?, &wanted.asked.command, grace)?;
         let progress = wanted.progress && self.streams();
         Some(Wanted { progress, ..wanted }.reader(reader))
     }

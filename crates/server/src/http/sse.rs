@@ -170,7 +170,7 @@ impl Encoder {
 
 /// A stream from where its reader stands, as a response. Its headers go out at once, its next event when there is one.
 pub(super) fn response(reader: Reader, view: View, encoding: Encoding) -> Response {
-    let kind = reader.asked().question.command.kind();
+    let kind = reader.asked().command.kind();
     let config::Stream { first_keep_alive_seconds: first, keep_alive_seconds: next, .. } = *encoding.settings;
     let pulse = Pulse { first: first.0, next: next.0, silent: false };
     let encoder = Encoder::new(reader.stream(), view, kind, encoding).after(reader.position());

@@ -92,7 +92,7 @@ impl Index {
     /// Takes out all streams of a session.
     pub(super) fn take_session(&mut self, owner: &str, session: &str) -> Vec<Arc<Live>> {
         let of_session = |live: &&Arc<Live>| {
-            let command = &live.asked().question.command;
+            let command = &live.asked().command;
             command.owner() == owner && command.session_id() == Some(session)
         };
         let ids: Vec<_> = self.streams.values().filter(of_session).map(|live| live.id()).collect();
@@ -116,5 +116,5 @@ impl Index {
 
 /// Without a session and a request id, two equal requests are two people's.
 fn can_be_joined(asked: &Asked) -> bool {
-    asked.request_id.is_some() || asked.question.command.session_id().is_some()
+    asked.request_id.is_some() || asked.command.session_id().is_some()
 }

@@ -108,12 +108,12 @@ impl Live {
     }
 
     pub(super) fn owner(&self) -> &str {
-        self.asked.question.command.owner()
+        self.asked.command.owner()
     }
 
     /// Whether both belong to one session, and this one came first.
     pub(super) fn comes_before(&self, other: &Self) -> bool {
-        let (own, others) = (&self.asked.question.command, &other.asked.question.command);
+        let (own, others) = (&self.asked.command, &other.asked.command);
         let session = own.session_id();
         session.is_some()
             && session == others.session_id()

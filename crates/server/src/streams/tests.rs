@@ -67,8 +67,17 @@ pub(crate) fn script(events: impl IntoIterator<Item = Event>) -> Script {
 
 pub(crate) fn asked(request_id: Option<&str>) -> Asked {
     let command = BaseInfo { category: "VEGAN".into(), session_id: Some("s".into()), ..BaseInfo::default() };
-    let question = Question { command: command.into(), adapter: None };
-    Asked { question, request_id: request_id.map(str::to_owned) }
+    Asked { command: command.into(), request_id: request_id.map(str::to_owned) }
+}
+
+/// The same but for who writes.
+pub(crate) fn with_another_adapter(command: &Command) -> Command {
+    let mut command = command.clone();
+    match &mut command {
+        Command::BaseInfo(request) => request.adapter = Some("another".into()),
+        Command::FreeText(request) => request.adapter = Some("another".into()),
+    }
+    command
 }
 
 /// The first reader of a source's stream, which waits an hour for it to return.
@@ -228,17 +237,16 @@ async fn case_9_an_equal_request_joins_from_the_first_event_and_another_one_does
     assert_eq!(second.next().await, Read::Event(numbered([text("가")]).remove(0)));
 
     let mut other_values = asked(None);
-    other_values.question.command = BaseInfo { session_id: Some("s".into()), ..BaseInfo::default() }.into();
+    other_values.command = BaseInfo { session_id: Some("s".into()), ..BaseInfo::default() }.into();
     let mut other_owner = asked(None);
-    other_owner.question.command = BaseInfo {
+    other_owner.command = BaseInfo {
         owner: "somebody".into(),
         category: "VEGAN".into(),
         session_id: Some("s".into()),
         ..BaseInfo::default()
     }
     .into();
-    let mut other_adapter = asked(None);
-    other_adapter.question.adapter = Some("a".into());
+    let other_adapter = Asked { command: with_another_adapter(&asked(None).command), ..asked(None) };
     for other in [other_values, other_owner, other_adapter, asked(Some("r"))] {
         assert!(join(&other, &app).is_none(), "{other:?}");
     }
@@ -264,7 +272,7 @@ async fn case_9_only_a_request_id_brings_back_an_answer_that_has_ended() {
 async fn without_session_and_request_id_nothing_is_joined() {
     let app = state(|_| ());
     let mut anonymous = asked(None);
-    anonymous.question.command = BaseInfo::default().into();
+    anonymous.command = BaseInfo::default().into();
     let _first = start(Script { then: Then::Wait, ..script([]) }, &anonymous, &app);
     assert!(join(&anonymous, &app).is_none());
 }
@@ -275,10 +283,7 @@ async fn full_memory_drops_what_has_ended_first_then_what_is_parked_and_then_ref
     let app = state(|config| config.stream.memory_mib = 1);
     let large = || Event::Text("a".repeat(250 * 1024));
     // Of no session, where one that is parked would make way for the next.
-    let request = |name: &str| {
-        let question = Question { command: BaseInfo::default().into(), adapter: None };
-        Asked { question, request_id: Some(name.into()) }
-    };
+    let request = |name: &str| Asked { command: BaseInfo::default().into(), request_id: Some(name.into()) };
     let ended = start(script([large(), Event::Close(answer(""))]), &request("ended"), &app);
     let ended_id = ended.stream();
     all(ended).await;
@@ -332,12 +337,12 @@ async fn a_deleted_session_ends_its_streams_and_forgets_what_is_kept() {
     let position = Position { stream: ended.stream(), number: 0 };
     all(ended).await;
     let running = run(Script { then: Then::Wait, ..script([]) }, &app);
-    let question = asked(None).question;
+    let command = asked(None).command;
     streams(&app).forget_session("somebody", "s").await;
     streams(&app).forget_session("", "another").await;
-    assert!(streams(&app).resume(position, &question, HOUR).is_some());
+    assert!(streams(&app).resume(position, &command, HOUR).is_some());
     streams(&app).forget_session("", "s").await;
-    assert!(streams(&app).resume(position, &question, HOUR).is_none());
+    assert!(streams(&app).resume(position, &command, HOUR).is_none());
     assert_eq!(all(running).await, numbered([Event::Error(Failure::Cancelled)]));
 }
 
@@ -408,8 +413,7 @@ async fn too_much_of_one_keys_is_taken_from_that_key() {
     let app = state(|config| (config.stream.memory_mib, config.stream.memory_per_key_mib) = (64, 1));
     let of = |owner: &str, id: &str| {
         let command = BaseInfo { owner: owner.into(), ..BaseInfo::default() };
-        let question = Question { command: command.into(), adapter: None };
-        Asked { question, request_id: Some(id.into()) }
+        Asked { command: command.into(), request_id: Some(id.into()) }
     };
     let large = || script([text(&"가".repeat(200_000)), Event::Close(answer(""))]);
     let mut ids = Vec::new();

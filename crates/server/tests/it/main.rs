@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
+mod adapters;
 mod clients;
 mod conversation;
 mod door;

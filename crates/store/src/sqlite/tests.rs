@@ -28,6 +28,7 @@ fn update(n: usize) -> Update {
             category: format!("C{n}"),
             location: (n > 0).then(|| "beach".into()),
             work_type: None,
+            adapter: (n > 1).then(|| "polite".into()),
         },
         turns: vec![turn(Role::User, format!("question {n}")), turn(Role::Assistant, format!("answer {n}"))],
         offered: vec![format!("document-{n}")],

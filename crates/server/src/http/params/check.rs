@@ -47,6 +47,14 @@ impl Table {
     }
 }
 
+/// What names are looked up in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) catalog: &'a Catalog,
+    /// Those of the engine. None: there is no engine yet, and nobody is told what it hasn't.
+    pub(crate) adapters: Option<&'a [String]>,
+}
+
 /// Which event names a reader understands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -65,6 +73,7 @@ pub(crate) struct Values {
     pub(crate) work_type: String,
     pub(crate) category: String,
     pub(crate) session_id: Option<String>,
+    pub(crate) adapter: Option<String>,
     pub(crate) dialect: Dialect,
     pub(crate) progress: bool,
     pub(crate) details: bool,
@@ -75,13 +84,13 @@ impl Values {
     /// The request of the person or program that a key named `owner` belongs to; empty without keys.
     pub(crate) fn command(self, kind: Kind, owner: &str) -> Command {
         let owner = owner.to_owned();
-        let Self { message, location, work_type, category, session_id, .. } = self;
+        let Self { message, location, work_type, category, session_id, adapter, .. } = self;
         let given = |text: String| (!text.is_empty()).then_some(text);
         match kind {
-            Kind::BaseInfo => BaseInfo { owner, session_id, location, work_type, category }.into(),
+            Kind::BaseInfo => BaseInfo { owner, session_id, location, work_type, category, adapter }.into(),
             Kind::FreeText => {
                 let (location, work_type) = (given(location), given(work_type));
-                FreeText { owner, session_id, message, location, work_type }.into()
+                FreeText { owner, session_id, message, location, work_type, adapter }.into()
             }
         }
     }
@@ -91,14 +100,14 @@ impl Values {
 ///
 /// # Errors
 /// In this order: invalid encoding, the first required field that is missing, all fields with bad values.
-pub(crate) fn check(table: &Table, given: &Given, catalog: &Catalog) -> Result<Values, Error> {
+pub(crate) fn check(table: &Table, given: &Given, known: Known<'_>) -> Result<Values, Error> {
     given.check_encoding()?;
     if let Some(missing) = table.required.iter().find(|name| is_missing(**name, given.get(**name))) {
         return Err(Error::Missing(*missing));
     }
     let mut values = Values::default();
     let bad: Vec<_> =
-        table.fields().filter(|name| values.read(*name, given.get(*name), catalog).is_none()).collect();
+        table.fields().filter(|name| values.read(*name, given.get(*name), known).is_none()).collect();
     match &bad[..] {
         [] => Ok(values),
         // Its length alone is wrong: else there would be no text.
@@ -109,7 +118,8 @@ pub(crate) fn check(table: &Table, given: &Given, catalog: &Catalog) -> Result<V
 
 impl Values {
     /// Takes one value over; `None` if it can't be used.
-    fn read(&mut self, name: Name, raw: Option<&Raw>, catalog: &Catalog) -> Option<()> {
+    fn read(&mut self, name: Name, raw: Option<&Raw>, known: Known<'_>) -> Option<()> {
+        let Known { catalog, adapters } = known;
         let text = match raw {
             None => return Some(()),
             Some(Raw::Text(text)) => clean(name, text)?,
@@ -141,8 +151,9 @@ impl Values {
             Name::SessionId if matches!(&*text, "." | "..") => return None,
             Name::SessionId => self.session_id = Some(identifier(text)?),
             Name::Dialect if text == "token" => self.dialect = Dialect::Token,
-            // No adapters are registered, so every name is unknown.
-            Name::Dialect | Name::Adapter => return None,
+            Name::Dialect => return None,
+            Name::Adapter if adapters.is_some_and(|known| !known.contains(&text)) => return None,
+            Name::Adapter => self.adapter = Some(text),
             Name::RequestId => self.request_id = Some(identifier(text)?),
             // Any text will do.
             Name::Progress | Name::Details => self.switch(name, text == "1"),

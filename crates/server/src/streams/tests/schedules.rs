@@ -204,8 +204,8 @@ impl Trial {
             }
             Step::Resume { read, returns } => {
                 let position = Position { stream: self.live.id(), number: read };
-                let question = self.request.question.clone();
-                let reader = self.streams.resume(position, &question, grace(returns));
+                let command = self.request.command.clone();
+                let reader = self.streams.resume(position, &command, grace(returns));
                 let kept = self.streams.index().get(self.live.id()).is_some();
                 assert_eq!(reader.is_some(), kept && read <= self.model.last_number());
                 if let Some(reader) = reader {
@@ -214,9 +214,8 @@ impl Trial {
             }
             Step::ResumeOther => {
                 let position = Position { stream: self.live.id(), number: 0 };
-                let mut question = self.request.question.clone();
-                question.adapter = Some("another".into());
-                assert!(self.streams.resume(position, &question, HOUR).is_none());
+                let command = with_another_adapter(&self.request.command);
+                assert!(self.streams.resume(position, &command, HOUR).is_none());
             }
             Step::Read { reader, events } => self.read(reader, events),
             Step::Leave { reader } => {

@@ -4,8 +4,15 @@ use super::super::{from_json, from_query};
 use super::*;
 use crate::streams::tests::catalog;
 
+/// With these adapters.
+fn known(catalog: &Catalog) -> Known<'_> {
+    static ADAPTERS: std::sync::LazyLock<[String; 2]> =
+        std::sync::LazyLock::new(|| ["polite".into(), "짧게".into()]);
+    Known { catalog, adapters: Some(&*ADAPTERS) }
+}
+
 fn base_info(query: &str) -> Result<Values, Error> {
-    check(&Table::BASE_INFO, &from_query(query), &catalog())
+    check(&Table::BASE_INFO, &from_query(query), known(&catalog()))
 }
 
 #[test]
@@ -24,6 +31,22 @@ fn values_become_codes_where_the_catalogue_knows_them() {
         assert_eq!((&*values.location, &*values.work_type, &*values.category), expected);
         assert_eq!((values.session_id, values.dialect), (None, Dialect::Challenge));
     }
+}
+
+#[test]
+fn an_adapter_is_one_that_the_engine_has() {
+    let valid = "location=city&workType=office&category=VEGAN";
+    let adapter = |value: &str| base_info(&format!("{valid}&adapter={value}")).map(|values| values.adapter);
+    assert_eq!(adapter("polite"), Ok(Some("polite".into())));
+    assert_eq!(adapter("+짧게"), Ok(Some("짧게".into())));
+    assert_eq!(adapter(""), Ok(None));
+    for unknown in ["Polite", "polite.gguf", "..", "x"] {
+        assert_eq!(adapter(unknown), Err(Error::InvalidFields(vec![Name::Adapter])), "{unknown}");
+    }
+    // Before a model is loaded nobody knows.
+    let (catalog, given) = (catalog(), from_query(&format!("{valid}&adapter=x")));
+    let values = check(&Table::BASE_INFO, &given, Known { catalog: &catalog, adapters: None }).unwrap();
+    assert_eq!(values.adapter.as_deref(), Some("x"));
 }
 
 #[test]
@@ -62,7 +85,7 @@ fn the_first_missing_field_is_named_before_any_bad_one() {
 fn json_switches_may_be_true_false_or_numbers_but_no_structures() {
     let progress = |value: &str| {
         let body = format!(r#"{{"location":"a","workType":"b","category":"VEGAN","progress":{value}}}"#);
-        check(&Table::BASE_INFO, &from_json(body.as_bytes()).unwrap(), &catalog())
+        check(&Table::BASE_INFO, &from_json(body.as_bytes()).unwrap(), known(&catalog()))
     };
     for good in ["true", "false", "1", "0", "\"1\"", "null"] {
         assert!(progress(good).is_ok(), "{good}");
@@ -80,7 +103,7 @@ proptest! {
             given.set(name, Some(Raw::Text(value)));
         }
         given.set(Name::Category, Some(Raw::Text("VEGAN".into())));
-        if let Ok(values) = check(&Table::BASE_INFO, &given, &catalog()) {
+        if let Ok(values) = check(&Table::BASE_INFO, &given, known(&catalog())) {
             for text in [&values.location, &values.work_type] {
                 prop_assert!(!text.contains(char::is_control) && text.trim() == text && !text.is_empty());
                 prop_assert!(text.chars().count() <= MAX_TERM);
