@@ -64,6 +64,7 @@ fn measure(options: &Options) -> anyhow::Result<ExitCode> {
     let bench = Arc::new(Bench {
         asker: Asker::new(target)?,
         questions: Questions::new(target.requests.as_deref(), target.api, target.seed)?,
+        adapters: target.adapters.clone(),
         next: AtomicUsize::new(0),
         watch,
     });

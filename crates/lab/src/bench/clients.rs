@@ -150,6 +150,7 @@ impl Asker {
                 ("location", &question.location),
                 ("workType", &question.work_type),
                 ("category", &question.category),
+                ("adapter", &question.adapter),
             ];
             // With details it says where an answer came from the catalogue.
             return self.http.get(&self.url).query(&query).query(&[("details", "1")]);

@@ -82,8 +82,7 @@ impl Job {
             location: first(catalog.places().first().map(|place| place.code.clone()))?,
             work_type: first(catalog.work_types().first().map(|work| work.code.clone()))?,
             category: first(catalog.categories().first().map(|category| category.code.clone()))?,
-            session_id: None,
-            owner: String::new(),
+            ..BaseInfo::default()
         })?;
         Ok(Self { prompt: preview.prompt, program: preview.program, sampling: preview.sampling })
     }
@@ -103,6 +102,7 @@ impl Job {
 
     fn request(&self, seed: u64) -> Request {
         Request {
+            adapter: None,
             prompt: self.prompt.clone(),
             program: self.program.clone(),
             progress: Progress::default(),
@@ -120,6 +120,7 @@ fn prompt_only(text: String) -> anyhow::Result<Request> {
         distinct_from: Vec::new(),
     };
     Ok(Request {
+        adapter: None,
         prompt: Prompt { pieces: vec![Piece::Text(text)] },
         program: Program::new(vec![Segment::Slot(slot)])?,
         progress: Progress::default(),

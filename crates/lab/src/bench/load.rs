@@ -52,6 +52,8 @@ pub(super) struct Run {
 pub(super) struct Bench {
     pub(super) asker: Asker,
     pub(super) questions: Questions,
+    /// Who is to write, one after the other; none: whoever does.
+    pub(super) adapters: Vec<String>,
     /// Index of the next question: runs go on where the one before ended.
     pub(super) next: AtomicUsize,
     pub(super) watch: Watch,
@@ -142,7 +144,11 @@ struct VirtualUser {
 
 impl VirtualUser {
     async fn ask(&self, due: Option<f64>) {
-        let question = self.bench.questions.get(self.bench.next.fetch_add(1, Ordering::Relaxed));
+        let number = self.bench.next.fetch_add(1, Ordering::Relaxed);
+        let mut question = self.bench.questions.get(number);
+        if let Some(adapter) = self.bench.adapters.get(number % self.bench.adapters.len().max(1)) {
+            question.adapter.clone_from(adapter);
+        }
         self.running.fetch_add(1, Ordering::Relaxed);
         let record = self.bench.asker.ask(&question, self.origin, due).await;
         self.running.fetch_sub(1, Ordering::Relaxed);

@@ -82,10 +82,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             requests: None,
             body: None,
             headers: Vec::new(),
+            adapters: Vec::new(),
             timeout: 300.0,
             seed: 1,
         })?,
         questions: Questions::Drawn { seed: 1 },
+        adapters: Vec::new(),
         next: AtomicUsize::new(0),
         watch: Watch { pid: None },
     });

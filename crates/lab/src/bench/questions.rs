@@ -34,6 +34,8 @@ pub(super) struct Question {
     pub(super) location: String,
     pub(super) work_type: String,
     pub(super) category: String,
+    /// The adapter that is to write; empty: none.
+    pub(super) adapter: String,
     pub(super) prompt: String,
     /// The answer's JSON schema. Without one any text is a valid answer.
     pub(super) schema: Option<Value>,

@@ -96,6 +96,7 @@ fn question(
     let max_tokens = max_tokens.unwrap_or_else(|| cap(&preview, backend));
     Ok(Question {
         location: request.location,
+        adapter: String::new(),
         work_type: request.work_type,
         category: request.category,
         prompt: preview.prompt.text(),

@@ -19,6 +19,9 @@ pub(super) struct Target {
     /// Ask what FILE says, a request in each line, over and over [default for leafresh: random choices]
     #[arg(long, value_name = "FILE")]
     pub(super) requests: Option<PathBuf>,
+    /// Ask a Leafresh for answers by these adapters in turn; an empty name is for none: --adapters ,polite,short
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(super) adapters: Vec<String>,
     /// Set these keys in the body of every request; null leaves a key out
     #[arg(long, value_name = "JSON")]
     pub(super) body: Option<String>,

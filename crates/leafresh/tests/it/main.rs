@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong in a test's helper fails the test")]
 
+mod adapters;
 mod bench;
 mod beside;
 #[cfg(target_os = "linux")]
@@ -15,6 +16,8 @@ mod index_kill;
 mod kernel;
 #[cfg(target_os = "linux")]
 mod locks;
+#[path = "../../../engine/tests/it/lora.rs"]
+mod lora;
 #[path = "../../../engine/tests/it/model_files.rs"]
 mod model_files;
 mod models;

@@ -71,7 +71,7 @@ impl Program {
     }
 
     pub(crate) async fn ready(&self) {
-        for _ in 0..600 {
+        for _ in 0..1800 {
             if Connection::ask(self.address, &get("/health/ready", &[])).await.status() == 200 {
                 return;
             }

@@ -52,7 +52,7 @@ pub(crate) fn serve(orders: &str) {
     setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit }).unwrap();
     let catalog = crate::support::catalog::catalog();
     let faults = if faults { crate::chaos::faults() } else { Vec::new() };
-    let recipe = Recipe { seed: 1, step, faults };
+    let recipe = Recipe { seed: 1, step, faults, ..Recipe::default() };
     let launch = Launch {
         program: env!("CARGO_BIN_EXE_leafresh").into(),
         arguments: ["engine", "--log-filter", "off"].map(Into::into).to_vec(),

@@ -125,7 +125,7 @@ impl Outside {
         has("CapEff:", "0000000000000000");
         for path in paths {
             let asked = async || Connection::ask(program.address, &get(path, &[])).await.status();
-            for _ in 0..600 {
+            for _ in 0..1800 {
                 if asked().await == 200 {
                     break;
                 }
