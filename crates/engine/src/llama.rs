@@ -14,6 +14,7 @@ mod embedding;
 mod head;
 mod matmul;
 mod merge;
+mod model;
 mod pool;
 mod quantize;
 mod vocab;
@@ -25,10 +26,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
-pub(crate) use context::LlamaModel;
 pub use cpu::{InstructionSets, instruction_sets};
 pub use embedding::{EmbeddingSettings, LlamaEmbedder};
 pub use merge::{merge, merged_bytes};
+pub(crate) use model::LlamaModel;
 pub use quantize::{QUANTIZATIONS, quantize, quantized_bytes};
 
 use crate::settings::LocalSettings;
