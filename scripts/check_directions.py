@@ -15,12 +15,13 @@ TOP = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "kernels": set(),
     "store": set(),
+    "hub": set(),
     "engine": {"kernels"},
     "retrieval": {"engine", "store"},
     "chat": {"engine", "retrieval", "store"},
-    "server": {"engine", "retrieval", "store", "chat"},
+    "server": {"engine", "retrieval", "store", "chat", "hub"},
     "lab": {"engine", "retrieval", "store", "chat", "server"},
-    "leafresh": {"engine", "retrieval", "chat", "server", "lab"},
+    "leafresh": {"engine", "retrieval", "store", "chat", "hub", "server", "lab"},
 }
 
 # Libraries that belong to one layer: who else names them has reached through a wall.
@@ -29,6 +30,7 @@ ONLY = {
     "qdrant-edge": {"retrieval"},
     "qdrant-client": {"retrieval"},
     "rusqlite": {"store"},
+    "ureq": {"hub"},
     "axum": {"server"},
     "hyper": {"server"},
     "anyhow": {"server", "lab", "leafresh"},

@@ -7,6 +7,8 @@ readonly RUST_NEEDED=1.95
 readonly CARGO_DENY_VERSION=0.20.2
 # Clients that the tests read streams with; kept beside the builds and the models.
 readonly EVENTSOURCE_VERSION=4.1.0 HTTPX_SSE_VERSION=0.4.3 AXE_CORE_VERSION=4.14.1
+# And clients of OpenAI's API.
+readonly OPENAI_NPM_VERSION=7.59.0 OPENAI_PYTHON_VERSION=3.57.0 LANGCHAIN_OPENAI_VERSION=1.7.4
 readonly JACKSON=${LEAFRESH_TEST_JACKSON:-/usr/share/java} # where jackson-databind.jar and the two it needs are
 readonly CLIENTS=${LEAFRESH_TEST_CLIENTS:-$HOME/.cache/leafresh/clients}
 
@@ -15,8 +17,9 @@ usage() {
 Usage: scripts/setup.sh [--test] [--check]
 
   --test    also what `make test` needs: rustfmt, clippy, cargo-deny, a browser with its driver, a Korean font,
-            nginx, curl, Java with Jackson, and from registries two clients of server-sent events (npm's eventsource,
-            Python's httpx-sse) and axe-core in ~/.cache/leafresh/clients or where LEAFRESH_TEST_CLIENTS says
+            nginx, curl, Java with Jackson, Prometheus, and from registries two clients of server-sent events (npm's
+            eventsource, Python's httpx-sse), three of OpenAI's API (openai from both, langchain-openai) and axe-core in
+            ~/.cache/leafresh/clients or where LEAFRESH_TEST_CLIENTS says
   --check   install nothing; say what is missing and exit with 1
 EOF
 }
@@ -79,6 +82,8 @@ missing_parts() {
     have javac || echo java
     [ -e "$JACKSON/jackson-databind.jar" ] || echo jackson
     have nginx || [ -x /usr/sbin/nginx ] || echo nginx
+    # Elsewhere it is taken out of its package, because installing that starts it as a service.
+    is_debian || have_prometheus || echo prometheus
   fi
 }
 
@@ -109,6 +114,7 @@ package_for() {
     fedora:venv) echo python3 ;;
     fedora:java) echo java-latest-openjdk-devel ;;
     fedora:jackson) echo jackson-databind ;;
+    fedora:prometheus) echo golang-github-prometheus ;;
     macos:java) echo openjdk ;;
     macos:python3 | macos:pip | macos:venv) echo python ;;
     macos:npm) echo node ;;
@@ -136,6 +142,10 @@ system_name() {
     *) echo other ;;
   esac
 }
+
+is_debian() { case "$(system_name)" in debian | ubuntu) ;; *) return 1 ;; esac; }
+
+have_prometheus() { have_any "$CLIENTS/prometheus/prometheus" prometheus && have_any "$CLIENTS/prometheus/promtool" promtool; }
 
 install_with_apt() {
   local packages=$1 as_root=()
@@ -223,16 +233,46 @@ ensure_cargo_deny() {
 # The versions that are installed are written down, so that nothing is asked of a registry when they fit.
 ensure_clients() {
   local wanted="eventsource $EVENTSOURCE_VERSION, httpx-sse $HTTPX_SSE_VERSION, axe-core $AXE_CORE_VERSION"
+  wanted+=", npm's openai $OPENAI_NPM_VERSION, openai $OPENAI_PYTHON_VERSION, langchain-openai $LANGCHAIN_OPENAI_VERSION"
   [ "$(cat "$CLIENTS/versions" 2>/dev/null)" = "$wanted" ] && return 0
   $check_only && die "missing: $wanted in $CLIENTS"
   say "installing $wanted"
   mkdir -p "$CLIENTS"
   rm -f "$CLIENTS/versions"
   npm install --silent --no-audit --no-fund --prefix "$CLIENTS/npm" \
-    "eventsource@$EVENTSOURCE_VERSION" "axe-core@$AXE_CORE_VERSION" >/dev/null
+    "eventsource@$EVENTSOURCE_VERSION" "axe-core@$AXE_CORE_VERSION" "openai@$OPENAI_NPM_VERSION" >/dev/null
   python3 -m venv --clear "$CLIENTS/python"
-  "$CLIENTS/python/bin/pip" install --quiet --disable-pip-version-check "httpx-sse==$HTTPX_SSE_VERSION" httpx
+  "$CLIENTS/python/bin/pip" install --quiet --disable-pip-version-check "httpx-sse==$HTTPX_SSE_VERSION" httpx \
+    "openai==$OPENAI_PYTHON_VERSION" "langchain-openai==$LANGCHAIN_OPENAI_VERSION"
   echo "$wanted" >"$CLIENTS/versions"
+}
+
+# Its two programs and nothing else: the package would start a server on this machine.
+ensure_prometheus() {
+  have_prometheus && return 0
+  $check_only && die "missing: prometheus in $CLIENTS/prometheus"
+  say "unpacking prometheus"
+  local folder
+  folder=$(mktemp -d)
+  # apt-get downloads as a user of its own, if that may read here.
+  chmod 755 "$folder"
+  unpack_prometheus "$folder" 2>/dev/null || { update_apt && unpack_prometheus "$folder"; } ||
+    die "prometheus could not be downloaded. As root, run: apt-get update; then try again"
+  mkdir -p "$CLIENTS/prometheus"
+  mv "$folder/usr/bin/prometheus" "$folder/usr/bin/promtool" "$CLIENTS/prometheus/"
+  rm -rf "$folder"
+}
+
+unpack_prometheus() {
+  (cd "$1" && apt-get download -qq prometheus >/dev/null && dpkg-deb --extract ./prometheus_*.deb .)
+}
+
+# The list of packages may be missing, or too old.
+update_apt() {
+  case "$(id -u)" in
+    0) apt-get update -qq >/dev/null ;;
+    *) sudo -n apt-get update -qq >/dev/null ;;
+  esac
 }
 
 ensure_packages
@@ -241,5 +281,6 @@ if $with_tests; then
   ensure_rust_tools
   ensure_cargo_deny
   ensure_clients
+  if is_debian; then ensure_prometheus; fi
 fi
 say "everything is there"

@@ -1,6 +1,7 @@
 //! One request from its admission to its end.
 
 mod choosing;
+mod clock;
 mod following;
 mod writing;
 
@@ -23,6 +24,7 @@ use crate::guard::Refusal;
 use crate::history::{self, Exchange};
 use crate::library::randomness;
 use crate::reading::{Reading, Reply, Wish};
+use crate::record::Record;
 use crate::{
     Answer, BaseInfo, Category, Command, DegradedReason, Document, Event, Failure, FreeText, Grounding,
     Recommender,
@@ -144,6 +146,8 @@ impl Answering {
             self.embed(&message, until).await
         };
         let judge = self.recommender.judge();
+        self.recommender.figures.count_message();
+        self.control.note(|record| record.verdict = Some(Record::PASSED));
         if let Some(refusal) = judge.at_sight(&message, &reading, vector.as_ref(), !told.is_empty()) {
             return self.refuse(refusal, turn).await;
         }
@@ -231,6 +235,7 @@ impl Answering {
                 let turn = sessions.begin(key, question).await;
                 // Waiting for one's own earlier request is no fault of the engine's.
                 self.waited = since.elapsed();
+                self.control.note(|record| record.add_queue(self.waited));
                 self.deadline = Instant::now() + self.recommender.deadlines.answer;
                 turn
             }
@@ -268,13 +273,14 @@ impl Answering {
     async fn timed<T>(&self, work: impl Future<Output = T>) -> T {
         let since = Instant::now();
         let done = work.await;
-        self.control.add_retrieval(since.elapsed());
+        self.control.note(|record| record.add_retrieval(since.elapsed()));
         done
     }
 
     /// Keeps a message from being answered with challenges.
     async fn refuse(&mut self, refusal: Refusal, turn: OpenTurn) -> Result<(), Gone> {
         self.recommender.figures.count_refused(refusal);
+        self.control.note(|record| record.verdict = Some(refusal.name()));
         tracing::info!(refusal = refusal.name(), "a message got a fixed reply");
         let reply = refusal.reply(self.recommender.catalog.replies()).to_owned();
         self.reply(reply, &[], turn).await

@@ -153,25 +153,26 @@ impl Recommender {
         let place = location.and_then(|text| catalog.place(text));
         let work = work_type.and_then(|text| catalog.work_type(text));
         let [message, job] = [message, work_type].map(|text| text.map(|text| catalog.keywords().words(text)));
-        let may_be_repeated = |text: &&str| {
-            let gate = catalog.gate();
-            catalog.openings().may_repeat(text) && gate.emergency(text).is_none() && !gate.insults(text)
-        };
+        let (openings, keywords, gate) = (catalog.openings(), catalog.keywords(), catalog.gate());
+        let harmless = |text: &&str| gate.emergency(text).is_none() && !gate.insults(text);
+        let place_text = location.filter(|text| openings.may_repeat_place(text, keywords));
         Person {
             place: place.map(|place| &*place.code),
             work: work.map(|work| &*work.code),
             people: catalog.tellings().people(message.as_ref(), job.as_ref()),
-            own_place: location.filter(|_| place.is_none()).filter(may_be_repeated),
-            own_work: work_type.filter(|_| work.is_none()).filter(may_be_repeated),
+            own_place: place_text.filter(|_| place.is_none()).filter(harmless),
+            own_work: work_type
+                .filter(|_| work.is_none())
+                .filter(harmless)
+                .and_then(|text| openings.doer(text, keywords)),
         }
     }
 
     /// What an answer to three choices may open with: what is true of the person. None where the catalogue says nothing,
     /// and where the model writes.
     fn opening(&self, category: &Category, person: &Person<'_>) -> Option<Opening> {
-        let sentences = self.catalog.openings().of(&category.code, person);
-        let chooses = self.grounding == Grounding::Select && !sentences.is_empty();
-        chooses.then_some(Opening { sentences, of_first: false })
+        let sentences = self.catalog.openings().of(&category.code, person).into_iter().next()?;
+        (self.grounding == Grounding::Select).then_some(Opening { sentences, of_first: false })
     }
 
     pub(crate) fn shape(&self, brief: &Brief) -> Shape {

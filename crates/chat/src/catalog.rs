@@ -15,6 +15,7 @@ pub(crate) mod source;
 mod tellings;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::path::Path;
 
@@ -155,6 +156,12 @@ impl Catalog {
         let of_documents = self.documents.iter().flat_map(|document| self.tellings.openings(document));
         let of_people = self.openings.all().map(|(_, text)| text);
         of_documents.chain(self.intents.leads()).cloned().chain(of_people)
+    }
+
+    /// What answers in a category open with, whomever they are for, as authors wrote it: `{place}` and `{work:이라면}` stand for
+    /// somebody's own words, with the particle that they ask for.
+    pub fn opening_patterns(&self, category: &str) -> impl Iterator<Item = &str> {
+        self.openings.patterns(category)
     }
 
     /// Every sentence that the server itself says.

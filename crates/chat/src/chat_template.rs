@@ -1,7 +1,10 @@
 //! A model's own chat template, rendered as Hugging Face's `apply_chat_template` renders it.
 
+mod conversation;
+
 use std::sync::LazyLock;
 
+pub use conversation::{Conversation, Message, Role};
 use leafresh_engine::ModelInfo;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
@@ -26,20 +29,25 @@ pub(crate) fn frame(model: &ModelInfo) -> Result<(String, String), String> {
     let Some(template) = &model.chat_template else {
         return Err("has no chat template".into());
     };
+    let rendered = render(template, model, &[context! { role => "user", content => CONTENT }])?;
+    match rendered.split_once(CONTENT) {
+        Some((before, after)) => Ok((before.to_owned(), thought_through(after))),
+        None => Err("has a chat template that drops the user's turn".into()),
+    }
+}
+
+/// A template with these messages, up to where the model's answer begins.
+fn render(template: &str, model: &ModelInfo, messages: &[Value]) -> Result<String, String> {
     let values = context! {
-        messages => vec![context! { role => "user", content => CONTENT }],
+        messages,
         add_generation_prompt => true,
         enable_thinking => false,
         bos_token => model.bos,
         eos_token => model.eos,
     };
-    let rendered = environment()
+    environment()
         .render_str(&without_training_marks(template), values)
-        .map_err(|error| format!("has a chat template that fails: {}", describe(&error)))?;
-    match rendered.split_once(CONTENT) {
-        Some((before, after)) => Ok((before.to_owned(), thought_through(after))),
-        None => Err("has a chat template that drops the user's turn".into()),
-    }
+        .map_err(|error| format!("has a chat template that fails: {}", describe(&error)))
 }
 
 fn environment() -> Environment<'static> {

@@ -202,13 +202,18 @@ impl OpenTurn {
 
     /// The sentences that no answer of this conversation has begun with, or all where none is left.
     pub(crate) fn unsaid(&self, sentences: Vec<String>) -> Vec<String> {
-        let answers = || {
+        let left = self.not_said(&sentences);
+        if left.is_empty() { sentences } else { left }
+    }
+
+    /// The sentences that no answer of this conversation has begun with.
+    pub(crate) fn not_said(&self, sentences: &[String]) -> Vec<String> {
+        let said = |sentence: &String| {
             let turns = self.session.iter().flat_map(|session| &session.turns);
-            turns.filter(|turn| turn.role == Role::Assistant)
+            let mut answers = turns.filter(|turn| turn.role == Role::Assistant);
+            answers.any(|turn| turn.text.starts_with(sentence))
         };
-        let (said, unsaid): (Vec<String>, Vec<String>) =
-            sentences.into_iter().partition(|sentence| answers().any(|turn| turn.text.starts_with(sentence)));
-        if unsaid.is_empty() { said } else { unsaid }
+        sentences.iter().filter(|sentence| !said(sentence)).cloned().collect()
     }
 
     /// Saves the whole turn; whether that worked is what `remembered` says.

@@ -5,11 +5,12 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use leafresh_engine::Presence;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+
+use crate::record::Record;
 
 /// One thing that happened. `Close` and `Error` are terminal: exactly one of them comes, and nothing after it.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +70,19 @@ pub enum Grounding {
     Context,
     /// As the choices that the model selected from.
     Select,
+}
+
+impl Grounding {
+    pub const ALL: [Self; 3] = [Self::None, Self::Context, Self::Select];
+
+    /// As in `grounding`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Context => "context",
+            Self::Select => "select",
+        }
+    }
 }
 
 /// Why the catalogue answered.
@@ -134,7 +148,7 @@ pub struct Events {
 pub(crate) struct Control {
     presence: Presence,
     progress: Mutex<Progress>,
-    retrieval: Mutex<Option<Duration>>,
+    record: Mutex<Record>,
 }
 
 #[derive(Debug, Default)]
@@ -156,9 +170,8 @@ impl Control {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 
-    /// So much longer was spent on finding documents.
-    pub(crate) fn add_retrieval(&self, time: Duration) {
-        *self.retrieval.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default() += time;
+    pub(crate) fn note(&self, what: impl FnOnce(&mut Record)) {
+        what(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -235,9 +248,9 @@ impl Events {
         }
     }
 
-    /// How long embedding the request and searching took so far; `None` where neither was done.
-    pub fn retrieval(&self) -> Option<Duration> {
-        *self.control.retrieval.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is known of it so far.
+    pub fn record(&self) -> Record {
+        *self.control.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

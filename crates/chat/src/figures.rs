@@ -8,13 +8,19 @@ use crate::guard::Refusal;
 /// Counts since the start.
 #[derive(Debug, Default)]
 pub struct Figures {
+    messages: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
     degraded: [AtomicU64; DegradedReason::ALL.len()],
     unread: AtomicU64,
 }
 
 impl Figures {
-    /// Messages that got a fixed reply.
+    /// Messages that the gate has looked at.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    /// Those that got a fixed reply.
     pub fn refused(&self, refusal: Refusal) -> u64 {
         self.refused[refusal as usize].load(Ordering::Relaxed)
     }
@@ -27,6 +33,10 @@ impl Figures {
     /// Messages for whose meaning there was no time: keywords had to do for the gate.
     pub fn unread(&self) -> u64 {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_message(&self) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_unread(&self) {

@@ -39,6 +39,7 @@ impl Recommender {
             grammar: Grammar::Choices(vec!["0".into(), "1".into()]),
             max_tokens: 4,
             distinct_from: Vec::new(),
+            stop: Vec::new(),
         };
         let mut generation = self.backend.generate(Request {
             adapter: None,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use leafresh_engine::{Backend, Sampling};
+use leafresh_engine::{Backend, Embedder, Sampling};
 use leafresh_retrieval::Search;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -201,6 +201,16 @@ impl Recommender {
     /// The engine itself, for whoever has to know when the last answer has let go of it.
     pub fn shared_backend(&self) -> Arc<dyn Backend> {
         self.backend.clone()
+    }
+
+    /// The embedding model, where there is one.
+    pub fn embedder(&self) -> Option<Arc<dyn Embedder>> {
+        self.library.search.as_ref()?.embedder()
+    }
+
+    /// How long things may take.
+    pub fn deadlines(&self) -> Deadlines {
+        self.deadlines
     }
 
     /// How documents are used.

@@ -20,6 +20,11 @@ impl Term {
         let anywhere = plain.chars().count() >= LONG || text.trim().contains(' ');
         Self { text: plain, anywhere }
     }
+
+    /// Whether a text is this word and nothing else.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        self.text == plain(text)
+    }
 }
 
 fn letter(c: char) -> Option<char> {

@@ -7,7 +7,9 @@ mod asking;
 
 use std::sync::Arc;
 
-use leafresh_chat::{Answer, Catalog, Event, Files, FreeText, Recommender, Refusal, Sessions, Settings};
+use leafresh_chat::{
+    Answer, BaseInfo, Catalog, Event, Files, FreeText, Recommender, Refusal, Sessions, Settings,
+};
 use leafresh_engine::fake::FakeModel;
 use leafresh_engine::{Local, LocalSettings};
 use leafresh_store::{Options, Sqlite};
@@ -136,11 +138,11 @@ async fn an_opening_repeats_own_words_for_a_place_and_nothing_else_of_them() {
         "https://example.com",
     ];
     for words in own {
-        let request = leafresh_chat::BaseInfo {
+        let request = BaseInfo {
             location: words.into(),
             work_type: words.into(),
             category: "VEGAN".into(),
-            ..leafresh_chat::BaseInfo::default()
+            ..BaseInfo::default()
         };
         let mut events = recommender.base_info(&request).unwrap();
         let mut opening = None;
@@ -152,10 +154,43 @@ async fn an_opening_repeats_own_words_for_a_place_and_nothing_else_of_them() {
         let opening = opening.unwrap_or_default();
         let openings: Vec<String> = recommender.catalog().opening_sentences().collect();
         match words {
-            "신도시 아파트" => assert!(opening.matches(words).count() > 1, "{opening}"),
+            "신도시 아파트" => {
+                assert_eq!(opening.matches(words).count(), 1, "a place, and no job: {opening}")
+            }
             // Whoever has a cafe is spoken to as such.
             "카페 운영" => assert!(openings.contains(&opening) && !opening.contains(words), "{opening}"),
             _ => assert!(openings.contains(&opening), "{words}: {opening}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn ten_answers_to_the_same_choices_open_differently_and_what_says_most_comes_first() {
+    let conversation = conversation();
+    let catalog = conversation.recommender.catalog();
+    let asked = |place: &str, work: &str| BaseInfo {
+        session_id: Some(format!("{place} {work}")),
+        location: place.into(),
+        work_type: work.into(),
+        category: "VEGAN".into(),
+        ..BaseInfo::default()
+    };
+    for (place, work) in [("city", "office"), ("신도시 아파트", "간호사"), ("", "목수")] {
+        let request = asked(place, work);
+        let about_them = conversation.recommender.openings(&request);
+        let (mut openings, mut documents) = (std::collections::BTreeSet::new(), 0);
+        for turn in 0..10 {
+            let answer = asking::ask(&conversation.recommender, request.clone()).await;
+            if turn < about_them.len() {
+                assert!(about_them.contains(&answer.recommend), "{turn}: {}", answer.recommend);
+            }
+            // A document's own opening is true of the first challenge.
+            let first = &answer.challenges[0].title;
+            let of_first = catalog.documents().iter().find(|document| document.title == *first).unwrap();
+            documents += usize::from(catalog.openings_of(of_first).contains(&answer.recommend));
+            openings.insert(answer.recommend);
+        }
+        assert_eq!(openings.len(), 10, "{place} {work}");
+        assert!(place != "city" || documents == 2, "four for them, four for all: {documents}");
     }
 }

@@ -138,12 +138,42 @@ pub struct Health {
     pub preemptions: u64,
     /// Times that an engine's process had to be started again.
     pub restarts: u64,
+    /// Tokens of prompts that were read, and those of answers: sampled, forced and fixed.
+    pub prompt_tokens: u64,
+    pub generation_tokens: u64,
+    /// Tokens that the prefix cache was asked for, each time that a request got a row, and those that it had.
+    pub prefix_queries: u64,
+    pub prefix_hits: u64,
+    /// Times that a request was written anew from its text after a fault.
+    pub retries: u64,
+    /// Times that a generation went on in a new process, because the engine that it had begun in died.
+    pub taken_over: u64,
+    /// The engine's process, where it has one of its own and that runs.
+    pub pid: Option<u32>,
+}
+
+impl Health {
+    /// Adds what an earlier engine has counted since its start.
+    pub fn add_counts(&mut self, earlier: &Self) {
+        self.steps += earlier.steps;
+        self.nan_logits += earlier.nan_logits;
+        self.preemptions += earlier.preemptions;
+        self.restarts += earlier.restarts;
+        self.prompt_tokens += earlier.prompt_tokens;
+        self.generation_tokens += earlier.generation_tokens;
+        self.prefix_queries += earlier.prefix_queries;
+        self.prefix_hits += earlier.prefix_hits;
+        self.retries += earlier.retries;
+        self.taken_over += earlier.taken_over;
+    }
 }
 
 /// What the model file says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     pub name: String,
+    /// What clients choose it by: its file's name without the ending.
+    pub id: String,
     pub parameters: u64,
     /// Tokens the context holds in all.
     pub context: usize,

@@ -27,4 +27,8 @@ pub struct Usage {
     pub sampled_tokens: usize,
     /// Tokens of fixed text and forced choices, fed as runs.
     pub forced_tokens: usize,
+    /// Times that it went on from its text: after it had given its cells to others, after a fault, in a new process.
+    pub continued: u32,
+    /// The last slot was ended by its budget, where it might have gone on.
+    pub out_of_budget: bool,
 }

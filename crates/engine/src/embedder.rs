@@ -31,6 +31,8 @@ pub struct Embedding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbedderInfo {
     pub name: String,
+    /// What clients choose it by: its file's name without the ending.
+    pub id: String,
     /// Two models with the same fingerprint make the same vectors: SHA-256 of the file, in hexadecimal.
     pub fingerprint: String,
     /// Numbers in a vector.

@@ -90,8 +90,13 @@ impl FakeModel {
         let hangul = (0..HANGUL).filter_map(|index| char::from_u32(FIRST_HANGUL + index));
         let hangul = hangul.map(|character| character.to_string().into_bytes().into_boxed_slice());
         let pieces = bytes.chain(hangul).chain([Box::from([])]).collect();
-        let info =
-            ModelInfo { name: "fake".into(), parameters: 1_000_000, context: 65_536, ..ModelInfo::default() };
+        let info = ModelInfo {
+            name: "fake".into(),
+            id: "fake".into(),
+            parameters: 1_000_000,
+            context: 65_536,
+            ..ModelInfo::default()
+        };
         Self {
             seed,
             step: Duration::ZERO,
@@ -145,6 +150,13 @@ impl FakeModel {
     #[must_use]
     pub fn with_parameters(mut self, parameters: u64) -> Self {
         self.info.parameters = parameters;
+        self
+    }
+
+    /// Pretends to have a chat template.
+    #[must_use]
+    pub fn with_chat_template(mut self, template: &str) -> Self {
+        self.info.chat_template = Some(template.to_owned());
         self
     }
 

@@ -11,9 +11,11 @@ mod checksum;
 mod kind;
 mod metadata;
 mod reader;
+mod rewrite;
 mod tensors;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod vocabulary;
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -23,7 +25,9 @@ pub use adapter::{AdapterHeader, Pair, adapters, check_adapter};
 pub(crate) use checksum::checksum;
 pub use checksum::{Verified, note_checksum, note_path, verify_checksum};
 pub use metadata::{Metadata, Value};
+pub(crate) use rewrite::{Changes, NewValue, not_written, rewrite};
 pub use tensors::{TensorInfo, TensorType};
+pub(crate) use vocabulary::{Merging, Vocabulary};
 
 use crate::Error;
 use reader::{Reader, Section};
@@ -69,6 +73,8 @@ pub struct Header {
     pub file_bytes: u64,
     pub tensors: Vec<TensorInfo>,
     pub metadata: Metadata,
+    /// Where the first tensor's data begin in the file.
+    pub(crate) data: u64,
 }
 
 /// Reads the header of a model file and checks it, the tensors' bounds included. The tensors' contents aren't read:
@@ -111,8 +117,11 @@ fn parse<R: Read + Seek>(source: R, length: u64) -> Result<Header, String> {
     let Preamble { version, tensors, keys } = preamble(&mut reader)?;
     let metadata = Metadata::read(&mut reader, keys)?;
     refuse_other_purposes(&metadata, tensors)?;
-    let tensors = tensors::read(&mut reader, tensors, metadata.alignment()?)?;
-    Header::new(version, metadata, tensors, length)
+    let alignment = metadata.alignment()?;
+    let tensors = tensors::read(&mut reader, tensors, alignment)?;
+    // It can't overflow: the tensors lie behind it, in the file.
+    let data = reader.position().next_multiple_of(alignment);
+    Header::new(version, metadata, tensors, length, data)
 }
 
 struct Preamble {
@@ -183,6 +192,7 @@ impl Header {
         metadata: Metadata,
         tensors: Vec<TensorInfo>,
         file_bytes: u64,
+        data: u64,
     ) -> Result<Self, String> {
         let architecture = match metadata.text("general.architecture")? {
             Some(text) if !text.is_empty() => text.to_owned(),
@@ -244,6 +254,7 @@ impl Header {
             architecture,
             tensors,
             metadata,
+            data,
         })
     }
 }

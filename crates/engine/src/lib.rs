@@ -13,6 +13,7 @@ mod error;
 pub mod fake;
 mod generation;
 pub mod gguf;
+mod likelihood;
 mod llama;
 mod local;
 pub mod memory;
@@ -26,6 +27,8 @@ mod scheduler;
 mod sequence;
 mod settings;
 mod shared;
+mod stop;
+pub mod trim;
 mod vocab;
 mod worker;
 
@@ -35,14 +38,16 @@ pub use delta::{Delta, Usage};
 pub use embedder::{Embedder, EmbedderInfo, Embedding};
 pub use error::Error;
 pub use generation::Generation;
+pub use likelihood::{Likelihood, Scorer};
 pub use llama::{
-    EmbeddingSettings, InstructionSets, LlamaEmbedder, QUANTIZATIONS, end_process, instruction_sets,
-    load_tokenizer, merge, merged_bytes, quantize, quantized_bytes,
+    EmbeddingSettings, InstructionSets, LlamaEmbedder, OwnKernels, QUANTIZATIONS, describe_embedder,
+    end_process, instruction_sets, load_tokenizer, load_vocabulary, logits_behind, merge, merged_bytes,
+    own_kernels, quantize, quantized_bytes,
 };
 pub use local::Local;
 pub use model::{Adapter, Candidates, Entry, Model, SeqId};
 pub use presence::Presence;
-pub use process::{Child, Launch, Process, Source};
+pub use process::{Child, Launch, Process, Source, confinement};
 pub use program::{Grammar, Program, Progress, Segment, Slot};
 pub use settings::{KvType, LocalSettings};
 pub use vocab::{Token, Tokenizer, Vocab};

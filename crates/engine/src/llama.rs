@@ -12,6 +12,7 @@ mod custom;
 mod devices;
 mod embedding;
 mod head;
+mod logits;
 mod matmul;
 mod merge;
 mod model;
@@ -26,14 +27,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
-pub use cpu::{InstructionSets, instruction_sets};
-pub use embedding::{EmbeddingSettings, LlamaEmbedder};
+pub use cpu::{InstructionSets, OwnKernels, instruction_sets, own_kernels};
+pub use embedding::{EmbeddingSettings, LlamaEmbedder, describe_embedder};
+pub use logits::logits_behind;
 pub use merge::{merge, merged_bytes};
 pub(crate) use model::LlamaModel;
 pub use quantize::{QUANTIZATIONS, quantize, quantized_bytes};
 
 use crate::settings::LocalSettings;
-use crate::vocab::Tokenizer;
+use crate::vocab::{Tokenizer, Vocab};
 use crate::{Error, gguf};
 use vocab::LlamaTokenizer;
 
@@ -94,9 +96,23 @@ fn take_complaints() -> String {
 /// # Errors
 /// [`Error::ModelFile`] when the file isn't a whole GGUF model.
 pub fn load_tokenizer(path: &Path) -> Result<Arc<dyn Tokenizer>, Error> {
+    Ok(Arc::new(tokenizer(path)?))
+}
+
+/// The tokenizer of a model file with what its tokens spell, without its weights.
+///
+/// # Errors
+/// As [`load_tokenizer`].
+pub fn load_vocabulary(path: &Path) -> Result<(Arc<dyn Tokenizer>, Vocab), Error> {
+    let tokenizer = tokenizer(path)?;
+    let vocab = tokenizer.read();
+    Ok((Arc::new(tokenizer), vocab))
+}
+
+fn tokenizer(path: &Path) -> Result<LlamaTokenizer, Error> {
     gguf::check(path)?;
     let weights = Weights::open(path, |params| params.vocab_only = true)?;
-    Ok(Arc::new(LlamaTokenizer::new(Arc::new(weights))))
+    Ok(LlamaTokenizer::new(Arc::new(weights)))
 }
 
 /// The weights: immutable once loaded, so that threads may share them.

@@ -179,7 +179,12 @@ impl Backend for Local {
             steps: figures.steps.load(Ordering::Relaxed),
             nan_logits: figures.nan_logits.load(Ordering::Relaxed),
             preemptions: figures.preemptions.load(Ordering::Relaxed),
-            restarts: 0,
+            prompt_tokens: figures.prompt_tokens.load(Ordering::Relaxed),
+            generation_tokens: figures.generation_tokens.load(Ordering::Relaxed),
+            prefix_queries: figures.prefix_queries.load(Ordering::Relaxed),
+            prefix_hits: figures.prefix_hits.load(Ordering::Relaxed),
+            retries: figures.retries.load(Ordering::Relaxed),
+            ..Health::default()
         }
     }
 

@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 pub use child::Child;
+pub use confinement::confinement;
 pub use protocol::Source;
 
 use crate::admission::Admission;
@@ -190,6 +191,7 @@ impl Backend for Process {
             queued: self.admission.requests().saturating_sub(health.running),
             parked: self.shared.parked.load(Ordering::Relaxed),
             restarts: self.shared.restarts.load(Ordering::Relaxed),
+            pid: self.pid(),
             ..health
         }
     }

@@ -31,6 +31,9 @@ pub struct Slot {
     /// Earlier slots, by index among the slots, whose text this one may not repeat.
     #[serde(default)]
     pub distinct_from: Vec<usize>,
+    /// Texts that end the slot where they are written, and are no part of it.
+    #[serde(default)]
+    pub stop: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +103,9 @@ impl Program {
             };
             if empty {
                 return fail(format!("slot {} has an empty grammar or choice", slot.name));
+            }
+            if slot.stop.iter().any(String::is_empty) {
+                return fail(format!("slot {} has an empty text that ends it", slot.name));
             }
             let of = if let Grammar::Lookup { of, .. } = &slot.grammar { Some(of) } else { None };
             if slot.distinct_from.iter().chain(of).any(|&earlier| earlier >= index) {

@@ -1,5 +1,7 @@
 //! Draws a slot's next token among those that its grammar allows.
 
+use std::cmp::Ordering;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -7,12 +9,15 @@ use crate::model::Candidates;
 use crate::vocab::{Token, Tokenizer};
 use crate::{Error, Sampling};
 
+/// Candidates that are looked at first for those that sum to top-p.
+const FIRST_LOOK: usize = 64;
+
 /// One request's way of drawing, and what it has drawn.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     settings: Sampling,
     rng: StdRng,
-    /// Tokens that slots have used, each once: the repetition penalty's.
+    /// Tokens that slots have used, each once, in ascending order: the repetition penalty's.
     used: Vec<Token>,
     exempt: Vec<Token>,
     /// Logits that were NaN since the last look.
@@ -42,8 +47,10 @@ impl Sampler {
 
     /// Notes a token that a slot holds, drawn or restored.
     pub(crate) fn note(&mut self, token: Token) {
-        if !self.used.contains(&token) && !self.exempt.contains(&token) {
-            self.used.push(token);
+        if !self.exempt.contains(&token)
+            && let Err(place) = self.used.binary_search(&token)
+        {
+            self.used.insert(place, token);
         }
     }
 
@@ -58,7 +65,8 @@ impl Sampler {
             return Ok(candidates[0].token);
         }
         softmax(candidates, self.settings.temperature);
-        cut(candidates, self.settings.top_p, self.settings.min_p);
+        nucleus(candidates, self.settings.top_p);
+        without_unlikely(candidates, self.settings.min_p);
         let total: f32 = candidates.iter().map(|candidate| candidate.weight).sum();
         let mut point = self.rng.random::<f32>() * total;
         for candidate in candidates.iter() {
@@ -70,7 +78,7 @@ impl Sampler {
         Ok(candidates[candidates.len() - 1].token) // Rounding left a crumb.
     }
 
-    /// The likeliest `top_k` candidates, penalised, in descending order; at least one.
+    /// The likeliest `top_k` candidates, penalised, at least one: in descending order where not all are kept.
     fn gather(&mut self, among: &Candidates, scratch: &mut Scratch) -> Result<(), Error> {
         let keep = match self.settings.top_k {
             _ if self.settings.temperature <= 0.0 => 1,
@@ -95,7 +103,7 @@ impl Sampler {
                 continue;
             }
             let mut weight = logit;
-            if penalised && self.used.contains(&token) {
+            if penalised && self.used.binary_search(&token).is_ok() {
                 weight = if logit > 0.0 { logit / penalty } else { logit * penalty };
                 if weight <= floor {
                     continue;
@@ -110,10 +118,19 @@ impl Sampler {
         if best.is_empty() {
             return Err(Error::NonFinite);
         }
-        keep_best(best, keep);
-        best.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token)));
+        // To sort a whole vocabulary takes longer than a small model's step.
+        if keep < usize::MAX {
+            keep_best(best, keep);
+            best.sort_unstable_by(likelier);
+        }
         Ok(())
     }
+}
+
+/// The likelier one comes first.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "sorting hands them on so")]
+fn likelier(a: &Weighed, b: &Weighed) -> Ordering {
+    b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token))
 }
 
 /// Keeps the `keep` likeliest and says how likely the last of them is.
@@ -121,15 +138,14 @@ fn keep_best(candidates: &mut Vec<Weighed>, keep: usize) -> f32 {
     if candidates.len() <= keep {
         return f32::NEG_INFINITY;
     }
-    let order = |a: &Weighed, b: &Weighed| b.weight.total_cmp(&a.weight).then(a.token.cmp(&b.token));
-    candidates.select_nth_unstable_by(keep - 1, order);
+    candidates.select_nth_unstable_by(keep - 1, likelier);
     candidates.truncate(keep);
     candidates[keep - 1].weight
 }
 
-/// Logits in descending order to probabilities.
+/// Logits to probabilities.
 fn softmax(candidates: &mut [Weighed], temperature: f32) {
-    let top = candidates[0].weight;
+    let top = most(candidates);
     let mut sum = 0.0;
     for candidate in candidates.iter_mut() {
         candidate.weight = ((candidate.weight - top) / temperature).exp();
@@ -140,19 +156,44 @@ fn softmax(candidates: &mut [Weighed], temperature: f32) {
     }
 }
 
-/// Top-p, then min-p, on probabilities in descending order; at least one stays.
-fn cut(candidates: &mut Vec<Weighed>, top_p: f32, min_p: f32) {
-    if top_p < 1.0 {
+fn most(candidates: &[Weighed]) -> f32 {
+    candidates.iter().map(|candidate| candidate.weight).fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Top-p: the likeliest, in descending order, until their probabilities sum to it; at least one.
+fn nucleus(candidates: &mut Vec<Weighed>, top_p: f32) {
+    if top_p >= 1.0 {
+        return;
+    }
+    // Most often a few do; of those that are looked at at once there are more each time.
+    let mut looked_at = FIRST_LOOK.min(candidates.len());
+    loop {
+        if looked_at < candidates.len() {
+            candidates.select_nth_unstable_by(looked_at, likelier);
+        }
+        candidates[..looked_at].sort_unstable_by(likelier);
         let mut sum = 0.0;
-        let reached = candidates.iter().position(|candidate| {
+        let reached = candidates[..looked_at].iter().position(|candidate| {
             sum += candidate.weight;
             sum >= top_p
         });
-        candidates.truncate(reached.map_or(candidates.len(), |last| last + 1));
+        if let Some(last) = reached {
+            candidates.truncate(last + 1);
+            return;
+        }
+        if looked_at == candidates.len() {
+            return;
+        }
+        looked_at = (looked_at * 4).min(candidates.len());
     }
-    let floor = candidates[0].weight * min_p;
-    let likely = candidates.partition_point(|candidate| candidate.weight >= floor);
-    candidates.truncate(likely.max(1));
+}
+
+/// Min-p: the likeliest one stays.
+fn without_unlikely(candidates: &mut Vec<Weighed>, min_p: f32) {
+    if min_p > 0.0 {
+        let floor = most(candidates) * min_p.min(1.0);
+        candidates.retain(|candidate| candidate.weight >= floor);
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +252,36 @@ mod tests {
         logits[613] = 50.0;
         logits[614] = 49.9;
         assert_eq!(draws(Sampling { top_k: 2, ..plain() }, &logits), [613, 614].into());
+    }
+
+    /// In one look or in several, of a sorted list or of any.
+    #[test]
+    fn the_nucleus_of_many_is_that_of_a_sorted_list() {
+        let logits: Vec<f32> = (0..5000).map(|i| ((i * 7919) % 5000) as f32 / 900.0).collect();
+        for top_p in [0.0, 0.001, 0.05, 0.4, 0.97, 1.0] {
+            let of = |top_k| {
+                let mut scratch = Scratch::default();
+                let all: Vec<Token> = (0..5000).collect();
+                let settings = Sampling { top_k, ..plain() };
+                sampler(settings).gather(&among(&logits, &all, &[]), &mut scratch).expect("finite");
+                let mut candidates = scratch.candidates;
+                softmax(&mut candidates, 1.0);
+                nucleus(&mut candidates, top_p);
+                candidates
+                    .into_iter()
+                    .map(|candidate| candidate.token)
+                    .collect::<std::collections::BTreeSet<_>>()
+            };
+            let (sorted, any) = (of(5000), of(0));
+            let differ = sorted.symmetric_difference(&any).count();
+            // The sum's last bits depend on the order in which weights were summed up.
+            assert!(
+                differ <= 1 && (1..=5000).contains(&any.len()),
+                "{top_p}: {} {}",
+                sorted.len(),
+                any.len()
+            );
+        }
     }
 
     #[test]

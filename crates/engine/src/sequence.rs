@@ -6,6 +6,7 @@ use crate::constraint::{Automata, Choices, Constraint, Next, Regex};
 use crate::detokenizer::Detokenizer;
 use crate::model::Candidates;
 use crate::sampler::{Sampler, Scratch};
+use crate::stop::Stops;
 use crate::vocab::{Token, Tokenizer, Vocab};
 use crate::{Delta, Error, Grammar, Piece, Program, Progress, Prompt, Request, Segment, Slot, Usage};
 
@@ -31,12 +32,15 @@ pub(crate) struct Sequence {
     slot: Option<ActiveSlot>,
     sampler: Sampler,
     usage: Usage,
+    /// What [`Sequence::take_tokens`] has told.
+    told: (usize, usize),
 }
 
 #[derive(Debug)]
 struct ActiveSlot {
     constraint: Constraint,
     detokenizer: Detokenizer,
+    stops: Stops,
     text: String,
     /// Bytes of the fixed text before that the slot's first tokens spell again (see [`split_lead`]).
     lead: usize,
@@ -44,6 +48,8 @@ struct ActiveSlot {
     left: usize,
     /// Tokens that end the slot: the first of the fixed text behind it, or the model's own ends.
     ends: Vec<Token>,
+    /// At the end of a program a line break is one too, where the slot can't hold it.
+    line_break: Option<Token>,
     /// What the next token is drawn from, once its turn has come.
     choice: Option<Choice>,
 }
@@ -74,12 +80,23 @@ impl Sequence {
         out: &mut Vec<Delta>,
     ) -> Result<(Self, Status), Error> {
         let Request { prompt, program, progress, sampling, .. } = request;
-        let (tokens, lead) = prompt_tokens(&prompt, language);
+        let (tokens, lead) = prompt_tokens(&prompt, &language.vocab, &*language.tokenizer);
         let usage = Usage { prompt_tokens: tokens.len(), ..Usage::default() };
         let sampler = Sampler::new(sampling, &*language.tokenizer);
-        let mut sequence =
-            Self { program, tokens, cached: 0, segment: 0, done: Vec::new(), slot: None, sampler, usage };
+        let mut sequence = Self {
+            program,
+            tokens,
+            cached: 0,
+            segment: 0,
+            done: Vec::new(),
+            slot: None,
+            sampler,
+            usage,
+            told: (0, 0),
+        };
         sequence.restore(progress, lead, language)?;
+        // What was written before was told then.
+        sequence.told.1 = sequence.usage.forced_tokens;
         let status = sequence.advance(language, out)?;
         Ok((sequence, status))
     }
@@ -133,7 +150,8 @@ impl Sequence {
         let text = format!("{spaces}{written}");
         let mut constraint = self.constraint(slot, lead, language)?;
         let max_tokens = slot.max_tokens;
-        let ends = self.slot_ends(language);
+        let stops = Stops::new(&slot.stop);
+        let (ends, line_break) = self.slot_ends(language);
         let mut used = 0;
         // With nothing written the leading spaces are left to the slot's first token, which may hold them and more.
         if !written.is_empty() {
@@ -159,10 +177,12 @@ impl Sequence {
         self.slot = Some(ActiveSlot {
             constraint,
             detokenizer: Detokenizer::default(),
+            stops,
             text: written.to_owned(),
             lead: if written.is_empty() { lead } else { 0 },
             left,
             ends,
+            line_break,
             choice: None,
         });
         Ok(())
@@ -205,15 +225,12 @@ impl Sequence {
         Ok(left)
     }
 
-    fn slot_ends(&self, language: &Language) -> Vec<Token> {
+    /// What ends the slot at `self.segment`: always, and where the slot can't hold it.
+    fn slot_ends(&self, language: &Language) -> (Vec<Token>, Option<Token>) {
+        let first = |text: &str| language.tokenizer.tokenize(text, false).first().copied();
         match self.program.segments().get(self.segment + 1) {
-            Some(Segment::Fixed(text)) => {
-                language.tokenizer.tokenize(split_lead(text).0, false).into_iter().take(1).collect()
-            }
-            _ => {
-                let line = language.tokenizer.tokenize("\n", false);
-                language.vocab.ends().iter().copied().chain(line.into_iter().take(1)).collect()
-            }
+            Some(Segment::Fixed(text)) => (first(split_lead(text).0).into_iter().collect(), None),
+            _ => (language.vocab.ends().to_vec(), first("\n")),
         }
     }
 
@@ -225,10 +242,14 @@ impl Sequence {
                 return Ok(Status::Finished);
             };
             match slot.constraint.next(slot.left) {
-                Next::End => self.close_slot(language, out)?,
+                Next::End => {
+                    let is_over = slot.left == 0 && slot.constraint.next(usize::MAX) != Next::End;
+                    self.usage.out_of_budget = is_over;
+                    self.close_slot(language, out)?;
+                }
                 Next::Forced(token) if language.jump_forward => {
                     self.usage.forced_tokens += 1;
-                    self.take(token, language, out);
+                    self.take(token, language, out)?;
                 }
                 Next::Forced(_) => return Ok(Status::Pending),
                 Next::Choose { tokens, may_end } => {
@@ -246,7 +267,8 @@ impl Sequence {
             Some((slot, choice)) => {
                 candidates.tokens = choice.tokens.clone();
                 if choice.may_end {
-                    candidates.ends.extend_from_slice(&slot.ends);
+                    let line_break = slot.line_break.filter(|end| choice.tokens.binary_search(end).is_err());
+                    candidates.ends.extend(slot.ends.iter().copied().chain(line_break));
                 }
             }
             None => candidates.tokens = [].into(),
@@ -272,7 +294,7 @@ impl Sequence {
                 // Without jump-forward a forced token waits for its turn, too.
                 if let Next::Forced(token) = slot.constraint.next(slot.left) {
                     self.usage.sampled_tokens += 1;
-                    self.take(token, language, out);
+                    self.take(token, language, out)?;
                 }
             }
             Some(_) => {
@@ -281,17 +303,17 @@ impl Sequence {
                 if candidates.ends.contains(&token) {
                     self.close_slot(language, out)?;
                 } else {
-                    self.take(token, language, out);
+                    self.take(token, language, out)?;
                 }
             }
         }
         self.advance(language, out)
     }
 
-    /// Writes a token into the open slot.
-    fn take(&mut self, token: Token, language: &Language, out: &mut Vec<Delta>) {
+    /// Writes a token into the open slot, and ends that when one of its stopping texts is there.
+    fn take(&mut self, token: Token, language: &Language, out: &mut Vec<Delta>) -> Result<(), Error> {
         let index = self.done.len();
-        let Some(slot) = &mut self.slot else { return };
+        let Some(slot) = &mut self.slot else { return Ok(()) };
         slot.constraint.advance(token);
         slot.left = slot.left.saturating_sub(1);
         self.sampler.note(token);
@@ -300,11 +322,12 @@ impl Sequence {
         let skipped = slot.lead.min(bytes.len());
         slot.lead -= skipped;
         bytes = &bytes[skipped..];
-        let text = slot.detokenizer.push(bytes);
+        let text = slot.stops.push(slot.detokenizer.push(bytes));
         if !text.is_empty() {
             slot.text.push_str(&text);
             out.push(Delta::Text { slot: index, text });
         }
+        if slot.stops.is_met() { self.close_slot(language, out) } else { Ok(()) }
     }
 
     /// Ends the open slot, feeds the fixed text behind it and opens the next one, if there is one.
@@ -313,7 +336,7 @@ impl Sequence {
             return Ok(());
         };
         let index = self.done.len();
-        let rest = slot.detokenizer.finish();
+        let rest = slot.stops.finish(slot.detokenizer.finish());
         if !rest.is_empty() {
             slot.text.push_str(&rest);
             out.push(Delta::Text { slot: index, text: rest });
@@ -359,6 +382,14 @@ impl Sequence {
         self.usage.cached_tokens = tokens;
     }
 
+    /// Tokens since the last call: those of the prompt, which has been read when the first one is drawn, and those of the answer.
+    pub(crate) fn take_tokens(&mut self) -> (u64, u64) {
+        let Usage { prompt_tokens, sampled_tokens, forced_tokens, .. } = self.usage;
+        let now = (prompt_tokens, sampled_tokens + forced_tokens);
+        let before = std::mem::replace(&mut self.told, now);
+        ((now.0 - before.0) as u64, (now.1 - before.1) as u64)
+    }
+
     /// NaN logits met since the last call.
     pub(crate) fn take_nan(&mut self) -> u64 {
         std::mem::take(&mut self.sampler.nan)
@@ -379,7 +410,7 @@ pub(crate) struct Needs {
 /// # Errors
 /// [`Error::Program`] with the slot, its budget and the fewest tokens it needs.
 pub(crate) fn check(prompt: &Prompt, program: &Program, language: &Language) -> Result<Needs, Error> {
-    let (tokens, mut lead) = prompt_tokens(prompt, language);
+    let (tokens, mut lead) = prompt_tokens(prompt, &language.vocab, &*language.tokenizer);
     let (mut most, mut least) = (tokens.len(), Vec::new());
     for segment in program.segments() {
         match segment {
@@ -435,8 +466,12 @@ fn split_lead(text: &str) -> (&str, usize) {
 }
 
 /// The prompt's tokens, and how many trailing spaces are left to the program.
-fn prompt_tokens(prompt: &Prompt, language: &Language) -> (Vec<Token>, usize) {
-    let mut tokens: Vec<Token> = language.vocab.bos().into_iter().collect();
+pub(crate) fn prompt_tokens(
+    prompt: &Prompt,
+    vocab: &Vocab,
+    tokenizer: &dyn Tokenizer,
+) -> (Vec<Token>, usize) {
+    let mut tokens: Vec<Token> = vocab.bos().into_iter().collect();
     let mut lead = 0;
     let last = prompt.pieces.len().saturating_sub(1);
     for (index, piece) in prompt.pieces.iter().enumerate() {
@@ -448,9 +483,9 @@ fn prompt_tokens(prompt: &Prompt, language: &Language) -> (Vec<Token>, usize) {
         if index == last {
             (text, lead) = split_lead(text);
         }
-        tokens.extend(language.tokenizer.tokenize(text, special));
+        tokens.extend(tokenizer.tokenize(text, special));
     }
-    if tokens.len() > 1 && tokens[0] == tokens[1] && Some(tokens[0]) == language.vocab.bos() {
+    if tokens.len() > 1 && tokens[0] == tokens[1] && Some(tokens[0]) == vocab.bos() {
         tokens.remove(0); // The template has its own.
     }
     (tokens, lead)

@@ -104,9 +104,11 @@ impl LocalSettings {
         self.threads.unwrap_or(if cores > 2 { cores - 1 } else { cores }).max(1)
     }
 
+    /// Looks at what can be told without a model.
+    ///
     /// # Errors
     /// [`Error::Unfit`] with the key whose value can't work.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         let least = [
             ("running", self.running, 1),
             ("context", self.context, 1),

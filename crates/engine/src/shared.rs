@@ -22,6 +22,11 @@ pub(crate) struct Figures {
     pub(crate) steps: AtomicU64,
     pub(crate) nan_logits: AtomicU64,
     pub(crate) preemptions: AtomicU64,
+    pub(crate) prompt_tokens: AtomicU64,
+    pub(crate) generation_tokens: AtomicU64,
+    pub(crate) prefix_queries: AtomicU64,
+    pub(crate) prefix_hits: AtomicU64,
+    pub(crate) retries: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {

@@ -51,6 +51,11 @@ impl Vocab {
         self.pieces.get(token as usize).map_or(&[], |piece| piece)
     }
 
+    /// How many tokens there are.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// Whether there is such a token.
     pub fn holds(&self, token: Token) -> bool {
         (token as usize) < self.pieces.len()

@@ -188,6 +188,10 @@ impl Worker {
             }
             let cached = self.take_over(&claim);
             if let Some(active) = self.requests.get_mut(&id) {
+                let figures = &self.shared.figures;
+                let asked_for = active.sequence.tokens().len();
+                figures.prefix_queries.fetch_add(asked_for as u64, Ordering::Relaxed);
+                figures.prefix_hits.fetch_add(cached as u64, Ordering::Relaxed);
                 active.run(claim.row, cached);
             }
             self.scheduler.admit(id);
@@ -283,6 +287,8 @@ impl Worker {
             if let Some((from, len)) = self.cache.improve(row, active.sequence.tokens()) {
                 self.model.clear(row);
                 self.model.share(from, row, len);
+                let more = len.saturating_sub(active.sequence.cached);
+                self.shared.figures.prefix_hits.fetch_add(more as u64, Ordering::Relaxed);
                 active.sequence.found_cached(len);
             }
             let (cached, tokens) = (self.requests[&id].sequence.cached, self.requests[&id].sequence.tokens());
@@ -330,6 +336,9 @@ impl Worker {
             let Self { shared, scratch, deltas, .. } = self;
             let status = active.sample(candidates, &shared.language, scratch, deltas);
             shared.figures.nan_logits.fetch_add(active.sequence.take_nan(), Ordering::Relaxed);
+            let (read, written) = active.sequence.take_tokens();
+            shared.figures.prompt_tokens.fetch_add(read, Ordering::Relaxed);
+            shared.figures.generation_tokens.fetch_add(written, Ordering::Relaxed);
             match status {
                 Ok(status) => {
                     active.send(&mut self.deltas);

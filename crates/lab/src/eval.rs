@@ -5,20 +5,25 @@ mod alphabet;
 mod answers;
 mod centroids;
 mod choices;
+mod choosing;
 mod compare;
 mod data;
 mod figures;
+mod fits;
 mod gate;
 mod intents;
 mod intervals;
+mod labelled;
 mod meaning;
 mod measures;
 mod options;
+mod own;
 mod plan;
 mod progress;
 mod ranking;
 mod report;
 mod retrieval;
+mod sensible;
 mod surroundings;
 #[cfg(test)]
 mod tests;
@@ -31,7 +36,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use leafresh_chat::{Catalog, Deadlines, Grounding, Recommender};
-use leafresh_engine::fake::FakeModel;
 use leafresh_engine::{Backend, Local};
 use leafresh_retrieval::Search;
 use leafresh_server::setup;
@@ -67,14 +71,25 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         print!("{}", comparison.text);
         return Ok(if comparison.regressions == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
+    if let Some(form) = &options.read {
+        print!("{}", sensible::read(form)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = options.common.load(None)?;
     let _logging = setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
     let models = if options.models.is_empty() { vec![config.model.file()?] } else { options.models.clone() };
-    if options.writes() {
+    if options.writes() || options.measures(Part::Choosing) {
         models.iter().try_for_each(|model| setup::check_model(model))?;
     }
-    let report = Eval { options, config: &config, catalog }.run(&models)?;
+    let eval = Eval { options, config: &config, catalog };
+    if let Some(file) = &options.draw {
+        let form = eval.draw(&models[0], options.seed)?;
+        std::fs::write(file, form).with_context(|| format!("{} can't be written", file.display()))?;
+        println!("{}: fill it in, then `leafresh eval --read` it", file.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = eval.run(&models)?;
     print!("{}", report.print());
     for (file, text) in [
         (&options.json, report.json().to_string() + "\n"),
@@ -116,8 +131,7 @@ impl Eval<'_> {
     fn run(&self, models: &[std::path::PathBuf]) -> anyhow::Result<Report> {
         let chains = self.chains()?;
         // Before the runtime, so that nothing uses it any more when it goes.
-        let folder =
-            tempfile::Builder::new().prefix("leafresh-eval-").tempdir().context("no folder for the run")?;
+        let folder = Self::folder()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let interrupt = runtime.block_on(async { interrupt::on_ctrl_c() });
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -129,7 +143,12 @@ impl Eval<'_> {
         };
         let surroundings = runtime.block_on(Surroundings::make(folder.path(), self.config, &self.catalog))?;
         let mut meaning = runtime.block_on(self.meaning(&surroundings, &mut report))?;
-        runtime.block_on(self.search(&surroundings, &interrupt, &mut report))?;
+        runtime.block_on(self.labelled(&surroundings, &interrupt, &mut report))?;
+        if self.options.measures(Part::Choosing) {
+            let recommender = self.without_model(&surroundings)?;
+            let choosing = self.choosing(&models[0], &recommender, &surroundings, &interrupt);
+            report.shared.extend(runtime.block_on(choosing)?);
+        }
         if self.options.writes() {
             for model in models {
                 // Loaded one after the other: two may not fit.
@@ -154,6 +173,11 @@ impl Eval<'_> {
         Ok(report)
     }
 
+    /// For an index and conversations.
+    fn folder() -> anyhow::Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix("leafresh-eval-").tempdir().context("no folder for the run")
+    }
+
     fn chains(&self) -> anyhow::Result<Vec<Chain>> {
         let mut chains = Vec::new();
         if self.options.measures(Part::Grid) {
@@ -167,8 +191,9 @@ impl Eval<'_> {
             chains.extend(plan::messages(&messages));
         }
         if self.options.measures(Part::Questions) {
-            let queries = data::queries(&self.config.catalog.files(), &self.catalog)?;
-            chains.extend(plan::questions(&queries, &self.catalog));
+            let files = self.config.catalog.files();
+            chains.extend(plan::questions(&data::queries(&files, &self.catalog)?, &self.catalog));
+            chains.extend(plan::roundabout(choices::messages(&files)?));
         }
         Ok(chains)
     }
@@ -219,67 +244,6 @@ impl Eval<'_> {
         Ok(meaning)
     }
 
-    /// Search, gate and what is understood by words, by labelled data.
-    async fn search(
-        &self,
-        surroundings: &Surroundings,
-        interrupt: &Interrupt,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
-        if ![Part::Retrieval, Part::Gate, Part::Understanding]
-            .into_iter()
-            .any(|part| self.options.measures(part))
-        {
-            return Ok(());
-        }
-        // Neither needs a language model; this one costs nothing.
-        let nothing: Arc<dyn Backend> =
-            Arc::new(Local::start(Box::new(FakeModel::new(1)), &self.config.engine)?);
-        let recommender = self.recommender(&nothing, None, surroundings)?;
-        {
-            let _progress = Progress::new("learning from the catalogue", 1);
-            recommender.learn().await?;
-        }
-        if self.options.measures(Part::Understanding) {
-            let files = self.config.catalog.files();
-            let understood = understanding::measure(&files, &self.catalog, &recommender).await?;
-            report.shared.extend(understood.measures);
-            report.note("Messages that were misunderstood", understood.wrong);
-            let (measures, wrong) = choices::measure(&files, &self.catalog, &recommender).await?;
-            report.shared.extend(measures);
-            report.note("Choices that a reader wouldn't accept", wrong);
-            if let Some((measures, wrong)) = intents::measure(&files, &recommender).await? {
-                report.shared.extend(measures);
-                report.note("Messages about what was offered that were misunderstood", wrong);
-            }
-        }
-        if let Some(search) = surroundings.search.as_ref().filter(|_| self.options.measures(Part::Retrieval))
-        {
-            let queries = data::queries(&self.config.catalog.files(), &self.catalog)?;
-            let progress = Progress::new("questions searched for", queries.len());
-            let mut found = Vec::new();
-            for query in queries.iter().take_while(|_| !interrupt.happened()) {
-                found.push(retrieval::look_up(search, query).await?);
-                progress.step();
-            }
-            report.shared.extend(retrieval::measures(&found));
-            report
-                .note("Questions without a fitting document among the first five", retrieval::missed(&found));
-        }
-        if self.options.measures(Part::Gate) {
-            let examples = gate::examples(&recommender);
-            let progress = Progress::new("messages judged", examples.len());
-            let mut judged = Vec::new();
-            for example in examples.iter().take_while(|_| !interrupt.happened()) {
-                judged.push(gate::judge(&recommender, example).await?);
-                progress.step();
-            }
-            report.shared.extend(gate::measures(&judged));
-            report.note("Examples that the gate judged wrongly", gate::wrong(&judged));
-        }
-        Ok(())
-    }
-
     async fn ask(
         &self,
         recommender: &Recommender,
@@ -289,24 +253,7 @@ impl Eval<'_> {
         interrupt: &Interrupt,
     ) -> anyhow::Result<Asked> {
         let model = recommender.backend().model().clone();
-        {
-            let _progress = Progress::new(format!("{}: warming up", model.name), 1);
-            recommender.warm().await?;
-            recommender.learn().await?;
-        }
-        let progress = Progress::new(model.name.clone(), chains.iter().map(Vec::len).sum());
-        let seeded = recommender.clone();
-        let subject: Subject = Arc::new(move |seed| Arc::new(seeded.clone().with_seed(seed)));
-        let mut faults = 0;
-        let count = |record: &Record| {
-            faults += usize::from(!record.valid());
-            progress.step();
-            if faults > 0 {
-                progress.say(format!(", {faults} not valid"));
-            }
-        };
-        let records = ask_all(&subject, chains, self.options.at_once, interrupt.clone().wait(), count).await;
-        drop(progress);
+        let records = self.records(recommender, chains, interrupt).await?;
         if let Some(meaning) = meaning.as_mut() {
             let progress = Progress::new("challenges embedded", 0);
             meaning.learn(&records, |done, all| progress.set(done, all)).await?;
@@ -319,13 +266,46 @@ impl Eval<'_> {
             let _progress = Progress::new("openings compared", 1);
             measures.extend(addressed::measure(&files, &self.catalog, search, &records).await?);
         }
+        let (fitting, unfit) = fits::measure(recommender, &records);
+        measures.extend(fitting);
+        let mut notes = figures::notes(&records, &yardstick);
+        notes.extend(
+            (!unfit.is_empty()).then(|| ("Challenges that don't fit the time or the person".into(), unfit)),
+        );
         Ok(Asked {
             grounding: recommender.grounding(),
             parameters: model.parameters,
             measures,
-            notes: figures::notes(&records, &yardstick),
+            notes,
             records,
         })
+    }
+
+    /// The requests with their answers, as far as they ended before an interrupt.
+    async fn records(
+        &self,
+        recommender: &Recommender,
+        chains: Vec<Chain>,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Vec<Record>> {
+        let name = &recommender.backend().model().name;
+        {
+            let _progress = Progress::new(format!("{name}: warming up"), 1);
+            recommender.warm().await?;
+            recommender.learn().await?;
+        }
+        let progress = Progress::new(name.clone(), chains.iter().map(Vec::len).sum());
+        let seeded = recommender.clone();
+        let subject: Subject = Arc::new(move |seed| Arc::new(seeded.clone().with_seed(seed)));
+        let mut faults = 0;
+        let count = |record: &Record| {
+            faults += usize::from(!record.valid());
+            progress.step();
+            if faults > 0 {
+                progress.say(format!(", {faults} not valid"));
+            }
+        };
+        Ok(ask_all(&subject, chains, self.options.at_once, interrupt.clone().wait(), count).await)
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     // Before the log, which has a thread.
     let child = Child::begin().context(other_side)?;
     let format = if options.log_json { LogFormat::Json } else { LogFormat::Text };
-    let log = Log { filter: options.log_filter, format };
+    let log = Log { filter: options.log_filter, format, ..Log::default() };
     let _logging = setup::start_logging(&Config { log, ..Config::default() })?;
     child.serve().context(other_side)?;
     Ok(ExitCode::SUCCESS)

@@ -4,12 +4,14 @@
 
 mod ask;
 mod catalog;
+mod doctor;
 mod engine;
 mod index;
 mod keys;
 mod manual;
 mod models;
 mod serve;
+mod shell;
 mod threads;
 
 use std::process::ExitCode;
@@ -29,12 +31,18 @@ Examples:
       Let answers be made from your own texts too.
   leafresh catalog export my-catalogue
       Write the categories, sentences, prompts and documents out, to make them yours.
+  leafresh doctor
+      Whether all is there that the server needs, and what to do where it isn't.
   leafresh bench --clients 1,8
       How fast the server on this machine answers one client, and eight at once.
   leafresh eval --markdown report.md
       How good the answers are: validity, category, variety, grounding, refusals.
+  leafresh models pull qwen3-0.6b
+      Fetch a model; `leafresh serve --model qwen3-0.6b` answers with it.
   leafresh models inspect models/my-model.gguf
       What is in a model file, and whether it fits into this machine.
+  leafresh models trim models/my-model.gguf models/my-model.trim.gguf
+      The same model without the tokens that answers don't need.
   leafresh keys new front-end >> config/keys.toml
       A new API key: its entry into the file, the key itself on the screen.
 
@@ -57,6 +65,8 @@ enum Command {
     Ask(ask::Options),
     /// Put documents into the index that answers are made from, or take them out
     Index(index::Options),
+    /// Look for what may keep the server from serving here, and say what mends it
+    Doctor(doctor::Options),
     /// Write out or check what can be chosen and said
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -64,7 +74,7 @@ enum Command {
     Bench(Box<bench::Options>),
     /// Measure how good answers, search and refusals are
     Eval(Box<eval::Options>),
-    /// Look into model files, and make smaller ones
+    /// Fetch model files, look into them, and make smaller ones
     #[command(subcommand)]
     Models(models::Command),
     /// Compute for the server that started this process
@@ -86,6 +96,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options),
         Command::Ask(options) => ask::run(&options),
         Command::Index(options) => index::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Catalog(command) => catalog::run(&command),
         Command::Bench(options) => bench::run(&options),
         Command::Eval(options) => eval::run(&options),

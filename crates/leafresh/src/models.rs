@@ -1,9 +1,16 @@
 //! `leafresh models`.
 
+mod gc;
 mod inspect;
+mod list;
 mod merge;
+mod place;
+mod pull;
 mod quantize;
+mod remove;
 mod target;
+mod trim;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -17,6 +24,18 @@ pub(super) enum Command {
     Merge(merge::Options),
     /// Write a model in fewer bits
     Quantize(quantize::Options),
+    /// Write a model without the tokens that answers don't need
+    Trim(trim::Options),
+    /// Fetch a model from the Hugging Face Hub into the cache that its tools share
+    Pull(pull::Options),
+    /// Print which models were fetched, or which have a short name
+    List(list::Options),
+    /// Compare fetched files with the checksums that the Hub named
+    Verify(verify::Options),
+    /// Remove fetched files
+    Remove(remove::Options),
+    /// Remove downloads that weren't finished, and what no name leads to
+    Gc(gc::Options),
 }
 
 pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
@@ -24,5 +43,11 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Inspect(options) => inspect::run(options),
         Command::Merge(options) => merge::run(options),
         Command::Quantize(options) => quantize::run(options),
+        Command::Trim(options) => trim::run(options),
+        Command::Pull(options) => pull::run(options),
+        Command::List(options) => list::run(options),
+        Command::Verify(options) => verify::run(options),
+        Command::Remove(options) => remove::run(options),
+        Command::Gc(options) => gc::run(options),
     }
 }

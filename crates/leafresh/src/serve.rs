@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::reload::Reload;
-use super::INTERRUPTED;
+use super::{INTERRUPTED, doctor};
 
 /// Conversations are kept for days, so that an hour more or less doesn't matter.
 const BETWEEN_PURGES: Duration = Duration::from_hours(1);
@@ -94,6 +94,9 @@ impl Prepared {
         state.load_keys()?;
         let sessions = assemble::sessions(&config)?;
         state.open_sessions(sessions.clone());
+        for finding in doctor::at_start(&config) {
+            tracing::warn!("{}", finding.line());
+        }
         announce(listener.local_addr()?);
         say_who_may(&config, &listener, admin.as_ref());
         Reload::new(sources, &config, catalog.clone(), state.clone()).on(hangup);

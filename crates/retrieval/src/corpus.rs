@@ -161,6 +161,15 @@ impl Corpus {
         })
     }
 
+    /// Documents that are at hand without reading a file: the catalogue's.
+    pub(crate) fn at_hand(&self) -> impl Iterator<Item = Document> {
+        let lists = self.parts.iter().filter_map(|part| match part {
+            Part::Documents(documents) => Some(documents),
+            Part::File { .. } => None,
+        });
+        lists.flatten().cloned().map(in_lines)
+    }
+
     /// Reads everything once, and hands over each document with its origin.
     ///
     /// # Errors

@@ -102,9 +102,14 @@ impl Search {
         self.questions.is_some()
     }
 
-    /// The embedding model.
+    /// What the embedding model says of itself.
     pub fn model(&self) -> Option<&EmbedderInfo> {
         self.questions.as_ref().map(|questions| questions.embedder.info())
+    }
+
+    /// The embedding model, for whoever embeds what isn't searched for.
+    pub fn embedder(&self) -> Option<Arc<dyn Embedder>> {
+        self.questions.as_ref().map(|questions| questions.embedder.clone())
     }
 
     /// Documents there are.

@@ -335,3 +335,25 @@ pub(crate) async fn open(location: &Location, mode: Mode<'_>) -> Result<Option<A
         }
     })
 }
+
+/// What a look at an index finds.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Of a Qdrant server.
+    pub(crate) version: Option<String>,
+    /// None: there is no index.
+    pub(crate) records: Option<Vec<Record>>,
+}
+
+/// Looks at the index at this place without changing anything, also while another process has it. A model has to be the one that
+/// it was made for.
+pub(crate) async fn examine(location: &Location, model: Option<&EmbedderInfo>) -> Result<Found, Error> {
+    let layout = model.map(Layout::new);
+    match location {
+        Location::Folder(folder) => {
+            let records = edge::examine(folder, layout.as_ref())?;
+            Ok(Found { version: None, records })
+        }
+        Location::Server(server) => server::examine(server, layout.as_ref()).await,
+    }
+}

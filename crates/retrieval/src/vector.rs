@@ -79,6 +79,12 @@ pub fn centred(vector: &[f32], centre: &[f32]) -> Vec<f32> {
     centred
 }
 
+/// A text as somebody embeds it who may know of the prefixes or not: as a question, unless it says what it is.
+pub fn as_embedded(text: &str) -> String {
+    let prefix = if [QUERY, PASSAGE].iter().any(|prefix| text.starts_with(prefix)) { "" } else { QUERY };
+    prefix.chars().chain(text.nfc()).collect()
+}
+
 /// What the model makes of texts, each behind this prefix and in NFC, which is what models learned from.
 pub(crate) fn embed_as<'a>(
     embedder: &dyn Embedder,

@@ -1,5 +1,6 @@
 //! From the configuration to what answers are made with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use leafresh_chat::{Catalog, Recommender, Sessions};
@@ -34,8 +35,16 @@ pub fn recommender(
 pub fn sessions(config: &Config) -> anyhow::Result<Sessions> {
     let config::Session { days, turns, per_owner, most } = config.session;
     let limits = SessionLimits { days, turns, per_owner, most };
-    let path = config.data.path()?.join("sessions.db");
+    let path = sessions_file(config)?;
     Ok(Sessions::new(Arc::new(Sqlite::open(&path, Options { limits, ..Options::default() })?)))
+}
+
+/// Where the conversations are stored.
+///
+/// # Errors
+/// When there is no place for the file.
+pub fn sessions_file(config: &Config) -> Result<PathBuf, config::Error> {
+    Ok(config.data.path()?.join("sessions.db"))
 }
 
 /// Where the index lies.

@@ -5,7 +5,9 @@
 mod dotenv;
 mod explain;
 mod flags;
+mod hub;
 mod network;
+mod openai;
 mod places;
 mod sources;
 #[cfg(test)]
@@ -14,9 +16,13 @@ mod values;
 mod variables;
 
 pub use flags::Common;
+pub use hub::Hub;
 pub use network::Network;
+pub use openai::OpenAi;
 pub use sources::{DEFAULT_FILE, Flags, Sources};
-pub use values::{CookieName, HostName, Listen, LogFormat, Origin, Prefix, SameSite, Seconds};
+pub use values::{
+    CookieName, Endpoint, HostName, Listen, LogFormat, LogText, Origin, Prefix, SameSite, Seconds,
+};
 
 use std::path::{Path, PathBuf};
 
@@ -38,8 +44,10 @@ pub struct Config {
     pub limits: Limits,
     pub stream: Stream,
     pub cors: Cors,
+    pub openai: OpenAi,
     pub catalog: Catalog,
     pub model: Model,
+    pub hub: Hub,
     pub engine: LocalSettings,
     pub chat: leafresh_chat::Settings,
     pub retrieval: Retrieval,
@@ -48,6 +56,7 @@ pub struct Config {
     pub data: Data,
     pub session: Session,
     pub log: Log,
+    pub otlp: Otlp,
     /// What was passed over while it was read, for the log.
     #[serde(skip)]
     pub notes: Vec<String>,
@@ -114,6 +123,16 @@ impl Default for Keys {
             cookie_name: CookieName::default(),
             cookie_same_site: SameSite::Strict,
         }
+    }
+}
+
+impl Keys {
+    /// The file's whole path. None: there are no keys.
+    ///
+    /// # Errors
+    /// When it was said to lie at home, and there is none.
+    pub fn path(&self) -> Result<Option<PathBuf>, Error> {
+        self.file.as_ref().map(|file| at_home("keys.file", file)).transpose()
     }
 }
 
@@ -207,8 +226,11 @@ impl Catalog {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Model {
-    /// A GGUF file. A leading `~/` is the home directory. None: [`MODEL`] where models are kept.
+    /// A GGUF file, or a model's name on the Hub. A leading `~/` is the home directory. None: [`MODEL`] where models are kept.
     pub path: Option<PathBuf>,
+    /// Where names of the Hub are looked for.
+    #[serde(skip)]
+    hub: Hub,
 }
 
 /// The models that `make model` fetches.
@@ -216,13 +238,21 @@ const MODEL: &str = "gemma-3-270m-Q4_K_M.gguf";
 const EMBEDDING_MODEL: &str = "multilingual-e5-small-Q4_0.gguf";
 
 impl Model {
+    /// What is meant on the Hub. None: it is a path.
+    ///
+    /// # Errors
+    /// A name that is none.
+    pub fn reference(&self) -> Result<Option<leafresh_hub::Reference>, Error> {
+        self.path.as_ref().map_or(Ok(None), |path| hub::reference("model.path", path))
+    }
+
     /// The whole path.
     ///
     /// # Errors
-    /// When it lies at home, and there is none.
+    /// When it lies at home, and there is none; when it isn't in the Hub's cache: the text names the command that fetches it.
     pub fn file(&self) -> Result<PathBuf, Error> {
         match &self.path {
-            Some(path) => at_home("model.path", path),
+            Some(path) => self.hub.file("model.path", path),
             None => places::model(&places::environment, MODEL).ok_or_else(|| {
                 Error(
                     "model.path: there is no place to look for a model, as neither CACHE_DIRECTORY, XDG_CACHE_HOME nor HOME \
@@ -235,7 +265,7 @@ impl Model {
 }
 
 /// A path with a leading `~/` replaced by the home directory; `key` is the setting that it comes from.
-pub(crate) fn at_home(key: &str, path: &Path) -> Result<PathBuf, Error> {
+fn at_home(key: &str, path: &Path) -> Result<PathBuf, Error> {
     places::at_home(&places::environment, key, path)
 }
 
@@ -243,9 +273,12 @@ pub(crate) fn at_home(key: &str, path: &Path) -> Result<PathBuf, Error> {
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retrieval {
-    /// A GGUF embedding model. A leading `~/` is the home directory. Empty: none. None: [`EMBEDDING_MODEL`] where models are
-    /// kept.
+    /// A GGUF embedding model, or its name on the Hub. A leading `~/` is the home directory. Empty: none. None:
+    /// [`EMBEDDING_MODEL`] where models are kept.
     pub model: Option<PathBuf>,
+    /// Where names of the Hub are looked for.
+    #[serde(skip)]
+    hub: Hub,
     /// Threads that embed.
     #[serde(deserialize_with = "values::at_least_one")]
     pub threads: usize,
@@ -275,6 +308,7 @@ impl Default for Retrieval {
     fn default() -> Self {
         Self {
             model: None,
+            hub: Hub::default(),
             threads: 1,
             url: None,
             api_key: None,
@@ -288,11 +322,11 @@ impl Retrieval {
     /// The embedding model's whole path. None: there should be none, or there is no place to look for it.
     ///
     /// # Errors
-    /// When it was said to lie at home, and there is none.
+    /// When it was said to lie at home, and there is none; when it isn't in the Hub's cache.
     pub fn file(&self) -> Result<Option<PathBuf>, Error> {
         match &self.model {
             Some(path) if path.as_os_str().is_empty() => Ok(None),
-            Some(path) => at_home("retrieval.model", path).map(Some),
+            Some(path) => self.hub.file("retrieval.model", path).map(Some),
             None => Ok(places::model(&places::environment, EMBEDDING_MODEL)),
         }
     }
@@ -378,16 +412,34 @@ impl Default for Session {
     }
 }
 
+/// Where spans of requests are sent.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Otlp {
+    /// A receiver of OTLP over HTTP. None: spans are sent nowhere.
+    pub endpoint: Option<Endpoint>,
+    /// As what the server is named there.
+    pub service_name: String,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self { endpoint: None, service_name: "leafresh".into() }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// What is logged, in the syntax of tracing's `EnvFilter`: `info`, `leafresh=debug,info`.
     pub filter: String,
     pub format: LogFormat,
+    /// Whether the log tells what people wrote.
+    pub text: LogText,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".into(), format: LogFormat::Text }
+        Self { filter: "info".into(), format: LogFormat::Text, text: LogText::Off }
     }
 }

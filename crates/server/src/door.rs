@@ -7,7 +7,7 @@ mod limiter;
 
 pub(crate) use address::Peer;
 pub(crate) use keys::{ApiKey, KeyRing};
-pub use keys::{fresh_key, is_name};
+pub use keys::{count_keys, fresh_key, is_name};
 pub(crate) use limiter::Permit;
 
 use std::net::IpAddr;
@@ -92,11 +92,11 @@ impl Door {
     /// # Errors
     /// A file that can't be read or used. Then the keys that were there stay, or nobody has one.
     pub(crate) fn load_keys(&self) -> Result<(), config::Error> {
-        let Some(file) = &self.keys.file else { return Ok(()) };
+        let Some(file) = self.keys.path()? else { return Ok(()) };
         if let Some(ring) = self.ring.get() {
             return ring.reload();
         }
-        let ring = KeyRing::open(&config::at_home("keys.file", file)?, self.allowance())?;
+        let ring = KeyRing::open(&file, self.allowance())?;
         // Whoever was faster has read the same file.
         let _ = self.ring.set(ring);
         Ok(())

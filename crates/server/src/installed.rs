@@ -14,42 +14,13 @@ struct Models {
     now: Option<Arc<Recommender>>,
     leaving: Vec<Leaving>,
     /// What models counted that are gone.
-    gone: Counts,
+    gone: Health,
 }
 
 /// A model that was replaced, and what it had counted when it was looked at last.
 struct Leaving {
     backend: Weak<dyn Backend>,
-    counts: Counts,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    steps: u64,
-    nan_logits: u64,
-    preemptions: u64,
-    restarts: u64,
-}
-
-impl Counts {
-    fn of(health: &Health) -> Self {
-        let Health { steps, nan_logits, preemptions, restarts, .. } = *health;
-        Self { steps, nan_logits, preemptions, restarts }
-    }
-
-    fn add_to(self, health: &mut Health) {
-        health.steps += self.steps;
-        health.nan_logits += self.nan_logits;
-        health.preemptions += self.preemptions;
-        health.restarts += self.restarts;
-    }
-
-    fn add(&mut self, other: Self) {
-        self.steps += other.steps;
-        self.nan_logits += other.nan_logits;
-        self.preemptions += other.preemptions;
-        self.restarts += other.restarts;
-    }
+    last: Health,
 }
 
 impl Installed {
@@ -58,8 +29,8 @@ impl Installed {
         let mut models = self.write();
         if let Some(before) = models.now.replace(recommender) {
             let backend = before.shared_backend();
-            let counts = Counts::of(&backend.health());
-            models.leaving.push(Leaving { backend: Arc::downgrade(&backend), counts });
+            let last = backend.health();
+            models.leaving.push(Leaving { backend: Arc::downgrade(&backend), last });
         }
     }
 
@@ -73,9 +44,9 @@ impl Installed {
         let models = self.read();
         let Some(now) = &models.now else { return Health::default() };
         let mut all = now.backend().health();
-        models.gone.add_to(&mut all);
+        all.add_counts(&models.gone);
         for leaving in &models.leaving {
-            leaving.counts.add_to(&mut all);
+            all.add_counts(&leaving.last);
             if let Some(backend) = leaving.backend.upgrade() {
                 let health = backend.health();
                 all.running += health.running;
@@ -97,11 +68,11 @@ impl Installed {
         let Models { leaving, gone, .. } = &mut *models;
         leaving.retain_mut(|leaving| match leaving.backend.upgrade() {
             Some(backend) => {
-                leaving.counts = Counts::of(&backend.health());
+                leaving.last = backend.health();
                 true
             }
             None => {
-                gone.add(leaving.counts);
+                gone.add_counts(&leaving.last);
                 false
             }
         });

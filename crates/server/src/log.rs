@@ -1,4 +1,13 @@
 //! The log's way to stderr: through a bounded queue and a thread of its own. Whoever logs never waits for who reads stderr.
+//!
+//! `line` is what is written for each request, `json` the form for machines, `words` what of people's words may be told.
+
+mod json;
+pub(crate) mod line;
+mod words;
+
+pub(crate) use json::Flat;
+pub(crate) use words::words;
 
 use std::io::{self, Write};
 use std::sync::Arc;

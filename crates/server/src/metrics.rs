@@ -1,18 +1,18 @@
 //! The server's figures. Each server has its own registry, so that two in one process don't mix.
+//!
+//! What labels can say is a closed list: never a text of people, a key or an address.
+
+mod names;
+mod process;
 
 use std::time::Duration;
 
-use leafresh_chat::{DegradedReason, Figures, Refusal, Sessions};
+use leafresh_chat::{Answer, DegradedReason, Figures, Grounding, Record, Refusal, Sessions};
 use leafresh_engine::Health;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::phase::Phase;
-
-/// Seconds; from a warm cache on a GPU to a long queue on a small CPU.
-const FIRST_TOKEN_BUCKETS: [f64; 12] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0, 60.0];
-const RETRIEVAL_BUCKETS: [f64; 10] = [0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.6, 1.2];
-const ANSWER_BUCKETS: [f64; 10] = [0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 120.0, 240.0];
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,27 @@ impl Outcome {
             Self::Stopped => "stopped",
         }
     }
+
+    /// In vLLM's words.
+    fn finished_reason(self) -> &'static str {
+        match self {
+            Self::Close => "stop",
+            Self::Error => "error",
+            Self::Left | Self::Stopped => "abort",
+        }
+    }
+}
+
+/// What is known of an answer when it ends.
+pub(crate) struct Ended<'a> {
+    pub(crate) outcome: Outcome,
+    pub(crate) phase: Phase,
+    pub(crate) total: Duration,
+    /// Of the text that its readers got.
+    pub(crate) tokens: usize,
+    pub(crate) record: &'a Record,
+    /// The whole answer, and whether it belongs to a session.
+    pub(crate) closed: Option<(&'a Answer, bool)>,
 }
 
 /// What streams take.
@@ -45,6 +66,14 @@ pub(crate) struct StreamFigures {
     pub(crate) parked: usize,
 }
 
+/// What the server knows of itself when it is asked.
+pub(crate) struct Now {
+    pub(crate) ready: bool,
+    pub(crate) engine: Health,
+    pub(crate) streams: StreamFigures,
+    pub(crate) spans_dropped: u64,
+}
+
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
@@ -52,87 +81,115 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let full = |name: &str| Matcher::Full(name.to_owned());
-        let builder = PrometheusBuilder::new()
-            .set_buckets_for_metric(full("leafresh_time_to_first_token_seconds"), &FIRST_TOKEN_BUCKETS)
-            .and_then(|builder| {
-                builder.set_buckets_for_metric(full("leafresh_retrieval_seconds"), &RETRIEVAL_BUCKETS)
-            })
-            .and_then(|builder| builder.set_buckets_for_metric(full("leafresh_answer_seconds"), &ANSWER_BUCKETS))
-            // Refused only when a list of buckets is empty.
-            .unwrap_or_else(|_| PrometheusBuilder::new());
+        // Refused only when a list of buckets is empty.
+        let builder = names::builder().unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
         let metrics = Self { handle: recorder.handle(), recorder };
-        metrics.with(describe);
-        // These exist from the start, at 0, so that a rate over the first event is right.
         metrics.with(|| {
-            let _ = histogram!("leafresh_time_to_first_token_seconds");
-            let _ = histogram!("leafresh_retrieval_seconds");
-            let _ = histogram!("leafresh_answer_seconds");
-            counter!("leafresh_answer_tokens_total").increment(0);
-            counter!("leafresh_requests_admitted_total").increment(0);
-            gauge!("leafresh_connections").set(0.0);
+            names::describe();
+            begin_at_zero();
+            gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         });
-        for outcome in Outcome::ALL {
-            for phase in Phase::ALL {
-                metrics.count_ended(outcome, phase, 0);
-            }
-        }
+        metrics.chat(&Figures::default());
         metrics
     }
 
     /// The first text came so long after admission.
     pub(crate) fn first_token(&self, after: Duration) {
-        self.with(|| histogram!("leafresh_time_to_first_token_seconds").record(after));
+        self.with(|| histogram!(names::TIME_TO_FIRST_TOKEN).record(after));
     }
 
-    /// Finding an answer's documents took so long.
-    pub(crate) fn retrieved(&self, time: Duration) {
-        self.with(|| histogram!("leafresh_retrieval_seconds").record(time));
+    /// More text came so long after the one before.
+    pub(crate) fn next_token(&self, after: Duration) {
+        self.with(|| histogram!(names::INTER_TOKEN_LATENCY).record(after));
     }
 
     /// An answer begins. When it ends, [`Metrics::ended`] counts it once more.
     pub(crate) fn admitted(&self) {
-        self.with(|| counter!("leafresh_requests_admitted_total").increment(1));
+        self.with(|| counter!(names::REQUESTS_ADMITTED).increment(1));
     }
 
-    /// An answer ended, in this phase.
-    pub(crate) fn ended(&self, outcome: Outcome, phase: Phase, after: Duration, tokens: usize) {
-        self.count_ended(outcome, phase, 1);
-        self.with(|| {
-            histogram!("leafresh_answer_seconds").record(after);
-            counter!("leafresh_answer_tokens_total").increment(tokens as u64);
-        });
+    /// A request reads what was begun for an equal one.
+    pub(crate) fn joined(&self) {
+        self.with(|| counter!(names::REQUESTS_JOINED).increment(1));
     }
 
-    fn count_ended(&self, outcome: Outcome, phase: Phase, by: u64) {
+    /// A request reads an answer on from where it was cut off.
+    pub(crate) fn resumed(&self) {
+        self.with(|| counter!(names::REQUESTS_RESUMED).increment(1));
+    }
+
+    /// Nobody reads an answer any more.
+    pub(crate) fn parked(&self) {
+        self.with(|| counter!(names::GENERATIONS_PARKED).increment(1));
+    }
+
+    /// Somebody reads it again.
+    pub(crate) fn returned(&self) {
+        self.with(|| counter!(names::GENERATIONS_CONTINUED, "cause" => "returned").increment(1));
+    }
+
+    /// An answer ended.
+    pub(crate) fn ended(&self, ended: &Ended) {
+        let Ended { outcome, phase, record, .. } = *ended;
         self.with(|| {
-            counter!("leafresh_requests_ended_total", "outcome" => outcome.name(), "phase" => phase.name())
-                .increment(by);
+            counter!(names::REQUESTS_ENDED, "outcome" => outcome.name(), "phase" => phase.name())
+                .increment(1);
+            counter!(names::REQUEST_SUCCESS, "finished_reason" => outcome.finished_reason()).increment(1);
+            counter!(names::ANSWER_TOKENS).increment(ended.tokens as u64);
+            histogram!(names::E2E_REQUEST_LATENCY).record(ended.total);
+            let stages = [
+                (names::REQUEST_QUEUE_TIME, record.queue),
+                (names::RETRIEVAL_SECONDS, record.retrieval),
+                (names::REQUEST_PREFILL_TIME, record.prefill),
+            ];
+            for (name, time) in stages {
+                if let Some(time) = time {
+                    histogram!(name).record(time);
+                }
+            }
+            if let Some(usage) = record.usage {
+                histogram!(names::REQUEST_PROMPT_TOKENS).record(usage.prompt_tokens as f64);
+                let generated = usage.sampled_tokens + usage.forced_tokens;
+                histogram!(names::REQUEST_GENERATION_TOKENS).record(generated as f64);
+            }
+            if let Some((answer, in_session)) = ended.closed {
+                counter!(names::ANSWERS, "grounding" => answer.grounding.name()).increment(1);
+                if in_session {
+                    counter!(names::TURNS, "remembered" => yes_or_no(answer.remembered)).increment(1);
+                }
+            }
         });
     }
 
     /// A request that was answered with an error before any work.
     pub(crate) fn refused(&self, status: u16) {
+        self.with(|| counter!(names::REQUESTS_REFUSED, "status" => status.to_string()).increment(1));
+    }
+
+    /// A request below `/v1` was answered, or begun to be.
+    pub(crate) fn openai(&self, path: &'static str, status: u16) {
         self.with(|| {
-            counter!("leafresh_requests_refused_total", "status" => status.to_string()).increment(1);
+            counter!(names::OPENAI_REQUESTS, "path" => path, "status" => status.to_string()).increment(1);
         });
     }
 
     /// One connection more, or one less.
     pub(crate) fn connections(&self, by: f64) {
-        self.with(|| gauge!("leafresh_connections").increment(by));
+        self.with(|| gauge!(names::CONNECTIONS).increment(by));
     }
 
     /// What became of messages and answers.
     pub(crate) fn chat(&self, figures: &Figures) {
         self.with(|| {
+            counter!(names::MESSAGES).absolute(figures.messages());
+            counter!(names::GATE_WITHOUT_MEANING).absolute(figures.unread());
             for refusal in Refusal::ALL {
-                counter!("leafresh_messages_refused_total", "reason" => refusal.name())
+                counter!(names::MESSAGES_REFUSED, "reason" => refusal.name())
                     .absolute(figures.refused(refusal));
             }
             for reason in DegradedReason::ALL {
-                counter!("leafresh_answers_degraded_total", "reason" => reason.name())
+                counter!(names::ANSWERS_DEGRADED, "reason" => reason.name())
                     .absolute(figures.degraded(reason));
             }
         });
@@ -141,9 +198,9 @@ impl Metrics {
     /// Conversations that requests hold, and calls of their store that failed.
     pub(crate) fn sessions(&self, sessions: &Sessions) {
         self.with(|| {
-            gauge!("leafresh_sessions_in_use").set(sessions.in_use() as f64);
-            counter!("leafresh_session_store_failures_total").absolute(sessions.failures());
-            counter!("leafresh_session_scrubs_delayed_total").absolute(sessions.delayed_scrubs());
+            gauge!(names::SESSIONS_IN_USE).set(sessions.in_use() as f64);
+            counter!(names::SESSION_STORE_FAILURES).absolute(sessions.failures());
+            counter!(names::SESSION_SCRUBS_DELAYED).absolute(sessions.delayed_scrubs());
         });
     }
 
@@ -153,21 +210,19 @@ impl Metrics {
     }
 
     /// Prometheus' text format.
-    pub(crate) fn render(&self, engine: &Health, streams: StreamFigures) -> String {
+    pub(crate) fn render(&self, now: &Now) -> String {
+        let Now { ready, engine, streams, spans_dropped } = now;
         self.with(|| {
-            gauge!("leafresh_stream_bytes").set(streams.bytes as f64);
-            gauge!("leafresh_requests_running").set(engine.running as f64);
-            gauge!("leafresh_requests_queued").set(engine.queued as f64);
-            gauge!("leafresh_requests_parked").set(streams.parked as f64);
-            gauge!("leafresh_kv_cells_used").set(engine.kv_used as f64);
-            gauge!("leafresh_kv_cells").set(engine.kv_total as f64);
-            counter!("leafresh_log_lines_dropped_total").absolute(crate::log::dropped());
-            counter!("leafresh_engine_steps_total").absolute(engine.steps);
-            counter!("leafresh_engine_nan_logits_total").absolute(engine.nan_logits);
-            counter!("leafresh_engine_preemptions_total").absolute(engine.preemptions);
-            counter!("leafresh_engine_restarts_total").absolute(engine.restarts);
+            gauge!(names::READY).set(if *ready { 1.0 } else { 0.0 });
+            counter!(names::SPANS_DROPPED).absolute(*spans_dropped);
+            gauge!(names::STREAM_BYTES).set(streams.bytes as f64);
+            gauge!(names::REQUESTS_PARKED).set(streams.parked as f64);
+            counter!(names::LOG_LINES_DROPPED).absolute(crate::log::dropped());
+            set_engine(engine);
         });
-        self.handle.render()
+        let mut text = self.handle.render();
+        process::render(engine.pid, &mut text);
+        text
     }
 
     /// The macros write to this registry while `work` runs.
@@ -176,48 +231,72 @@ impl Metrics {
     }
 }
 
-fn describe() {
-    describe_gauge!("leafresh_requests_running", "Requests in the running batch");
-    describe_gauge!("leafresh_requests_queued", "Requests waiting for a place in the batch");
-    describe_gauge!("leafresh_requests_parked", "Generations waiting for their reader to return");
-    describe_gauge!("leafresh_connections", "Open connections");
-    describe_gauge!("leafresh_stream_bytes", "Memory for the events of answers that run or are kept");
-    describe_gauge!("leafresh_sessions_in_use", "Conversations that a request uses or waits for");
-    describe_gauge!("leafresh_kv_cells_used", "KV cells that running requests hold");
-    describe_gauge!("leafresh_kv_cells", "KV cells there are");
-    describe_histogram!("leafresh_time_to_first_token_seconds", "From admission to the first text");
-    describe_histogram!("leafresh_retrieval_seconds", "Embedding a request and searching, of one answer");
-    describe_histogram!("leafresh_answer_seconds", "From admission to the end, whatever it was");
-    describe_counter!("leafresh_answer_tokens_total", "Tokens of the text that readers got");
-    describe_counter!("leafresh_requests_admitted_total", "Requests that an answer was begun for");
-    describe_counter!("leafresh_requests_ended_total", "Admitted requests by outcome and phase");
-    describe_counter!("leafresh_requests_refused_total", "Requests refused before any work, by status");
-    describe_counter!("leafresh_messages_refused_total", "Messages that got a fixed reply, by reason");
-    describe_counter!(
-        "leafresh_answers_degraded_total",
-        "Answers from the catalogue, as a whole or in part, by reason"
-    );
-    describe_counter!(
-        "leafresh_session_store_failures_total",
-        "Calls of the store for conversations that failed"
-    );
-    describe_counter!(
-        "leafresh_session_scrubs_delayed_total",
-        "Times that deleted words stayed in the write-ahead log at first, because another process read it"
-    );
-    describe_counter!(
-        "leafresh_gate_without_meaning_total",
-        "Messages that there was no time to embed: the gate had keywords only"
-    );
-    describe_counter!(
-        "leafresh_log_lines_dropped_total",
-        "Lines of the log that nobody took from stderr in time"
-    );
-    describe_counter!("leafresh_engine_steps_total", "Batches decoded");
-    describe_counter!(
-        "leafresh_engine_preemptions_total",
-        "Times that a request gave its KV cells to others"
-    );
-    describe_counter!("leafresh_engine_restarts_total", "Times that the engine's process was started again");
-    describe_counter!("leafresh_engine_nan_logits_total", "Logits that were NaN and counted as -inf");
+/// Each series there can be, so that a rate over the first event is right; of refusals those that alerts look at.
+fn begin_at_zero() {
+    for outcome in Outcome::ALL {
+        counter!(names::REQUEST_SUCCESS, "finished_reason" => outcome.finished_reason()).increment(0);
+        for phase in Phase::ALL {
+            counter!(names::REQUESTS_ENDED, "outcome" => outcome.name(), "phase" => phase.name())
+                .increment(0);
+        }
+    }
+    for grounding in Grounding::ALL {
+        counter!(names::ANSWERS, "grounding" => grounding.name()).increment(0);
+    }
+    for remembered in [true, false] {
+        counter!(names::TURNS, "remembered" => yes_or_no(remembered)).increment(0);
+    }
+    for status in ["429", "503"] {
+        counter!(names::REQUESTS_REFUSED, "status" => status).increment(0);
+    }
+    counter!(names::GENERATIONS_CONTINUED, "cause" => "returned").increment(0);
+    for name in [
+        names::REQUESTS_ADMITTED,
+        names::REQUESTS_JOINED,
+        names::REQUESTS_RESUMED,
+        names::GENERATIONS_PARKED,
+        names::ANSWER_TOKENS,
+        names::SESSION_STORE_FAILURES,
+        names::SESSION_SCRUBS_DELAYED,
+    ] {
+        counter!(name).increment(0);
+    }
+    for name in [names::CONNECTIONS, names::SESSIONS_IN_USE] {
+        gauge!(name).set(0.0);
+    }
+}
+
+fn set_engine(engine: &Health) {
+    for (running, queued) in [
+        (names::REQUESTS_RUNNING, names::REQUESTS_QUEUED),
+        (names::NUM_REQUESTS_RUNNING, names::NUM_REQUESTS_WAITING),
+    ] {
+        gauge!(running).set(engine.running as f64);
+        gauge!(queued).set(engine.queued as f64);
+    }
+    gauge!(names::KV_CELLS_USED).set(engine.kv_used as f64);
+    gauge!(names::KV_CELLS).set(engine.kv_total as f64);
+    gauge!(names::KV_CACHE_USAGE).set(engine.kv_used as f64 / engine.kv_total.max(1) as f64);
+    let counts = [
+        (names::ENGINE_STEPS, engine.steps),
+        (names::ENGINE_NAN_LOGITS, engine.nan_logits),
+        (names::ENGINE_RESTARTS, engine.restarts),
+        (names::NUM_PREEMPTIONS, engine.preemptions),
+        (names::PREFIX_CACHE_QUERIES, engine.prefix_queries),
+        (names::PREFIX_CACHE_HITS, engine.prefix_hits),
+        (names::PROMPT_TOKENS, engine.prompt_tokens),
+        (names::GENERATION_TOKENS, engine.generation_tokens),
+    ];
+    for (name, count) in counts {
+        counter!(name).absolute(count);
+    }
+    let causes =
+        [("preempted", engine.preemptions), ("fault", engine.retries), ("engine_died", engine.taken_over)];
+    for (cause, count) in causes {
+        counter!(names::GENERATIONS_CONTINUED, "cause" => cause).absolute(count);
+    }
+}
+
+fn yes_or_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
 }

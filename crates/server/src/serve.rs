@@ -26,13 +26,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-pub use self::connections::allow_many_descriptors;
 use self::connections::{Connections, Ticket, turn_away};
+pub use self::connections::{DESCRIPTORS_KEPT, allow_many_descriptors};
 use crate::config;
 use crate::door::{Door, Peer};
 use crate::http::app;
 use crate::life::{Life, Lifecycle};
 use crate::metrics::Metrics;
+use crate::otlp::Otlp;
 use crate::socket::{Answering, Exchange, Patience, Socket};
 use crate::state::AppState;
 
@@ -106,6 +107,7 @@ impl From<TcpListener> for Listeners {
 pub async fn run(listeners: impl Into<Listeners>, state: AppState, shutdown: impl Future<Output = ()>) {
     let listener = listeners.into();
     let (settings, life) = (state.part::<Arc<config::Server>>(), state.part::<Life>());
+    let exporting = state.part::<Otlp>().start();
     let mut server = Server::new(state);
     tokio::select! {
         never = server.accept(&listener) => match never {},
@@ -126,6 +128,9 @@ pub async fn run(listeners: impl Into<Listeners>, state: AppState, shutdown: imp
     let _ = timeout(LAST_WORDS, life.idle()).await;
     let _ = timeout(FAREWELL, async { while server.connections.join_next().await.is_some() {} }).await;
     server.connections.shutdown().await;
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
 }
 
 struct Server {

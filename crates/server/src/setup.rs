@@ -8,8 +8,9 @@ use anyhow::Context;
 use leafresh_chat::{Catalog, Recommender};
 use leafresh_engine::{Backend, Launch, Local, Process, Source};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, LogText};
 pub use crate::log::Logging;
 use crate::{assemble, log};
 
@@ -36,10 +37,13 @@ pub fn start_logging(config: &Config) -> anyhow::Result<Logging> {
         .with_ansi(std::io::stderr().is_terminal());
     match config.log.format {
         LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Json => builder.fmt_fields(JsonFields::new()).event_format(log::Flat).init(),
     }
     for note in &config.notes {
         tracing::warn!("{note}");
+    }
+    if config.log.text == LogText::Full {
+        tracing::warn!("what people write is logged word for word (log.text)");
     }
     Ok(logging)
 }

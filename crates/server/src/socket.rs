@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
@@ -61,7 +61,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream, patience: Patience, exchange: Exchange) -> Self {
-        if let Err(error) = tune(&stream, patience.write) {
+        if let Err(error) = tune(&SockRef::from(&stream), patience.write) {
             tracing::debug!(%error, "a socket option was refused");
         }
         Self { stream, patience, exchange, asking: None, due: None }
@@ -107,10 +107,18 @@ impl Socket {
     }
 }
 
-fn tune(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+/// Gives the options of a connection to a socket that nobody uses.
+///
+/// # Errors
+/// What the system says where it doesn't know one of them.
+pub fn try_options() -> io::Result<()> {
+    let socket = Socket2::new(Domain::IPV4, Type::STREAM, None)?;
+    tune(&SockRef::from(&socket), Duration::from_secs(30))
+}
+
+fn tune(socket: &SockRef, limit: Duration) -> io::Result<()> {
     // Each token is its own small packet; waiting for more would hold it back.
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keep_alive())?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(limit))?;

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use axum::extract::FromRef;
 use leafresh_chat::{Catalog, Recommender, Sessions};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, LogText};
 use crate::door::Door;
 use crate::installed::Installed;
 use crate::life::Life;
 use crate::metrics::Metrics;
+use crate::otlp::Otlp;
+use crate::queue::Queue;
 use crate::streams::Streams;
 
 /// The server's state: catalogue and settings from the start, the model once it is loaded. Cheap to clone.
@@ -22,7 +24,11 @@ struct Parts {
     server: Arc<config::Server>,
     stream: Arc<config::Stream>,
     origins: Arc<[config::Origin]>,
+    openai: Arc<config::OpenAi>,
+    turns: Arc<Turns>,
     catalog: Arc<Catalog>,
+    log_text: LogText,
+    otlp: Otlp,
     installed: Arc<Installed>,
     /// Empty until they are open.
     sessions: Arc<OnceLock<Sessions>>,
@@ -44,7 +50,11 @@ impl AppState {
             server: Arc::new(config.server.clone()),
             stream: Arc::new(config.stream.clone()),
             origins: config.cors.origins.as_slice().into(),
+            openai: Arc::new(config.openai.clone()),
+            turns: Arc::default(),
             catalog,
+            log_text: config.log.text,
+            otlp: Otlp::new(&config.otlp),
             sessions: Arc::default(),
             index: IndexState::default(),
             streams: Streams::new(&config.stream, life.clone(), metrics.clone(), installed.clone()),
@@ -110,7 +120,11 @@ macro_rules! part {
 part!(Arc<config::Server>, server);
 part!(Arc<config::Stream>, stream);
 part!(Arc<[config::Origin]>, origins);
+part!(Arc<config::OpenAi>, openai);
+part!(Arc<Turns>, turns);
 part!(Arc<Catalog>, catalog);
+part!(LogText, log_text);
+part!(Otlp, otlp);
 part!(Arc<Installed>, installed);
 part!(Arc<OnceLock<Sessions>>, sessions);
 part!(Arc<Metrics>, metrics);
@@ -133,6 +147,20 @@ impl IndexState {
 
     pub(crate) fn set_prepares(&self, prepares: bool) {
         self.prepares.store(prepares, Ordering::Relaxed);
+    }
+}
+
+/// What is done one at a time for all who ask for it.
+pub(crate) struct Turns {
+    /// Texts that are embedded for clients: a person's question gets in between.
+    pub(crate) embedding: Queue,
+    /// Schemas that are compiled: each may take a second and a hundred megabytes.
+    pub(crate) schemas: Queue,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { embedding: Queue::new(64), schemas: Queue::new(64) }
     }
 }
 

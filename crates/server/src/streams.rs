@@ -1,14 +1,17 @@
 //! Answers that are being written and those that have just ended: a numbered log of events each, driven by a task of
 //! its own and read by whoever asked, however many they are and however often they come back.
 //!
-//! `log` is the log and its readers, `index` finds streams and bounds them, `driver` runs a source until its end.
+//! `log` is the log and its readers, `index` finds streams and bounds them, `driver` runs a source until its end, `account` and
+//! `watched` tell figures and log of it.
 
 mod account;
 mod driver;
 mod index;
 mod log;
+mod watched;
 
 pub(crate) use log::{Numbered, Read, Reader};
+pub(crate) use watched::Watched;
 
 use std::fmt;
 use std::future::Future;
@@ -16,13 +19,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use leafresh_chat::{Command, Event, Events, Failure};
+use leafresh_chat::{Command, Event, Events, Failure, Record};
 use leafresh_engine::Presence;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use self::account::Account;
 use self::index::{Index, Joined};
-use self::log::{Live, Share, Tally};
+use self::log::{Live, Part, Share, Tally};
 use crate::config;
 use crate::door::Permit;
 use crate::installed::Installed;
@@ -87,8 +91,8 @@ pub(crate) trait Source: Send + 'static {
     /// How far it is.
     fn phase(&self) -> Phase;
 
-    /// How long finding documents took; `None` where there was nothing to find.
-    fn retrieval(&self) -> Option<Duration>;
+    /// What is known of it besides its events.
+    fn record(&self) -> Record;
 }
 
 impl Source for Events {
@@ -104,8 +108,8 @@ impl Source for Events {
         Events::stage(self).into()
     }
 
-    fn retrieval(&self) -> Option<Duration> {
-        Events::retrieval(self)
+    fn record(&self) -> Record {
+        Events::record(self)
     }
 }
 
@@ -165,7 +169,8 @@ impl Streams {
     pub(crate) fn open(&self, asked: Asked, grace: Duration) -> Result<Opened, Full> {
         let mut index = self.index();
         if let Some(Joined(live)) = index.find(&asked) {
-            return Ok(Opened::Joined(Reader::new(live, 0, grace, &self.0.life)));
+            self.0.metrics.joined();
+            return Ok(Opened::Joined(self.reader(live, Part::Joined, 0, grace)));
         }
         let owner = asked.command.owner();
         self.make_room(&mut index, owner);
@@ -176,7 +181,7 @@ impl Streams {
         let live = Arc::new(Live::new(asked, share));
         index.insert(live.clone());
         // Its first reader is there before anything runs, so that it doesn't begin as one that nobody reads.
-        let reader = Reader::new(live.clone(), 0, grace, &self.0.life);
+        let reader = self.reader(live.clone(), Part::First, 0, grace);
         Ok(Opened::First(Start { reader, ending: Ending { live, streams: self.clone() } }))
     }
 
@@ -184,7 +189,14 @@ impl Streams {
     pub(crate) fn resume(&self, position: Position, command: &Command, grace: Duration) -> Option<Reader> {
         let live = self.index().get(position.stream)?;
         let same = live.asked().command == *command && position.number <= live.last_number();
-        same.then(|| Reader::new(live, position.number, grace, &self.0.life))
+        same.then(|| {
+            self.0.metrics.resumed();
+            self.reader(live, Part::Resumed, position.number, grace)
+        })
+    }
+
+    fn reader(&self, live: Arc<Live>, part: Part, read: u64, grace: Duration) -> Reader {
+        Reader::new(live, part, read, grace, &self.0.life)
     }
 
     /// Ends one's own stream now; one that has ended, or that somebody else asked for, stays as it is.
@@ -292,9 +304,9 @@ impl Start {
 
     /// Runs the source in a task of its own until its end.
     pub(crate) fn run<S: Source>(self, source: S, permit: Option<Permit>) -> Reader {
-        let account = Account::new(&self.ending.streams, permit);
+        let account = Account::new(&self.ending.streams, self.ending.live.clone(), permit);
         self.ending.live.set_phase(source.phase());
-        tokio::spawn(driver::drive(source, self.ending, account));
+        tokio::spawn(driver::drive(source, self.ending, account).in_current_span());
         self.reader
     }
 

@@ -79,15 +79,21 @@ impl Answering {
         Chosen { found: self.told(found, &person), opening }
     }
 
-    /// The first one, then those that are for somebody of whom no more is known than of this person: as many as an answer is
-    /// made from.
-    fn settled(&self, mut found: Vec<Found>, liking: &Liking) -> Vec<Found> {
+    /// The first one, then those that are for somebody of whom no more is known than of this person, and no idea twice: as many
+    /// as an answer is made from. Others come in only where an answer would be short of them.
+    fn settled(&self, found: Vec<Found>, liking: &Liking) -> Vec<Found> {
         let catalog = &self.recommender.catalog;
-        if let Some((_, others)) = found.split_first_mut() {
-            others.sort_by_key(|found| !catalog.tellings().is_for_strangers(&found.document, liking));
+        let tellings = catalog.tellings();
+        let (mut settled, mut others): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
+        for found in found {
+            let twin = settled.iter().any(|one| tellings.same_idea(&one.document, &found.document));
+            let fits = settled.is_empty() || !twin && tellings.is_for_strangers(&found.document, liking);
+            (if fits { &mut settled } else { &mut others }).push(found);
         }
-        found.truncate(catalog.form().grounding.for_message);
-        found
+        let missing = CHALLENGES.saturating_sub(settled.len());
+        settled.extend(others.into_iter().take(missing));
+        settled.truncate(catalog.form().grounding.for_message);
+        settled
     }
 
     /// What is wished for; and who somebody is, where the catalogue knows their work by that only.
@@ -102,6 +108,7 @@ impl Answering {
             at_some_work: person.work.is_none() && people.is_empty(),
             people: people.iter().map(|code| (*code).to_owned()).collect(),
             mentioned: mentioned.unwrap_or_default(),
+            who: Some(person.codes()),
             ..subject.liking.clone()
         }
     }
@@ -174,7 +181,18 @@ impl Answering {
                 return Some(Opening { sentences, of_first: true });
             }
         }
-        self.one_of(&turn.unsaid(catalog.openings().of(&subject.category.code, person)))
+        // What says most of the person comes first, and then what is as true and says less.
+        let openings = catalog.openings().of(&subject.category.code, person);
+        if let Some(left) =
+            openings.iter().map(|openings| turn.not_said(openings)).find(|left| !left.is_empty())
+        {
+            return self.one_of(&left);
+        }
+        let first = found.first().map(|found| turn.not_said(catalog.tellings().openings(&found.document)));
+        match first.filter(|left| !left.is_empty()) {
+            Some(sentences) => Some(Opening { sentences, of_first: true }),
+            None => self.one_of(openings.first()?),
+        }
     }
 
     /// All are as true: what the model would choose is the same for everybody, so one is drawn.

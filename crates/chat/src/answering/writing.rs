@@ -6,6 +6,7 @@ use leafresh_engine::{Delta, Generation, Progress as Written, Request};
 use tokio::time::{Instant, sleep_until};
 
 use super::choosing::Chosen;
+use super::clock::Clock;
 use super::{Answering, Begun, Gone, Subject};
 use crate::answer::Writer;
 use crate::brief::Brief;
@@ -93,6 +94,8 @@ impl Answering {
         self.control.set_progress(Progress::Generating(generation.positions()));
         let mut waiting = generation.position().is_some();
         let mut silent_since = Instant::now();
+        let control = self.control.clone();
+        let mut clock = Clock::start(&control, waiting);
         loop {
             let allowed = if waiting { patience.in_queue } else { patience.between_tokens };
             let due = (silent_since + allowed).min(self.deadline);
@@ -101,13 +104,18 @@ impl Answering {
                 // The engine sees it too; nothing is late meanwhile.
                 () = presence.parked() => {
                     let since = Instant::now();
+                    clock.pause();
                     presence.resumed().await;
                     self.deadline += since.elapsed();
                     silent_since = Instant::now();
                     waiting = generation.position().is_some();
+                    clock.go_on(waiting);
                 }
                 delta = generation.next() => match delta {
-                    Some(Delta::Done(_)) => return Ok(Ok(())),
+                    Some(Delta::Done(usage)) => {
+                        self.control.note(|record| record.usage = Some(usage));
+                        return Ok(Ok(()));
+                    }
                     Some(Delta::Failed(error)) => {
                         tracing::warn!(%error, "a generation failed");
                         return Ok(Err(reason_of(&error)));
@@ -115,16 +123,20 @@ impl Answering {
                     None => return Ok(Err(DegradedReason::Engine)),
                     Some(delta) => {
                         (silent_since, waiting) = (Instant::now(), false);
+                        if generation.position().is_none() {
+                            clock.text();
+                        }
                         self.control.set_progress(Progress::Writing);
                         for event in writer.push(delta) {
                             self.send(event).await?;
                         }
                     }
                 },
-                changed = positions.changed(), if waiting => {
+                changed = positions.changed(), if waiting || clock.is_queued() => {
                     let runs = changed.is_err() || positions.borrow_and_update().is_none();
                     if runs {
                         (silent_since, waiting) = (Instant::now(), false);
+                        clock.placed();
                     }
                 }
                 () = sleep_until(due) => {

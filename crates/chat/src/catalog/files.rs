@@ -86,6 +86,23 @@ impl Files {
         }
     }
 
+    /// The names of all files, in folders too, sorted; hidden ones aside.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the folder's path.
+    pub(super) fn names(&self) -> Result<Vec<String>, Error> {
+        let mut names: Vec<String> = match &self.0 {
+            Source::BuiltIn => BuiltIn::iter().map(Into::into).collect(),
+            Source::Folder(root) => {
+                let mut names = Vec::new();
+                collect(root, "", &mut names).map_err(|(path, source)| Error::Io { path, source })?;
+                names
+            }
+        };
+        names.sort();
+        Ok(names)
+    }
+
     /// Writes the built-in catalogue into a folder, to be adapted. Gives the number of files.
     ///
     /// # Errors
@@ -107,6 +124,24 @@ impl Files {
         }
         Ok(count)
     }
+}
+
+/// The files below `folder`, which the names begin with. Links to folders aren't followed: they may lead in a circle.
+fn collect(folder: &Path, before: &str, names: &mut Vec<String>) -> Result<(), (PathBuf, io::Error)> {
+    let fail = |error| (folder.to_owned(), error);
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        if entry.file_type().map_err(fail)?.is_dir() {
+            collect(&entry.path(), &format!("{before}{name}/"), names)?;
+        } else {
+            names.push(format!("{before}{name}"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ impl Part {
 
     fn slot(&self, name: String, shape: Shape, category: &Category) -> Slot {
         let grammar = Grammar::Regex(self.pattern(shape, category));
-        Slot { name, grammar, max_tokens: self.max_tokens, distinct_from: Vec::new() }
+        Slot { name, grammar, max_tokens: self.max_tokens, distinct_from: Vec::new(), stop: Vec::new() }
     }
 }
 

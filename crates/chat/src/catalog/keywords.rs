@@ -211,6 +211,22 @@ impl Keywords {
     pub(crate) fn words<'a>(&'a self, message: &str) -> Words<'a> {
         Words::new(message, &self.particles)
     }
+
+    /// Whether a text, or its last word, is a place of the lists.
+    pub(crate) fn knows_place(&self, text: &str) -> bool {
+        ends_in(text, &[&self.places, &self.mentions.towns])
+    }
+
+    /// Whether a text, or its last word, is a kind of work of the lists.
+    pub(crate) fn knows_work(&self, text: &str) -> bool {
+        ends_in(text, &[&self.work_types, &self.mentions.jobs])
+    }
+}
+
+fn ends_in(text: &str, lists: &[&[(String, Term)]]) -> bool {
+    let last = text.rsplit(' ').next().unwrap_or_default();
+    let known = |text: &str| lists.iter().any(|list| list.iter().any(|(_, term)| term.is(text)));
+    known(text) || known(last)
 }
 
 /// Makes expressions of texts, and says which one is wrong.

@@ -5,12 +5,14 @@ mod own;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use self::own::{Sentence, Words};
 use super::choices::{Lists, comparable};
+use super::keywords::Keywords;
 use super::tellings::{OwnWords, Rules};
 use super::{Files, source};
 use crate::Error;
@@ -25,15 +27,20 @@ pub(crate) struct Person<'a> {
     pub(crate) work: Option<&'a str>,
     /// Codes of `[people]` in the rules.
     pub(crate) people: Vec<&'a str>,
-    /// Place and work in their own words, where these may be repeated.
+    /// Their place in their own words, where these may be repeated; and what they are called by those for their work.
     pub(crate) own_place: Option<&'a str>,
-    pub(crate) own_work: Option<&'a str>,
+    pub(crate) own_work: Option<Cow<'a, str>>,
 }
 
 impl Person<'_> {
     /// The place and the kind of work that were chosen.
     pub(crate) fn surroundings(&self) -> Vec<&str> {
         [self.place, self.work].into_iter().flatten().collect()
+    }
+
+    /// All that is known by a code: place, work and people.
+    pub(crate) fn codes(&self) -> Vec<String> {
+        self.surroundings().into_iter().chain(self.people.iter().copied()).map(String::from).collect()
     }
 }
 
@@ -87,21 +94,35 @@ impl Openings {
         Ok(openings)
     }
 
-    /// Whether an answer may repeat somebody's own words for their place or work.
-    pub(crate) fn may_repeat(&self, text: &str) -> bool {
-        self.own.as_ref().is_some_and(|own| own.may_be(text))
+    /// Whether an answer may repeat somebody's own words for their place.
+    pub(crate) fn may_repeat_place(&self, text: &str, keywords: &Keywords) -> bool {
+        let own = self.own.as_ref().filter(|own| own.may_be(text));
+        own.is_some_and(|own| own.place.is_match(text) || keywords.knows_place(text))
     }
 
-    /// What an answer in this category may open with: what is true of this person, and says as much of them as anything
-    /// does. Empty where the catalogue has nothing for all.
-    pub(crate) fn of(&self, category: &str, person: &Person<'_>) -> Vec<String> {
-        let fitting = || {
-            let of_category = self.lines.iter().filter(|line| line.category == category);
-            of_category.filter_map(|line| Some((line.says_of(person)?, line)))
-        };
-        let Some(most) = fitting().map(|(says, _)| says).max() else { return Vec::new() };
-        let lines = fitting().filter(|(says, _)| *says == most).map(|(_, line)| line);
-        lines.flat_map(|line| &line.openings).map(|sentence| sentence.said(person)).collect()
+    /// What an answer may call somebody by their own words for their work, if it may repeat these.
+    pub(crate) fn doer<'a>(&self, work: &'a str, keywords: &Keywords) -> Option<Cow<'a, str>> {
+        let own = self.own.as_ref().filter(|own| own.may_be(work))?;
+        (own.work.is_match(work) || keywords.knows_work(work)).then(|| own.doer(work))
+    }
+
+    /// What an answer in this category may open with: what is true of this person, first those that say as much of them as any
+    /// do. Empty where the catalogue has nothing for all.
+    pub(crate) fn of(&self, category: &str, person: &Person<'_>) -> Vec<Vec<String>> {
+        let mut by_how_much: BTreeMap<Says, Vec<String>> = BTreeMap::new();
+        for line in self.lines.iter().filter(|line| line.category == category) {
+            if let Some(says) = line.says_of(person) {
+                let said = line.openings.iter().map(|sentence| sentence.said(person));
+                by_how_much.entry(says).or_default().extend(said);
+            }
+        }
+        by_how_much.into_values().rev().collect()
+    }
+
+    /// A category's sentences as they are written.
+    pub(super) fn patterns(&self, category: &str) -> impl Iterator<Item = &str> {
+        let of_category = self.lines.iter().filter(move |line| line.category == category);
+        of_category.flat_map(|line| &line.openings).map(Sentence::pattern)
     }
 
     /// Every sentence with its category's code, with somebody's own words put in as they might be.

@@ -5,7 +5,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use leafresh_retrieval::Document;
 use serde::Deserialize;
@@ -119,12 +119,16 @@ pub(crate) struct Liking {
     pub(crate) somewhere: bool,
     pub(crate) at_some_work: bool,
     pub(crate) mentioned: Vec<String>,
+    /// All codes of somebody's place, work and people: what needs something that others have isn't for them. None: whoever it is.
+    pub(crate) who: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Tellings {
     by_id: HashMap<String, Telling>,
     people: People,
+    /// By a need, the codes of those who have it.
+    has: BTreeMap<String, Vec<String>>,
     /// Places and kinds of work that there are.
     places: usize,
     work_types: usize,
@@ -153,6 +157,7 @@ impl Tellings {
             }
         })?;
         tellings.people = rules.people;
+        tellings.has = rules.has;
         tellings.places = lists.places.items().len();
         tellings.work_types = lists.work_types.items().len();
         Ok(tellings)
@@ -161,7 +166,12 @@ impl Tellings {
     /// Codes of the people that somebody seems to be, by a message and by their own words for their work.
     pub(crate) fn people(&self, message: Option<&Words<'_>>, work: Option<&Words<'_>>) -> Vec<&str> {
         let said = message.map(|words| words.coded(&self.people.said));
-        let job = work.map(|words| words.coded(&self.people.jobs));
+        let job = work.map(|words| {
+            let others = words.coded(&self.people.not_jobs);
+            let mut jobs = words.coded(&self.people.jobs);
+            jobs.retain(|(code, _)| !others.iter().any(|(other, _)| other == code));
+            jobs
+        });
         let mut people: Vec<&str> = Vec::new();
         for (code, _) in said.into_iter().chain(job).flatten() {
             if !people.contains(&code.as_str()) {
@@ -214,21 +224,33 @@ impl Tellings {
         }
     }
 
-    /// Whether a document is for everybody, as far as place and work of somebody aren't known.
+    /// Whether somebody has what a document needs, as far as that is said of people.
+    pub(crate) fn has_needs(&self, document: &Document, liking: &Liking) -> bool {
+        let (Some(telling), Some(who)) = (self.by_id.get(&document.id), &liking.who) else { return true };
+        let theirs = |code: &String| who.contains(code) || liking.mentioned.contains(code);
+        telling.needs.iter().all(|need| self.has.get(need).is_none_or(|codes| codes.iter().any(theirs)))
+    }
+
+    /// Whether a document can be done at this time of the year.
+    pub(crate) fn is_in_season(&self, document: &Document, season: Season) -> bool {
+        let seasons = self.by_id.get(&document.id).map_or(&[][..], |telling| &telling.seasons);
+        seasons.is_empty() || seasons.contains(&season)
+    }
+
+    /// Whether a document is for everybody, as far as place and work of somebody aren't known, and needs nothing that they haven't.
     pub(crate) fn is_for_strangers(&self, document: &Document, liking: &Liking) -> bool {
         let fits = |codes: &[String], all: usize| {
             all == 0 || codes.len() == all || codes.iter().any(|code| liking.mentioned.contains(code))
         };
         (!liking.somewhere || fits(&document.places, self.places))
             && (!liking.at_some_work || fits(&document.work_types, self.work_types))
+            && self.has_needs(document, liking)
     }
 
     /// Whether a document is what somebody would rather have; one of which nothing is known is.
     pub(crate) fn suits(&self, document: &Document, liking: &Liking) -> bool {
         let Some(telling) = self.by_id.get(&document.id) else { return true };
-        let now = liking
-            .season
-            .is_none_or(|season| telling.seasons.is_empty() || telling.seasons.contains(&season));
+        let now = liking.season.is_none_or(|season| self.is_in_season(document, season));
         let people: Vec<&str> = liking.people.iter().map(String::as_str).collect();
         let theirs = people.is_empty()
             || document.work_types.len() == self.work_types

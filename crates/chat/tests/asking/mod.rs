@@ -1,10 +1,10 @@
 //! Asking, and the answer that comes back.
 
-use leafresh_chat::{Answer, Event, FreeText, Recommender};
+use leafresh_chat::{Answer, Command, Event, Recommender};
 
 /// The whole answer, whose texts were what it says.
-pub(crate) async fn ask(recommender: &Recommender, request: FreeText) -> Answer {
-    let mut events = recommender.free_text(&request).unwrap();
+pub(crate) async fn ask(recommender: &Recommender, request: impl Into<Command>) -> Answer {
+    let mut events = recommender.start(&request.into(), None).unwrap();
     let mut text = String::new();
     while let Some(event) = events.next().await {
         match event {

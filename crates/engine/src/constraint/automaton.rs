@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use regex_automata::dfa::{Automaton as _, StartKind, dense};
+use regex_automata::nfa::thompson;
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
@@ -13,7 +14,7 @@ use crate::vocab::{Token, Vocab};
 
 /// No way to the end.
 pub(super) const UNREACHABLE: u32 = u32::MAX;
-/// An automaton larger than this many bytes is refused: bounds multiply, and a catalogue's author should hear of it.
+/// An automaton larger than this many bytes is refused: bounds multiply, and whoever wrote them should hear of it.
 const SIZE_LIMIT: usize = 64 << 20;
 /// Masks kept for one automaton, in bytes, before all are dropped and made again.
 const MASKS_LIMIT: usize = 64 << 20;
@@ -56,7 +57,9 @@ impl Automaton {
             .accelerate(false)
             .dfa_size_limit(Some(SIZE_LIMIT))
             .determinize_size_limit(Some(SIZE_LIMIT));
-        let dfa = dense::Builder::new().configure(config).build(regex).map_err(|error| fail(&error))?;
+        let parts = thompson::Config::new().nfa_size_limit(Some(SIZE_LIMIT));
+        let dfa = dense::Builder::new().configure(config).thompson(parts).build(regex);
+        let dfa = dfa.map_err(|error| fail(&error))?;
         let start =
             dfa.start_state(&start::Config::new().anchored(Anchored::Yes)).map_err(|error| fail(&error))?;
         let mut automaton =
@@ -164,6 +167,11 @@ impl Automaton {
         }
     }
 
+    /// Memory that it takes with the masks made so far.
+    fn bytes(&self) -> usize {
+        self.dfa.memory_usage() + size_of_val(&*self.distances) + self.masks().bytes
+    }
+
     fn masks(&self) -> MutexGuard<'_, Masks> {
         self.masks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,15 +199,51 @@ impl Masks {
 #[derive(Debug)]
 pub(crate) struct Automata {
     vocab: Arc<Vocab>,
-    compiled: Mutex<HashMap<String, Arc<Automaton>>>,
+    compiled: Mutex<Compiled>,
     /// To the thread that makes masks ahead. None: the system gave no thread, so they are made when they are needed.
     ahead: Option<mpsc::Sender<Arc<Automaton>>>,
 }
 
-impl Automata {
-    /// Automata kept; a catalogue uses a handful, and a stranger's must not fill the memory.
-    const KEPT: usize = 64;
+#[derive(Debug, Default)]
+struct Compiled {
+    /// With the time of their last use.
+    by_regex: HashMap<String, (Arc<Automaton>, u64)>,
+    now: u64,
+}
 
+impl Compiled {
+    /// Automata kept, and their bytes. A catalogue uses a handful again and again; what strangers bring for one request must
+    /// neither fill the memory nor push those out.
+    const MOST: usize = 64;
+    const MOST_BYTES: usize = 256 << 20;
+
+    fn get(&mut self, regex: &str) -> Option<Arc<Automaton>> {
+        self.now += 1;
+        let (automaton, used) = self.by_regex.get_mut(regex)?;
+        *used = self.now;
+        Some(automaton.clone())
+    }
+
+    /// Keeps one beside those that were used last, and gives the equal one that is there already.
+    fn keep(&mut self, regex: &str, automaton: Arc<Automaton>) -> Arc<Automaton> {
+        if let Some(known) = self.get(regex) {
+            return known;
+        }
+        let mut bytes =
+            automaton.bytes() + self.by_regex.values().map(|(automaton, _)| automaton.bytes()).sum::<usize>();
+        while self.by_regex.len() >= Self::MOST || bytes > Self::MOST_BYTES {
+            let oldest = self.by_regex.iter().min_by_key(|(_, (_, used))| *used);
+            let Some(oldest) = oldest.map(|(regex, _)| regex.clone()) else { break };
+            let gone = self.by_regex.remove(&oldest).map_or(0, |(automaton, _)| automaton.bytes());
+            // Masks are made meanwhile.
+            bytes = bytes.saturating_sub(gone);
+        }
+        self.by_regex.insert(regex.to_owned(), (automaton.clone(), self.now));
+        automaton
+    }
+}
+
+impl Automata {
     pub(crate) fn new(vocab: Arc<Vocab>) -> Self {
         let (ahead, automata) = mpsc::channel::<Arc<Automaton>>();
         let prepare = move || automata.into_iter().for_each(Automaton::prepare);
@@ -211,22 +255,18 @@ impl Automata {
     /// [`Error::Program`] when the expression is malformed, too large, or matches nothing the vocabulary can spell.
     pub(crate) fn get(&self, regex: &str) -> Result<Arc<Automaton>, Error> {
         if let Some(automaton) = self.lock().get(regex) {
-            return Ok(automaton.clone());
+            return Ok(automaton);
         }
         // Compiled without the lock: it takes tens of milliseconds, and twice is better than everyone waiting.
         let automaton = Arc::new(Automaton::new(regex, self.vocab.clone())?);
-        let mut compiled = self.lock();
-        if compiled.len() >= Self::KEPT {
-            compiled.clear();
-        }
-        let automaton = compiled.entry(regex.to_owned()).or_insert(automaton).clone();
+        let automaton = self.lock().keep(regex, automaton);
         if let Some(ahead) = &self.ahead {
             let _ = ahead.send(automaton.clone()); // Fails only if the thread is gone; then they are made when needed.
         }
         Ok(automaton)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Automaton>>> {
+    fn lock(&self) -> MutexGuard<'_, Compiled> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -252,5 +292,25 @@ mod tests {
             assert!(Instant::now() < patience, "no thread makes them");
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    #[test]
+    fn what_is_used_again_and_again_stays_when_strangers_come() {
+        let pieces = (b'a'..=b'z').map(|letter| [letter].into()).collect();
+        let automata = Automata::new(Arc::new(Vocab::new(pieces, |_| false, vec![], None)));
+        let own = automata.get("own").expect("an expression");
+        for number in 1..=3 * Compiled::MOST {
+            automata.get(&format!("a{{{number}}}")).expect("an expression");
+            assert!(Arc::ptr_eq(&own, &automata.get("own").expect("an expression")), "{number}");
+        }
+        assert_eq!(automata.lock().by_regex.len(), Compiled::MOST);
+    }
+
+    #[test]
+    fn an_expression_without_bounds_in_size_is_refused() {
+        let pieces = (0..=255u8).map(|byte| [byte].into()).collect();
+        let automata = Automata::new(Arc::new(Vocab::new(pieces, |_| true, vec![], None)));
+        let error = automata.get("(?:.{1000}){1000}").unwrap_err().to_string();
+        assert!(error.contains("NFA"), "{error}");
     }
 }

@@ -12,7 +12,14 @@ pub struct FakeEmbedder {
 impl FakeEmbedder {
     pub fn new(dimension: usize) -> Self {
         let fingerprint = format!("fake-{dimension}");
-        Self { info: EmbedderInfo { name: "fake".into(), fingerprint, dimension, longest: 512 } }
+        let info = EmbedderInfo {
+            name: "fake".into(),
+            id: "fake-embeddings".into(),
+            fingerprint,
+            dimension,
+            longest: 512,
+        };
+        Self { info }
     }
 
     fn vector(&self, text: &str) -> Vec<f32> {

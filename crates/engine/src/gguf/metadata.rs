@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek};
+use std::ops::Range;
 
 use super::reader::{Reader, Section};
 
@@ -15,7 +16,7 @@ const LONGEST_KEY: u64 = (1 << 16) - 1;
 const LONGEST_TEXT: u64 = 1 << 30;
 
 /// A token of a vocabulary.
-const LONGEST_TOKEN: u64 = 1 << 16;
+pub(super) const LONGEST_TOKEN: u64 = 1 << 16;
 
 /// Values up to these are kept, longer ones only counted: chat templates and lists of one number for each block.
 const KEPT_TEXT: u64 = 1 << 20;
@@ -24,7 +25,7 @@ const KEPT_LIST: u64 = 1 << 10;
 /// Entries of a list: the largest vocabularies have a quarter of a million tokens, and as many merges.
 const LONGEST_LIST: u64 = 1 << 24;
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 
 /// A metadata value.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +45,19 @@ pub enum Value {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
     values: BTreeMap<String, Value>,
+    /// In the file's order.
+    entries: Vec<Entry>,
     repeated_token: Option<RepeatedToken>,
+}
+
+/// Where a key and its value stand in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// From the length of the key to the end of the value.
+    pub(super) whole: Range<u64>,
+    /// Where the value's type stands; the value is behind it.
+    pub(super) value: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +69,7 @@ struct RepeatedToken {
 
 /// GGUF's value types by their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
+pub(super) enum Type {
     U8 = 0,
     I8 = 1,
     U16 = 2,
@@ -99,7 +112,7 @@ impl Type {
         }
     }
 
-    fn read<R: Read + Seek>(reader: &mut Reader<R>) -> Result<Self, String> {
+    pub(super) fn read<R: Read + Seek>(reader: &mut Reader<R>) -> Result<Self, String> {
         let number = reader.u32()?;
         let known = Self::ALL.get(number as usize).copied();
         known.ok_or_else(|| reader.damaged(format!("a value of type {number}; expected 0 to 12")))
@@ -111,6 +124,7 @@ impl Metadata {
         let mut metadata = Self::default();
         for number in 1..=count {
             reader.enter(Section::Key { number, count, name: String::new() });
+            let start = reader.position();
             let length = reader.string_length(LONGEST_KEY)?;
             let key = String::from_utf8(reader.bytes(length)?)
                 .map_err(|_| reader.damaged("a name that isn't UTF-8 text"))?;
@@ -121,12 +135,18 @@ impl Metadata {
             if metadata.values.contains_key(&key) {
                 return Err(reader.damaged("the same name a second time"));
             }
+            let value_start = reader.position();
             let value = match Type::read(reader)? {
                 Type::List if key == TOKENS => metadata.read_tokens(reader)?,
                 Type::List => read_list(reader)?,
                 Type::Text => read_text(reader)?,
                 kind => read_scalar(reader, kind)?,
             };
+            metadata.entries.push(Entry {
+                key: key.clone(),
+                whole: start..reader.position(),
+                value: value_start,
+            });
             metadata.values.insert(key, value);
         }
         Ok(metadata)
@@ -156,6 +176,11 @@ impl Metadata {
     /// The value under `key`, whatever it is.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
+    }
+
+    /// Where they stand, in the file's order.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// All of them, in the order of their keys.
@@ -242,7 +267,7 @@ impl Metadata {
 impl<const N: usize> From<[(&str, Value); N]> for Metadata {
     fn from(values: [(&str, Value); N]) -> Self {
         let values = values.map(|(key, value)| (key.to_owned(), value));
-        Self { values: values.into(), repeated_token: None }
+        Self { values: values.into(), ..Self::default() }
     }
 }
 
@@ -278,7 +303,7 @@ fn read_text<R: Read + Seek>(reader: &mut Reader<R>) -> Result<Value, String> {
 }
 
 /// The type of a list's entries and their number, of which the file can hold as many.
-fn list_start<R: Read + Seek>(reader: &mut Reader<R>) -> Result<(Type, u64), String> {
+pub(super) fn list_start<R: Read + Seek>(reader: &mut Reader<R>) -> Result<(Type, u64), String> {
     let kind = Type::read(reader)?;
     let count = reader.u64()?;
     if kind == Type::List {

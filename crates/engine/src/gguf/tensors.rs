@@ -36,6 +36,11 @@ impl TensorType {
         let &(name, block, bytes) = TYPES.get(number as usize).filter(|(name, ..)| !name.is_empty())?;
         Some(Self { name, block, bytes })
     }
+
+    /// Its number in files.
+    pub(super) fn number(self) -> u32 {
+        TYPES.iter().position(|&(name, ..)| name == self.name).unwrap_or_default() as u32
+    }
 }
 
 impl TensorInfo {

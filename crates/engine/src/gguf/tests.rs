@@ -1,5 +1,6 @@
 mod refusals;
-pub(super) mod writer;
+mod rewriting;
+pub(crate) mod writer;
 
 use std::fs;
 use std::io::Cursor;

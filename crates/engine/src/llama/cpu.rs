@@ -54,6 +54,22 @@ pub fn instruction_sets() -> Result<InstructionSets, Error> {
     sort(&sets(), built_with_amx())
 }
 
+/// Which kernels of our own this processor can run. Whether one is used with a model is decided when that is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnKernels {
+    /// [`crate::LocalSettings::attention_over_own_cells`].
+    pub attention: bool,
+    /// [`crate::LocalSettings::products_of_bytes`].
+    pub matmul: bool,
+}
+
+pub fn own_kernels() -> OwnKernels {
+    OwnKernels {
+        attention: leafresh_kernels::attention::is_possible(),
+        matmul: leafresh_kernels::matmul::is_possible(),
+    }
+}
+
 fn sort(sets: &[Set], amx: bool) -> Result<InstructionSets, Error> {
     let names = |wanted: fn(&Set) -> bool| -> Vec<&'static str> {
         sets.iter().filter(|set| wanted(set)).map(|set| set.name).collect()

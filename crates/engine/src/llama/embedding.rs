@@ -12,6 +12,7 @@ use self::tap::{MiddleTap, SharedMatmuls};
 use super::context::{Batch, Context};
 use super::pool::Pool;
 use super::{Weights, take_complaints};
+use crate::gguf::Header;
 use crate::model::Entry;
 use crate::{Embedder, EmbedderInfo, Embedding, Error, gguf};
 
@@ -66,15 +67,7 @@ impl LlamaEmbedder {
     /// # Errors
     /// [`Error::ModelFile`] when it isn't a whole embedding model, [`Error::Native`] when llama.cpp gives no context.
     pub fn load(path: &Path, settings: &EmbeddingSettings) -> Result<Self, Error> {
-        let unusable = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
-        let header = gguf::check(path)?;
-        let pooling = header.metadata.number(&format!("{}.pooling_type", header.architecture));
-        check_pooling(pooling.map_err(unusable)?).map_err(unusable)?;
-        let fingerprint = match gguf::verify_checksum(path)? {
-            Some(verified) => verified.sha256,
-            None => gguf::checksum(path)?.sha256,
-        };
-
+        let (info, header) = describe(path)?;
         let own_matmul = settings.own_matmul && leafresh_kernels::matmul::is_possible();
         let matmuls: Option<Box<SharedMatmuls>> = own_matmul.then(Box::default);
         let weights = Weights::open(path, |params| {
@@ -83,8 +76,7 @@ impl LlamaEmbedder {
             // ggml would put them in an order of its own.
             params.use_extra_bufts &= matmuls.is_none();
         })?;
-        let longest = header.context_length;
-        let step_tokens = settings.step_tokens.max(longest);
+        let step_tokens = settings.step_tokens.max(info.longest);
         let computing = || {
             let tap = MiddleTap::new(header.block_count, matmuls.as_deref());
             let context = new_context(&weights, step_tokens, &tap)?;
@@ -92,11 +84,7 @@ impl LlamaEmbedder {
         };
         let mut contexts =
             (0..settings.threads.max(1)).map(|_| computing()).collect::<Result<Vec<_>, Error>>()?;
-        let file_name = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        // SAFETY: a plain look-up in a model that is alive.
-        let dimension = unsafe { sys::llama_model_n_embd(weights.as_ptr()) } as usize;
-        let info =
-            EmbedderInfo { name: header.name.unwrap_or_else(file_name), fingerprint, dimension, longest };
+        let dimension = info.dimension;
         if let (Some(matmuls), Some(first)) = (&matmuls, contexts.first_mut()) {
             // Any text will do: two of different lengths.
             let token = |number: usize| ((1 + 41 * number) % header.vocabulary) as u32;
@@ -301,6 +289,35 @@ fn new_context(weights: &Weights, tokens: usize, tap: &MiddleTap) -> Result<Cont
     context.map(Context::new).ok_or_else(|| {
         Error::Native(format!("no context of {tokens} tokens for embeddings: {}", take_complaints()))
     })
+}
+
+/// What an embedding model's file says of itself, without loading it. Reads all of it for the fingerprint: a second for a
+/// gigabyte.
+///
+/// # Errors
+/// [`Error::ModelFile`] when it isn't a whole embedding model, or another file than the checksum beside it says.
+pub fn describe_embedder(path: &Path) -> Result<EmbedderInfo, Error> {
+    Ok(describe(path)?.0)
+}
+
+fn describe(path: &Path) -> Result<(EmbedderInfo, Header), Error> {
+    let unusable = |reason: String| Error::ModelFile { path: path.to_owned(), reason };
+    let mut header = gguf::check(path)?;
+    let pooling = header.metadata.number(&format!("{}.pooling_type", header.architecture));
+    check_pooling(pooling.map_err(unusable)?).map_err(unusable)?;
+    let fingerprint = match gguf::verify_checksum(path)? {
+        Some(verified) => verified.sha256,
+        None => gguf::checksum(path)?.sha256,
+    };
+    let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let info = EmbedderInfo {
+        name: header.name.take().unwrap_or_else(|| id.clone()),
+        id,
+        fingerprint,
+        dimension: header.embedding_length,
+        longest: header.context_length,
+    };
+    Ok((info, header))
 }
 
 /// A vector for a text is made of those for its tokens, in a way that the file names (`llama_pooling_type`).

@@ -77,9 +77,10 @@ impl LlamaModel {
                 "a recurrent or hybrid model: requests share no beginning, each prompt is computed whole"
             );
         }
-        let file_name = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let info = ModelInfo {
-            name: weights.metadata(c"general.name").unwrap_or_else(file_name),
+            name: weights.metadata(c"general.name").unwrap_or_else(|| id.clone()),
+            id,
             parameters,
             context: settings.context,
             chat_template: weights.metadata(c"tokenizer.chat_template"),

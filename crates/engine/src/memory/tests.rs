@@ -56,6 +56,7 @@ fn seven_billion() -> Header {
         file_bytes: bytes,
         tensors,
         metadata: Metadata::from([("llama.feed_forward_length", Value::Integer(14_336))]),
+        data: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 mod files;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::Level;
 
@@ -71,7 +71,14 @@ pub(super) fn enter(source: &Source, adapters: Option<&Path>) -> Vec<Note> {
         let text = "the engine's process isn't the first to end when memory runs out";
         notes.push((Level::DEBUG, format!("{text}: {error}")));
     }
-    notes.push(match forbid() {
+    notes.extend(keep(source, adapters));
+    notes
+}
+
+/// From the network, from other programs and from other files, as far as the kernel has that.
+#[cfg(target_os = "linux")]
+fn keep(source: &Source, adapters: Option<&Path>) -> [Note; 2] {
+    let network = match forbid() {
         Ok(()) => {
             let text = "the engine's process has no network, starts no programs, keeps few files open";
             (Level::INFO, text.to_owned())
@@ -80,9 +87,16 @@ pub(super) fn enter(source: &Source, adapters: Option<&Path>) -> Vec<Note> {
             let text = "the engine's process isn't kept from the network: seccomp isn't allowed here";
             (Level::WARN, format!("{text}: {error}"))
         }
-    });
-    notes.push(files::keep_to(source, adapters));
-    notes
+    };
+    [network, files::keep_to(source, adapters)]
+}
+
+/// What an engine's process would be kept from on this machine, first the network, then files: whether it works, and a sentence
+/// about it. It is done to a thread that ends with it; the process stays as it is.
+pub fn confinement() -> Vec<(bool, String)> {
+    let tried = std::thread::spawn(|| keep(&Source::File(PathBuf::new()), None).to_vec());
+    let notes = tried.join().unwrap_or_default();
+    notes.into_iter().map(|(level, text)| (level != Level::WARN, text)).collect()
 }
 
 /// Sockets other than Unix' own (and netlink, which drivers of GPUs ask), and new programs, fail with EACCES.
@@ -143,12 +157,33 @@ pub(super) fn follow_the_parent() -> Option<Note> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn enter(_: &Source, _: Option<&Path>) -> Vec<Note> {
+pub(super) fn enter(source: &Source, adapters: Option<&Path>) -> Vec<Note> {
+    keep(source, adapters).to_vec()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep(_: &Source, _: Option<&Path>) -> [Note; 1] {
     let text = "on this system the engine's process is kept neither from the network nor from files, and has no limits";
-    vec![(Level::WARN, text.to_owned())]
+    [(Level::WARN, text.to_owned())]
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn limit_memory(_: &Path, _: &LocalSettings) -> Result<(), Error> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_keeps_only_the_thread_that_it_is_tried_on() {
+        let notes = confinement();
+        assert!(
+            !notes.is_empty() && notes.iter().all(|(_, text)| text.contains("the engine's process")),
+            "{notes:?}"
+        );
+        assert!(std::net::TcpListener::bind("127.0.0.1:0").is_ok());
+        assert!(std::fs::read_dir("/").is_ok());
+    }
 }

@@ -34,6 +34,8 @@ struct Entry {
     parked: Option<Instant>,
     /// Engines that died while they were computing it.
     deaths: u32,
+    /// Times that it goes on in another engine than the one that it had run in.
+    taken_over: u32,
 }
 
 /// Where a generation is.
@@ -67,6 +69,7 @@ impl Ledger {
             has_run: false,
             parked: None,
             deaths: 0,
+            taken_over: 0,
         };
         self.entries.insert(id, entry);
         id
@@ -103,8 +106,11 @@ impl Ledger {
     }
 
     /// What the engine wrote, for its reader; says what to tell the engine.
-    pub(super) fn write(&mut self, id: Number, delta: Delta) -> Option<ToEngine> {
+    pub(super) fn write(&mut self, id: Number, mut delta: Delta) -> Option<ToEngine> {
         let entry = self.entries.get_mut(&id)?;
+        if let Delta::Done(usage) = &mut delta {
+            usage.continued += entry.taken_over;
+        }
         entry.request.progress.note(&delta);
         let ends = matches!(delta, Delta::Done(_) | Delta::Failed(_));
         let heard = entry.outlet.send(delta);
@@ -170,15 +176,16 @@ impl Ledger {
     }
 
     /// The engine has died. What it was computing goes on in the next one, unless that was tried before, or its reader has
-    /// all of it already.
-    pub(super) fn engine_died(&mut self) {
+    /// all of it already. Says how many of those that had begun go on.
+    pub(super) fn engine_died(&mut self) -> u64 {
         let computed = |entry: &&Entry| entry.phase == Phase::Running && entry.parked.is_none();
+        let mut going_on = 0;
         // Who was the next to be computed may have been, without a word of it.
         let free = self.running.saturating_sub(self.entries.values().filter(computed).count());
         self.entries.retain(|id, entry| {
             if entry.request.program.is_finished(&entry.request.progress) {
                 // What it cost died with the engine.
-                entry.outlet.send(Delta::Done(Usage::default()));
+                entry.outlet.send(Delta::Done(Usage { continued: entry.taken_over, ..Usage::default() }));
                 return false;
             }
             let computed = match entry.phase {
@@ -190,6 +197,8 @@ impl Ledger {
             entry.deaths += u32::from(computed);
             entry.phase = Phase::Here;
             if entry.deaths < MOST_DEATHS {
+                entry.taken_over += u32::from(entry.has_run);
+                going_on += u64::from(entry.has_run);
                 return true;
             }
             tracing::error!(
@@ -199,6 +208,7 @@ impl Ledger {
             entry.outlet.send(Delta::Failed(Error::Died));
             false
         });
+        going_on
     }
 
     pub(super) fn fail(&mut self, id: Number, error: Error) {

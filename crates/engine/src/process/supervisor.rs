@@ -193,12 +193,9 @@ impl Supervisor {
             FromEngine::Checked { call, result } => self.checked(call, result),
             FromEngine::Health(health) => {
                 engine.stall.note(&health, Instant::now());
-                *self.shared.health() = Health {
-                    steps: self.before.steps + health.steps,
-                    nan_logits: self.before.nan_logits + health.nan_logits,
-                    preemptions: self.before.preemptions + health.preemptions,
-                    ..health
-                };
+                let mut all = health;
+                all.add_counts(&self.before);
+                *self.shared.health() = all;
             }
             FromEngine::Loaded(_) | FromEngine::Refused(_) => {
                 tracing::error!("the engine's process has loaded a model twice");
@@ -248,9 +245,10 @@ impl Supervisor {
         let ended = tokio::time::timeout(LAST_MOMENTS, engine.child.wait()).await;
         let how = ended.ok().and_then(Result::ok).map_or_else(|| "it does not end".to_owned(), how);
         self.checks.clear();
-        self.ledger.engine_died();
+        let going_on = self.ledger.engine_died();
         let mut health = self.shared.health();
-        self.before = Health { running: 0, kv_used: 0, ..health.clone() };
+        let taken_over = health.taken_over + going_on;
+        self.before = Health { running: 0, kv_used: 0, taken_over, ..health.clone() };
         *health = self.before.clone();
         drop(health);
         tracing::error!(

@@ -115,7 +115,10 @@ impl Active {
 
     /// Sends what was written, and remembers it: from there it can be written on by a new sequence.
     pub(super) fn send(&mut self, deltas: &mut Vec<Delta>) {
-        for delta in deltas.drain(..) {
+        for mut delta in deltas.drain(..) {
+            if let Delta::Done(usage) = &mut delta {
+                usage.continued = self.preempted + u32::from(self.retried);
+            }
             self.request.progress.note(&delta);
             self.outlet.send(delta);
         }

@@ -9,7 +9,8 @@ use crate::scheduler::{Company, Id};
 
 use super::Worker;
 
-/// Batches with one adapter before those of another one have theirs: setting another one has llama.cpp plan its graph anew.
+/// Batches with one adapter before those of another one have theirs. Setting another one costs about as much as a batch of
+/// one token: llama.cpp plans its graph anew.
 const TURN: usize = 8;
 
 /// The adapter of this name.

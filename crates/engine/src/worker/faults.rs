@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 
 use crate::model::{Candidates, Model};
 use crate::sampler::Scratch;
@@ -72,6 +73,7 @@ impl Worker {
         };
         match retried {
             Ok(status) => {
+                self.shared.figures.retries.fetch_add(1, Ordering::Relaxed);
                 active.send(&mut self.deltas);
                 self.withdraw(id);
                 if status == Status::Finished {

@@ -114,7 +114,7 @@ fn greedy(adapter: Option<&str>) -> Request {
 
 /// As far as it is the same wherever in the cache the prompt's cells lie: in the last bits of sums texts differ later on.
 fn begin(text: &str) -> String {
-    text.chars().take(2).collect()
+    text.chars().take(6).collect()
 }
 
 async fn sentence(engine: &Local, adapter: Option<&str>) -> String {

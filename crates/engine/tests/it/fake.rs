@@ -217,6 +217,12 @@ async fn requests_with_the_same_beginning_share_it() {
     assert_eq!(first.usage.cached_tokens, 0);
     let second = finish(&engine, request(&prompt("둘"), free(60), 1)).await.unwrap();
     assert!(second.usage.cached_tokens + 4 > second.usage.prompt_tokens, "{:?}", second.usage);
+    let (both, health) = ([first.usage, second.usage], engine.health());
+    let prompts: usize = both.iter().map(|usage| usage.prompt_tokens).sum();
+    let written: usize = both.iter().map(|usage| usage.sampled_tokens + usage.forced_tokens).sum();
+    assert_eq!((health.prompt_tokens, health.generation_tokens), (prompts as u64, written as u64));
+    assert_eq!(health.prefix_hits, second.usage.cached_tokens as u64);
+    assert!(health.prefix_queries >= health.prompt_tokens, "{health:?}");
     // Together, too: the later ones wait for what the first computes.
     let prompt = |end: usize| format!("{} {end}", "아직 없는 지시".repeat(20));
     let crowd = join_all((0..8).map(|end| finish(&engine, request(&prompt(end), free(60), 1)))).await;
@@ -239,6 +245,8 @@ async fn case_16_a_cache_that_runs_full_preempts_and_changes_nobody_s_text() {
         join_all((0..12).map(|seed| finish(&engine, request(&prompt(seed), program.clone(), seed)))).await;
     let preemptions = engine.health().preemptions;
     assert!((1..=12 * 3).contains(&preemptions), "{preemptions}");
+    let continued = crowd.iter().map(|written| u64::from(written.as_ref().unwrap().usage.continued));
+    assert_eq!(continued.sum::<u64>(), preemptions, "each of them is told by whom it met");
     for (seed, written) in crowd.into_iter().enumerate() {
         let seed = seed as u64;
         let alone = finish(&engine, request(&prompt(seed), program.clone(), seed)).await.unwrap();

@@ -7,6 +7,7 @@ mod adapters;
 mod embedding;
 mod fake;
 mod faults;
+mod free_text;
 mod lora;
 mod memory;
 mod model_files;

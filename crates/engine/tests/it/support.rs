@@ -9,7 +9,13 @@ pub(crate) const SENTENCE: &str = "[가-힣](?: ?[가-힣]){4,20}(?:니다|요)\
 pub(crate) const TITLE: &str = "[가-힣](?: ?[가-힣]){2,10}";
 
 pub(crate) fn slot(name: &str, grammar: Grammar, max_tokens: usize, distinct_from: &[usize]) -> Segment {
-    Segment::Slot(Slot { name: name.into(), grammar, max_tokens, distinct_from: distinct_from.to_vec() })
+    Segment::Slot(Slot {
+        name: name.into(),
+        grammar,
+        max_tokens,
+        distinct_from: distinct_from.to_vec(),
+        stop: vec![],
+    })
 }
 
 pub(crate) fn fixed(text: &str) -> Segment {

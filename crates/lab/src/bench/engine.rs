@@ -118,6 +118,7 @@ fn prompt_only(text: String) -> anyhow::Result<Request> {
         grammar: Grammar::Choices(vec!["0".into(), "1".into()]),
         max_tokens: 4,
         distinct_from: Vec::new(),
+        stop: Vec::new(),
     };
     Ok(Request {
         adapter: None,

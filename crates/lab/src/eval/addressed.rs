@@ -49,7 +49,9 @@ pub(super) async fn measure(
     records: &[Record],
 ) -> anyhow::Result<Vec<Measure>> {
     let mut measures = Vec::new();
-    let said = opened(records, Part::Questions, catalog);
+    let mut said = opened(records, Part::Questions, catalog);
+    // Of roundabout messages nobody knows what they are about: what is nearer to one tells little of it.
+    said.retain(|one| one.category.is_some());
     let chose = opened(records, Part::Grid, catalog);
     // With every seed the same is chosen: once is enough.
     let mut once = BTreeSet::new();
@@ -209,7 +211,7 @@ fn varied(records: &[Record]) -> Vec<Measure> {
             "openings_questions",
             Part::Questions,
             60.0,
-            "different openings among the answers to questions in people's own words",
+            "different openings among the answers to questions and roundabout messages, 524 in the shipped catalogue",
         ),
     ]
     .into_iter()

@@ -40,6 +40,62 @@ struct Told {
     split: Split,
 }
 
+/// The messages, of both halves: what is chosen for them isn't asked.
+///
+/// # Errors
+/// With file and line, when the labelled data can't be used.
+pub(super) fn messages(files: &Files) -> anyhow::Result<Vec<String>> {
+    let lines = if files.has(FIRST) { lines_of::<Labelled>(files, FIRST)? } else { Vec::new() };
+    Ok(lines.into_iter().map(|(_, labelled)| labelled.message).collect())
+}
+
+/// A message of the test half, and the documents that were found for it, best first.
+pub(super) struct FoundFor<'a> {
+    pub(super) message: String,
+    pub(super) documents: Vec<&'a Document>,
+    /// Of each document whether it is, and which of its openings are.
+    pub(super) acceptable: Vec<bool>,
+    pub(super) openings: Vec<Vec<String>>,
+}
+
+/// # Errors
+/// With file and line, when the labelled data can't be used.
+pub(super) fn found<'a>(files: &Files, catalog: &'a Catalog) -> anyhow::Result<Vec<FoundFor<'a>>> {
+    let lines = if files.has(FIRST) { lines_of::<Labelled>(files, FIRST)? } else { Vec::new() };
+    let test = lines.into_iter().map(|(_, line)| line).filter(|line| line.split == Split::Test);
+    let found = test.map(|line| {
+        let known = line.documents.into_iter().filter_map(|one| Some((document(catalog, &one.id)?, one)));
+        let (documents, candidates): (Vec<&Document>, Vec<Candidate>) = known.unzip();
+        FoundFor {
+            message: line.message,
+            documents,
+            acceptable: candidates.iter().map(|candidate| candidate.acceptable).collect(),
+            openings: candidates.into_iter().map(|candidate| candidate.openings).collect(),
+        }
+    });
+    Ok(found.filter(|found| !found.documents.is_empty()).collect())
+}
+
+/// Somebody of the test half, and a document that is told to them.
+pub(super) struct ToldTo<'a> {
+    pub(super) place: Option<String>,
+    pub(super) work: Option<String>,
+    pub(super) says: Option<String>,
+    pub(super) document: &'a Document,
+    pub(super) acceptable: Vec<String>,
+}
+
+/// # Errors
+/// With file and line, when the labelled data can't be used.
+pub(super) fn told<'a>(files: &Files, catalog: &'a Catalog) -> anyhow::Result<Vec<ToldTo<'a>>> {
+    let lines = if files.has(VARIANTS) { lines_of::<Told>(files, VARIANTS)? } else { Vec::new() };
+    let test = lines.into_iter().map(|(_, line)| line).filter(|line| line.split == Split::Test);
+    let told = test.filter_map(|Told { place, work, says, document: id, acceptable, .. }| {
+        Some(ToldTo { place, work, says, document: document(catalog, &id)?, acceptable })
+    });
+    Ok(told.collect())
+}
+
 /// The figures, and what isn't acceptable. Of the test half alone.
 ///
 /// # Errors
@@ -68,31 +124,25 @@ async fn first(
 ) -> anyhow::Result<Vec<Measure>> {
     let (mut documents, mut openings) = (Vec::new(), Vec::new());
     let (mut by_chance, mut opening_by_chance) = (Vec::new(), Vec::new());
-    for (_, labelled) in lines_of::<Labelled>(files, FIRST)? {
-        let known = labelled.documents.iter().filter_map(|one| Some((one, document(catalog, &one.id)?)));
-        let (candidates, found): (Vec<&Candidate>, Vec<&Document>) = known.unzip();
-        let acceptable = candidates.iter().filter(|candidate| candidate.acceptable).count();
-        if labelled.split != Split::Test || acceptable == 0 {
+    for found in found(files, catalog)? {
+        let acceptable = found.acceptable.iter().filter(|acceptable| **acceptable).count();
+        if acceptable == 0 {
             continue;
         }
-        let Some(First { document, openings: chosen }) = recommender.first(&labelled.message, &found).await?
-        else {
-            return Ok(Vec::new());
-        };
-        let candidate = candidates[document];
-        by_chance.push(acceptable as f64 * 100.0 / candidates.len() as f64);
-        documents.push(candidate.acceptable);
-        let all = catalog.openings_of(found[document]);
-        if !candidate.acceptable {
-            wrong.push(format!("choices: {}: {}", labelled.message, found[document].title));
-        } else if !candidate.openings.is_empty() {
-            opening_by_chance.push(candidate.openings.len() as f64 * 100.0 / all.len().max(1) as f64);
-            for opening in chosen {
-                let right = candidate.openings.contains(&all[opening]);
-                if !right {
-                    wrong.push(format!("choices: {}: {}", labelled.message, all[opening]));
+        let first = recommender.first(&found.message, &found.documents).await?;
+        let Some(First { document, openings: chosen }) = first else { return Ok(Vec::new()) };
+        by_chance.push(acceptable as f64 * 100.0 / found.documents.len() as f64);
+        documents.push(found.acceptable[document]);
+        let (right, all) = (&found.openings[document], catalog.openings_of(found.documents[document]));
+        if !found.acceptable[document] {
+            wrong.push(format!("choices: {}: {}", found.message, found.documents[document].title));
+        } else if !right.is_empty() {
+            opening_by_chance.push(right.len() as f64 * 100.0 / all.len().max(1) as f64);
+            for opening in chosen.iter().map(|&opening| &all[opening]) {
+                if !right.contains(opening) {
+                    wrong.push(format!("choices: {}: {opening}", found.message));
                 }
-                openings.push(right);
+                openings.push(right.contains(opening));
             }
         }
     }
@@ -126,12 +176,11 @@ fn variants(
     wrong: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Measure>> {
     let (mut right, mut by_chance) = (Vec::new(), Vec::new());
-    for (_, one) in lines_of::<Told>(files, VARIANTS)?.into_iter().filter(|(_, one)| one.split == Split::Test)
-    {
-        let Some(document) = document(catalog, &one.document) else { continue };
-        let all = recommender.variants(document);
+    for one in told(files, catalog)? {
+        let all = recommender.variants(one.document);
         by_chance.push(one.acceptable.len() as f64 * 100.0 / all.len().max(1) as f64);
-        let told = recommender.told(document, one.says.as_deref(), one.place.as_deref(), one.work.as_deref());
+        let told =
+            recommender.told(one.document, one.says.as_deref(), one.place.as_deref(), one.work.as_deref());
         for text in told.iter().filter(|text| all.contains(&text.as_str())) {
             let acceptable = one.acceptable.contains(text);
             if !acceptable {

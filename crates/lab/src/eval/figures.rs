@@ -10,7 +10,7 @@ use super::answers::{Answer, Challenge, Record};
 use super::data::{Expect, Kind};
 use super::meaning::Meaning;
 use super::measures::Measure;
-use super::plan::{Part, REPEATS};
+use super::plan::{Part, REPEATS, TURNS};
 use crate::figure::quantile;
 
 /// What answers are held against.
@@ -161,13 +161,17 @@ fn repeats(records: &[Record]) -> Vec<Measure> {
         sessions.entry(session).or_default().push(record);
     }
     // One that was interrupted would look worse than it is.
-    sessions.retain(|_, records| records.len() == REPEATS);
+    sessions.retain(|_, records| records.len() == TURNS);
     let distinct = |records: &Vec<&Record>| {
-        let challenges = answers(records.iter().copied()).flat_map(|answer| &answer.challenges);
+        let challenges = answers(records.iter().copied().take(REPEATS)).flat_map(|answer| &answer.challenges);
         challenges.map(|challenge| plain(&challenge.title)).collect::<HashSet<_>>().len() as f64
     };
     let counts: Vec<f64> = sessions.values().map(distinct).collect();
     let fewest = counts.iter().copied().min_by(f64::total_cmp);
+    let openings = |records: &Vec<&Record>| {
+        answers(records.iter().copied()).map(|answer| &answer.recommend).collect::<HashSet<_>>().len() as f64
+    };
+    let fewest_openings = sessions.values().map(openings).min_by(f64::total_cmp);
     vec![
         Measure::plain(
             "repeats_distinct",
@@ -178,6 +182,14 @@ fn repeats(records: &[Record]) -> Vec<Measure> {
         .more(0.0)
         .goal(12.0),
         Measure::mean("repeats_distinct_mean", "of 15", &counts, "the same, the mean of the sessions").more(0.5),
+        Measure::plain(
+            "openings_session",
+            "of 10",
+            fewest_openings,
+            "different openings when the same is asked ten times in one session: the fewest of any session",
+        )
+        .more(0.0)
+        .goal(10.0),
     ]
 }
 

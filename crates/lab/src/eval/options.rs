@@ -24,6 +24,12 @@ Examples:
   leafresh eval --parts retrieval,gate
       Search and refusals only: half a minute when the gate has learned, and no language model.
 
+  leafresh eval --parts choosing
+      What chooses best among documents, openings and tellings: chance, meaning, the model, both. Minutes.
+  leafresh eval --draw answers.md --seed 2
+  leafresh eval --read answers.md
+      Sixty answers to read and mark, and what the marks say: how many are sensible in every sentence.
+
 Ctrl-C ends the run and prints what there is so far; a second one ends the process.";
 
 /// Measure how good answers, search and refusals are.
@@ -62,6 +68,15 @@ pub struct Options {
     /// Measure nothing: compare the runs in these JSON files, and fail when the second is worse
     #[arg(long, value_name = "FILE", num_args = 2)]
     pub(super) compare: Option<Vec<PathBuf>>,
+    /// Measure nothing: write 60 answers to FILE, drawn by --seed, as a form in which a reader marks each sentence
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "json", "markdown", "html", "compare", "read"])]
+    pub(super) draw: Option<PathBuf>,
+    /// Draw the answers of --draw by this number
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "draw", value_parser = clap::value_parser!(u64).range(0..=u64::from(u32::MAX)))]
+    pub(super) seed: u64,
+    /// Measure nothing: count the marks in FILE, a form of --draw that was filled in
+    #[arg(long, value_name = "FILE", conflicts_with = "compare")]
+    pub(super) read: Option<PathBuf>,
     #[command(flatten)]
     pub(super) common: Common,
 }

@@ -10,7 +10,7 @@ use super::data::{Expect, Kind, LabelledQuery, Message};
 pub(super) enum Part {
     /// Every combination of category, place and kind of work
     Grid,
-    /// The same request five times in one session, for each category
+    /// The same request ten times in one session, for each category
     Repeats,
     /// Messages in people's own words, among them some that should be refused
     Messages,
@@ -22,9 +22,12 @@ pub(super) enum Part {
     Gate,
     /// What is understood before anything is written: distress, insults, short replies, places and jobs
     Understanding,
+    /// Who chooses best: chance, the embedding model, the language model, both. Minutes; only where it is asked for
+    Choosing,
 }
 
-/// How often the same is asked in one session.
+/// How often the same is asked in one session; and how many of these requests could be answered with something new each.
+pub(super) const TURNS: usize = 10;
 pub(super) const REPEATS: usize = 5;
 
 /// One request, and what is known about the right answer.
@@ -70,7 +73,7 @@ pub(super) fn repeats(catalog: &Catalog) -> Vec<Chain> {
         let work_type = &catalog.work_types()[turn % catalog.work_types().len()];
         let mut request = base_info(&category.code, &place.code, &work_type.code);
         request.session_id = Some(format!("eval-{}", category.code));
-        vec![asked(Part::Repeats, None, request); REPEATS]
+        vec![asked(Part::Repeats, None, request); TURNS]
     };
     catalog.categories().iter().enumerate().map(session).collect()
 }
@@ -108,6 +111,19 @@ pub(super) fn questions(queries: &[LabelledQuery], catalog: &Catalog) -> Vec<Cha
         category: category(query),
     };
     queries.iter().enumerate().map(|query| vec![task(query)]).collect()
+}
+
+/// Messages that say roundabout what they want; nobody knows of which category.
+pub(super) fn roundabout(messages: Vec<String>) -> Vec<Chain> {
+    let task = |(index, message): (usize, String)| Task {
+        part: Part::Questions,
+        seed: Some(index as u64),
+        command: Command::FreeText(FreeText { message, ..FreeText::default() }),
+        kind: Kind::OnTopic,
+        expect: Expect::Answer,
+        category: None,
+    };
+    messages.into_iter().enumerate().map(|message| vec![task(message)]).collect()
 }
 
 fn base_info(category: &str, place: &str, work_type: &str) -> BaseInfo {
@@ -158,7 +174,7 @@ mod tests {
         let chains = repeats(&catalog());
         assert_eq!(chains.len(), 8);
         for chain in &chains {
-            assert_eq!(chain.len(), REPEATS);
+            assert_eq!(chain.len(), TURNS);
             assert!(chain.iter().all(|task| *task == chain[0]) && chain[0].command.session_id().is_some());
         }
         let sessions: HashSet<_> = chains.iter().map(|chain| chain[0].command.session_id()).collect();

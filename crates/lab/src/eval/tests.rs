@@ -2,6 +2,7 @@
 
 use leafresh_chat::{BaseInfo, Command, FreeText};
 use leafresh_engine::LocalSettings;
+use leafresh_engine::fake::FakeModel;
 
 use super::answers::Answer;
 use super::data::{Expect, Kind};

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use leafresh_engine::gguf::{self, Header};
+use leafresh_engine::gguf::{self, Header, Value as Metadata};
 use leafresh_engine::memory::{self, Available, Plan, bytes_as};
+use leafresh_engine::trim::SOURCE_TOKENS;
 use leafresh_engine::{InstructionSets, instruction_sets};
 use leafresh_server::config::{Config, Flags, Sources};
 use serde_json::{Value, json};
@@ -115,6 +116,10 @@ impl Report<'_> {
             let (least, most) = (numbers.iter().min().unwrap_or(&0), numbers.iter().max().unwrap_or(&0));
             if least == most { least.to_string() } else { format!("{least} to {most}") }
         };
+        let vocabulary = match trimmed_from(header) {
+            Some(before) => format!("{} tokens of {before}, the others were trimmed", header.vocabulary),
+            None => format!("{} tokens", header.vocabulary),
+        };
         let mut facts = vec![
             ("name", header.name.clone().unwrap_or_else(|| "none".into())),
             ("architecture", header.architecture.clone()),
@@ -132,7 +137,7 @@ impl Report<'_> {
                 ),
             ),
             ("context", format!("{} tokens", header.context_length)),
-            ("vocabulary", format!("{} tokens", header.vocabulary)),
+            ("vocabulary", vocabulary),
             ("chat template", if header.chat_template.is_some() { "yes" } else { "no" }.into()),
         ];
         if let Some(window) = header.sliding_window {
@@ -178,12 +183,21 @@ impl Report<'_> {
             "sliding_window": header.sliding_window,
             "context_length": header.context_length,
             "vocabulary": header.vocabulary,
+            "trimmed_from": trimmed_from(header),
             "chat_template": header.chat_template.is_some(),
             "checksum": checksum,
             "memory": memory,
             "instruction_sets": sets,
             "disk": disk,
         })
+    }
+}
+
+/// The tokens that there were before `leafresh models trim`.
+fn trimmed_from(header: &Header) -> Option<i64> {
+    match header.metadata.get(SOURCE_TOKENS) {
+        Some(Metadata::Integer(tokens)) => Some(*tokens),
+        _ => None,
     }
 }
 

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
-use leafresh_engine::{QUANTIZATIONS, gguf, quantize, quantized_bytes};
+use leafresh_engine::gguf;
+use leafresh_engine::memory::bytes_as;
+use leafresh_engine::{QUANTIZATIONS, quantize, quantized_bytes};
 
-use super::target::{Job, Target};
+use super::target::{INTERRUPTED, Target, interruptible};
 
 const HELP: &str = "\
 Types, from small to large, with the bits that a weight takes:
@@ -29,11 +32,15 @@ pub(crate) struct Options {
     /// The GGUF file to read
     #[arg(value_name = "IN")]
     source: PathBuf,
-    #[command(flatten)]
-    target: Target,
+    /// The file to write
+    #[arg(value_name = "OUT")]
+    target: PathBuf,
     /// How to store the weights
     #[arg(value_name = "TYPE", value_parser = known, ignore_case = true)]
     kind: &'static str,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     threads: Threads,
 }
@@ -62,17 +69,38 @@ pub(super) fn known(text: &str) -> Result<&'static str, String> {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let Options { source, target, kind, threads } = options;
-    let header = gguf::check(source)?;
-    let job = Job { what: (*kind).to_owned(), expected: quantized_bytes(&header, kind), between: 0 };
-    target.check(&[source], &job)?;
+    let header = gguf::check(&options.source)?;
+    let expected = quantized_bytes(&header, options.kind);
+    let target = Target::new(&options.source, &options.target, options.force)?;
+    target.require_room(expected)?;
     if !["F32", "F16", "BF16", "Q8_0"].contains(&header.file_type.as_str()) {
         eprintln!(
             "{} is {} already: from its F16 or Q8_0 file the result would be better",
-            source.display(),
+            options.source.display(),
             header.file_type
         );
     }
-    let (from, kind, threads) = (source.clone(), *kind, threads.count());
-    target.write((source, &header), &job, move |paths| quantize(&from, &paths.out, kind, threads))
+    let unfinished = target.unfinished("quantized");
+    let threads = options.threads.count();
+    let (from, to, kind) = (options.source.clone(), unfinished.path().to_owned(), options.kind);
+    let say =
+        || eprintln!("{kind}: {} of about {} written", bytes_as(unfinished.bytes()), bytes_as(expected));
+    let Some(done) = interruptible(move || quantize(&from, &to, kind, threads), say)? else {
+        target.say_interrupted();
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    done?;
+    let written = gguf::check(unfinished.path()).context("what was written isn't whole")?;
+    let sum = target.put_in_place(&unfinished)?;
+    eprintln!(
+        "{}: {} as {}\n{}: {} as {} (sha256 {})",
+        options.source.display(),
+        bytes_as(header.file_bytes),
+        header.file_type,
+        options.target.display(),
+        bytes_as(written.file_bytes),
+        written.file_type,
+        sum.sha256
+    );
+    Ok(ExitCode::SUCCESS)
 }

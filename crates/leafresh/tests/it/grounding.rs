@@ -316,7 +316,10 @@ async fn the_log_tells_how_long_finding_documents_took() {
     program.signal("TERM");
     assert_eq!(program.ended().code(), Some(0));
     let log = std::fs::read_to_string(log).unwrap();
-    let line = log.lines().find(|line| line.contains("answer ended")).expect(&log);
+    let line = log
+        .lines()
+        .find(|line| line.contains("leafresh::request") && line.contains("first_text_ms="))
+        .expect(&log);
     let times = ["retrieval_ms=", "first_text_ms=", "total_ms="].map(|name| {
         let (_, rest) = line.split_once(name).unwrap_or_else(|| panic!("no {name} in {line}"));
         rest.split(' ').next().unwrap().parse::<u64>().unwrap()

@@ -8,9 +8,13 @@ mod beside;
 #[cfg(target_os = "linux")]
 mod confined;
 mod deployed;
+mod doctor;
 mod engine;
 mod eval;
 mod grounding;
+mod hub;
+#[path = "../../../hub/tests/it/double.rs"]
+mod hub_double;
 mod index_kill;
 #[cfg(target_os = "linux")]
 mod kernel;
@@ -21,6 +25,8 @@ mod lora;
 #[path = "../../../engine/tests/it/model_files.rs"]
 mod model_files;
 mod models;
+#[cfg(target_os = "linux")]
+mod monitored;
 mod process;
 mod program;
 mod replaced;
@@ -30,3 +36,4 @@ mod shipped;
 #[allow(dead_code, unused_imports, reason = "the server's tests use more of it")]
 mod support;
 mod swap;
+mod trim;

@@ -10,7 +10,7 @@ use crate::process::assert_fails;
 use crate::program::model;
 use crate::run::{leafresh, text};
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -8,6 +8,7 @@
 mod events;
 #[path = "../../../engine/tests/it/model_files.rs"]
 mod model_files;
+mod openai;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use leafresh_chat::{Catalog, Recommender};
 use leafresh_engine::{Backend, Launch, Local, LocalSettings, Process, Source};
+use leafresh_retrieval::Search;
 use leafresh_server::AppState;
 use leafresh_server::config::Config;
 use serde_json::Value;
@@ -39,10 +41,18 @@ async fn start(model: &Path) -> (SocketAddr, Arc<Recommender>) {
 }
 
 async fn serve(backend: Arc<dyn Backend>) -> (SocketAddr, Arc<Recommender>) {
+    serve_with(backend, None).await
+}
+
+async fn serve_with(backend: Arc<dyn Backend>, search: Option<Search>) -> (SocketAddr, Arc<Recommender>) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../catalog");
     let catalog = Arc::new(Catalog::load(&dir).unwrap());
     let config = Config::default();
-    let recommender = Arc::new(Recommender::new(catalog.clone(), backend, config.chat.clone()).unwrap());
+    let recommender = Recommender::new(catalog.clone(), backend, config.chat.clone()).unwrap();
+    let recommender = Arc::new(match search {
+        Some(search) => recommender.with_search(search),
+        None => recommender,
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let state = AppState::new(&config, catalog);

@@ -24,7 +24,7 @@ use qdrant_edge::{
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::journal::{Journal, write_whole};
+use super::journal::{self, Journal, write_whole};
 use super::{
     Batch, Candidate, Candidates, DENSE, FILTERED, Filter, Layout, Mode, Payload, Point, PointId, Record,
     Request, SPARSE, Store,
@@ -313,6 +313,20 @@ fn read_manifest(folder: &Path) -> Result<Option<Layout>, Error> {
     }
 }
 
+/// What a folder holds, if it is an index made for this layout. Its files are only read.
+pub(super) fn examine(folder: &Path, layout: Option<&Layout>) -> Result<Option<Vec<Record>>, Error> {
+    let Some(found) = read_manifest(folder)? else { return Ok(None) };
+    if let Some(layout) = layout {
+        layout.check(&found, &format!("in {}", folder.display()))?;
+    }
+    if !folder.join(SHARD).is_dir() {
+        return Err(damaged(folder, "its folder `shard` is missing"));
+    }
+    let journal = folder.join(JOURNAL);
+    let records = journal::read(&journal).map_err(|source| Error::Io { path: journal, source })?;
+    Ok(Some(records))
+}
+
 /// An empty index; the manifest comes last and makes it one.
 fn create(folder: &Path, layout: &Layout) -> Result<EdgeShard, Error> {
     let shard_folder = folder.join(SHARD);
@@ -351,17 +365,18 @@ fn config(layout: &Layout) -> EdgeConfig {
 
 fn load(folder: &Path) -> Result<EdgeShard, Error> {
     let shard = folder.join(SHARD);
-    let damaged = |reason: String| {
-        let place = folder.display();
-        Error::Store(format!(
-            "the index in {place} is damaged ({reason}); make it anew with `leafresh index --rebuild`"
-        ))
-    };
     prune_log(&shard.join("wal")).map_err(|source| Error::Io { path: shard.clone(), source })?;
     // Qdrant asserts some of what it expects of its files.
     catch_unwind(AssertUnwindSafe(|| EdgeShard::load(&shard, None)))
-        .map_err(|_| damaged("Qdrant can't read it".into()))?
-        .map_err(|error| damaged(error.to_string()))
+        .map_err(|_| damaged(folder, "Qdrant can't read it"))?
+        .map_err(|error| damaged(folder, &error.to_string()))
+}
+
+fn damaged(folder: &Path, reason: &str) -> Error {
+    let place = folder.display();
+    Error::Store(format!(
+        "the index in {place} is damaged ({reason}); make it anew with `leafresh index --rebuild`"
+    ))
 }
 
 /// Removes the log's finished files but the last, whose name tells the number of the next operation.

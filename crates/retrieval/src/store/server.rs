@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout as timeout_after;
 
 use super::{
-    Batch, Candidate, Candidates, DENSE, FILTERED, Filter, Layout, Mode, Payload, Point, PointId, Record,
-    Request, SPARSE, Store,
+    Batch, Candidate, Candidates, DENSE, FILTERED, Filter, Found, Layout, Mode, Payload, Point, PointId,
+    Record, Request, SPARSE, Store,
 };
 use crate::{Document, Error, ServerSettings};
 
@@ -42,27 +42,8 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn open(settings: &ServerSettings, mode: Mode<'_>) -> Result<Option<Self>, Error> {
-        let ServerSettings { url, api_key, collection, timeout } = settings;
-        let client = Qdrant::from_url(url)
-            .api_key(api_key.as_deref())
-            .timeout(*timeout)
-            .connect_timeout(*timeout)
-            // It would print to the standard output.
-            .skip_compatibility_check()
-            .build();
-        let server = Self {
-            client: client.map_err(|error| failed(url, error))?,
-            url: url.clone(),
-            collection: collection.clone(),
-        };
-        let there = match server.ask(server.client.collection_exists(collection)).await {
-            Err(_) if matches!(timeout_after(PROBE, speaks_http1(url)).await, Ok(Some(true))) => {
-                return Err(Error::Store(format!(
-                    "{url} answers, but not in gRPC: this is Qdrant's REST port; gRPC is 6334 (retrieval.url)"
-                )));
-            }
-            there => there?,
-        };
+        let server = Self::new(settings)?;
+        let there = server.is_there().await?;
         match mode {
             Mode::Existing | Mode::Found(_) if !there => return Ok(None),
             Mode::Existing => {}
@@ -71,12 +52,41 @@ impl Server {
             Mode::For(info) => server.create(&Layout::new(info)).await?,
             Mode::Rebuild(info) => {
                 if there {
-                    server.ask(server.client.delete_collection(collection)).await?;
+                    server.ask(server.client.delete_collection(&server.collection)).await?;
                 }
                 server.create(&Layout::new(info)).await?;
             }
         }
         Ok(Some(server))
+    }
+
+    fn new(settings: &ServerSettings) -> Result<Self, Error> {
+        let ServerSettings { url, api_key, collection, timeout } = settings;
+        let client = Qdrant::from_url(url)
+            .api_key(api_key.as_deref())
+            .timeout(*timeout)
+            .connect_timeout(*timeout)
+            // It would print to the standard output.
+            .skip_compatibility_check()
+            .build();
+        Ok(Self {
+            client: client.map_err(|error| failed(url, error))?,
+            url: url.clone(),
+            collection: collection.clone(),
+        })
+    }
+
+    /// Whether the collection exists. The first call to a server.
+    async fn is_there(&self) -> Result<bool, Error> {
+        let url = &self.url;
+        match self.ask(self.client.collection_exists(&self.collection)).await {
+            Err(_) if matches!(timeout_after(PROBE, speaks_http1(url)).await, Ok(Some(true))) => {
+                Err(Error::Store(format!(
+                    "{url} answers, but not in gRPC: this is Qdrant's REST port; gRPC is 6334 (retrieval.url)"
+                )))
+            }
+            there => there,
+        }
     }
 
     async fn ask<T>(&self, call: impl Future<Output = Result<T, QdrantError>> + Send) -> Result<T, Error> {
@@ -134,6 +144,20 @@ impl Server {
             None => query.build(),
         }
     }
+}
+
+/// What a server has of our collection, if that was made for this layout. Nothing is written.
+pub(super) async fn examine(settings: &ServerSettings, layout: Option<&Layout>) -> Result<Found, Error> {
+    let server = Server::new(settings)?;
+    let there = server.is_there().await?;
+    let version = Some(server.ask(server.client.health_check()).await?.version);
+    if !there {
+        return Ok(Found { version, records: None });
+    }
+    if let Some(layout) = layout {
+        server.check(layout).await?;
+    }
+    Ok(Found { version, records: Some(server.records().await?) })
 }
 
 /// Whether what listens there answers as a server of web pages does: one for gRPC speaks HTTP/2 only. None: it can't be told.

@@ -13,7 +13,8 @@ pub struct Common {
     /// Read settings from FILE [default: config/leafresh.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Load the model from this GGUF file [setting: model.path]
+    /// Load the model from this GGUF file, or by its name on the Hub: hf:OWNER/REPO[:QUANT], or one of `leafresh models list
+    /// --known` [setting: model.path]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Find documents with this GGUF embedding model; "" is none [setting: retrieval.model]

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use leafresh_hub::Cache;
+
 use super::Error;
 
 /// A variable of the environment.
@@ -34,6 +36,14 @@ pub(super) fn model(lookup: Lookup, name: &str) -> Option<PathBuf> {
     files.iter().find(|file| file.exists()).or(files.first()).cloned()
 }
 
+/// The cache of the Hugging Face Hub: where its own tools are told to have it, else where the service manager says, else where
+/// they have it.
+pub(super) fn hub(lookup: Lookup) -> Option<PathBuf> {
+    Cache::named(lookup)
+        .or_else(|| Some(of_service(lookup, "CACHE_DIRECTORY")?.join("huggingface/hub")))
+        .or_else(|| Cache::usual(lookup))
+}
+
 /// A path with a leading `~/` replaced by the home directory; `key` is the setting that it comes from.
 pub(super) fn at_home(lookup: Lookup, key: &str, path: &Path) -> Result<PathBuf, Error> {
     let Ok(rest) = path.strip_prefix("~") else { return Ok(path.to_owned()) };
@@ -48,14 +58,16 @@ pub(super) fn at_home(lookup: Lookup, key: &str, path: &Path) -> Result<PathBuf,
 
 /// Of a service manager, of the user's own choice, of the home directory, as far as they are set.
 fn bases(lookup: Lookup, [service, user, home]: [&str; 3]) -> Vec<PathBuf> {
-    // systemd joins several with colons.
-    let service = lookup(service).and_then(|list| {
-        let list = list.into_string().ok()?;
-        absolute(list.split(':').next()?.into())
-    });
+    let service = of_service(lookup, service);
     let user = folder(lookup, user).map(|user| user.join(OWN));
     let home = folder(lookup, "HOME").map(|path| path.join(home).join(OWN));
     [service, user, home].into_iter().flatten().collect()
+}
+
+/// systemd joins several with colons.
+fn of_service(lookup: Lookup, name: &str) -> Option<PathBuf> {
+    let list = lookup(name)?.into_string().ok()?;
+    absolute(list.split(':').next()?.into())
 }
 
 fn folder(lookup: Lookup, name: &str) -> Option<PathBuf> {
@@ -122,6 +134,19 @@ mod tests {
             _ => None,
         };
         assert_eq!(model(&lookup, "a.gguf"), Some(file));
+    }
+
+    #[test]
+    fn the_hub_s_cache_is_that_of_its_tools_but_for_a_service() {
+        let cases: &[(Pairs, Option<&str>)] = &[
+            (&[("HOME", "/h"), ("HF_HOME", "/hf"), ("CACHE_DIRECTORY", "/c")], Some("/hf/hub")),
+            (&[("HOME", "/h"), ("CACHE_DIRECTORY", "/c:/d")], Some("/c/huggingface/hub")),
+            (&[("HOME", "/h")], Some("/h/.cache/huggingface/hub")),
+            (&[], None),
+        ];
+        for (variables, expected) in cases {
+            assert_eq!(hub(&with(variables)).as_deref(), expected.map(Path::new), "{variables:?}");
+        }
     }
 
     /// Field report 1.

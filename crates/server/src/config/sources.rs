@@ -68,6 +68,8 @@ impl Config {
                 Err(error) => return Err(Error(explain::text(&error))),
             }
         };
+        config.model.hub.clone_from(&config.hub);
+        config.retrieval.hub.clone_from(&config.hub);
         config.notes.clone_from(&sources.notes);
         let foreign = [dotenv.foreign, environment.foreign].concat();
         if !foreign.is_empty() {

@@ -232,6 +232,33 @@ impl<'de> Deserialize<'de> for Origin {
     }
 }
 
+/// The address of an HTTP server, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let uri: Uri = text.parse().ok()?;
+        let host = uri.host().is_some_and(|host| !host.is_empty());
+        let whole = uri.authority().is_some_and(|authority| !authority.as_str().ends_with(':'));
+        let plain = uri.scheme_str() == Some("http") && host && whole;
+        (plain && uri.query().is_none() && !text.contains('@'))
+            .then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "an address such as http://127.0.0.1:4318 (OTLP over HTTP; for TLS put a collector beside the server)";
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -239,9 +266,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether the log tells what people wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogText {
+    Off,
+    /// Each letter and digit replaced by one that stands for its kind.
+    Redacted,
+    Full,
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{CookieName, HostName, Listen, Origin, Prefix};
+    use super::{CookieName, Endpoint, HostName, Listen, Origin, Prefix};
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
@@ -252,6 +289,29 @@ mod tests {
             ["", "8000", ":8000", "127.0.0.1", "host:", "host:70000", "::1:80", "http://host:80", "a b:80"]
         {
             assert!(Listen::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_without_tls() {
+        for (good, kept) in [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+            ("http://collector:4318/", "http://collector:4318"),
+            ("http://[::1]:4318/otlp/", "http://[::1]:4318/otlp"),
+        ] {
+            assert_eq!(Endpoint::parse(good).unwrap().as_str(), kept);
+        }
+        for bad in [
+            "",
+            "127.0.0.1:4318",
+            "https://c:4318",
+            "http://",
+            "http://c:",
+            "/v1/traces",
+            "http://a:b@c",
+            "http://c?d=e",
+        ] {
+            assert!(Endpoint::parse(bad).is_none(), "{bad}");
         }
     }
 

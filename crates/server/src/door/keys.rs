@@ -196,6 +196,15 @@ pub fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// How many keys a file holds.
+///
+/// # Errors
+/// A file that the server couldn't use, with the line. What it holds is never part of the text.
+pub fn count_keys(path: &Path) -> Result<usize, Error> {
+    let none = Allowance { requests_per_minute: 0, burst: 0, running: 0 };
+    read(path, none).map(|keys| keys.len())
+}
+
 /// A new key of 256 random bits, and its digest as the file has it.
 pub fn fresh_key() -> (String, String) {
     let hex = |bytes: &[u8]| {

@@ -88,7 +88,6 @@ pub(super) async fn pass(State(access): State<Access>, mut request: Request, nex
 
 impl Access {
     fn refuse(&self, error: &Error) -> Response {
-        tracing::info!(status = error.status(), reason = %error, "refused");
         self.metrics.refused(error.status());
         error.response(self.catalog.replies())
     }
@@ -132,11 +131,11 @@ fn is_administrative(method: &Method, path: &str) -> bool {
 }
 
 /// All that computes, or that tells of people. The page, health and the description of the API are for everybody.
-fn needs_key(path: &str) -> bool {
+pub(super) fn needs_key(path: &str) -> bool {
     path == "/metrics" || ["/v1", "/ai", "/auth"].into_iter().any(|folder| is_below(path, folder))
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
+pub(super) fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -10,7 +10,7 @@ use super::names::Name;
 use crate::door::TooMuch;
 
 /// Seconds after which a client may try again.
-const RETRY_AFTER: &str = "3";
+pub(super) const RETRY_AFTER: u64 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
@@ -59,6 +59,10 @@ pub(crate) enum Error {
     #[error("draining")]
     Draining,
 }
+
+/// Why a request was refused, as an extension of its response: for the log.
+#[derive(Debug, Clone)]
+pub(super) struct Reason(pub(super) String);
 
 impl Error {
     pub(crate) fn status(&self) -> u16 {
@@ -124,9 +128,11 @@ impl Error {
         Envelope { status: self.status(), message, data }
     }
 
-    /// The envelope as a body with the real HTTP status.
+    /// The envelope as a body with the real HTTP status. The error itself goes along, for whoever tells it in another form.
     pub(crate) fn response(&self, replies: &Replies) -> Response {
         let mut response = with_retry_after(self.envelope(replies).response());
+        response.extensions_mut().insert(self.reason());
+        response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
         match self {
             Self::Unauthorized => {
@@ -138,6 +144,10 @@ impl Error {
             _ => {}
         }
         response
+    }
+
+    pub(super) fn reason(&self) -> Reason {
+        Reason(self.to_string())
     }
 
     /// Why a running answer failed. A server that is going away says so.
@@ -169,7 +179,7 @@ impl Error {
 /// Adds `Retry-After` to a 503.
 pub(crate) fn with_retry_after(mut response: Response) -> Response {
     if response.status() == axum::http::StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
     }
     response
 }

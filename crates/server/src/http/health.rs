@@ -34,10 +34,19 @@ async fn ready(
     State(index): State<IndexState>,
     State(life): State<Life>,
 ) -> Response {
-    let recommender = installed.get();
-    let model = recommender.as_ref().map(|recommender| recommender.backend().model().name.clone());
+    let model = installed.get().map(|recommender| recommender.backend().model().name.clone());
+    let reasons = reasons(&installed, &index, &life);
+    let ready = reasons.is_empty();
+    let ok = &catalog.replies().ok;
+    let (status, message) = if ready { (200, &ok.ready) } else { (503, &ok.not_ready) };
+    let data = json!({ "ready": ready, "reasons": reasons, "model": model });
+    with_retry_after(Envelope { status, message: message.clone(), data }.response())
+}
+
+/// Why the server isn't ready; empty when it is.
+pub(super) fn reasons(installed: &Installed, index: &IndexState, life: &Life) -> Vec<&'static str> {
     let mut reasons = Vec::new();
-    match recommender {
+    match installed.get() {
         None => reasons.push("loading"),
         // Its process has died and is being started again.
         Some(recommender) if !recommender.backend().health().ready => reasons.push("engine"),
@@ -49,9 +58,5 @@ async fn ready(
     if life.draining() {
         reasons.push("draining");
     }
-    let ready = reasons.is_empty();
-    let ok = &catalog.replies().ok;
-    let (status, message) = if ready { (200, &ok.ready) } else { (503, &ok.not_ready) };
-    let data = json!({ "ready": ready, "reasons": reasons, "model": model });
-    with_retry_after(Envelope { status, message: message.clone(), data }.response())
+    reasons
 }

@@ -9,9 +9,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use leafresh_chat::Sessions;
 
+use super::health;
 use crate::installed::Installed;
-use crate::metrics::{Metrics, StreamFigures};
-use crate::state::AppState;
+use crate::life::Life;
+use crate::metrics::{Metrics, Now, StreamFigures};
+use crate::otlp::Otlp;
+use crate::state::{AppState, IndexState};
 use crate::streams::Streams;
 
 pub(super) fn router() -> Router<AppState> {
@@ -23,6 +26,9 @@ async fn metrics(
     State(installed): State<Arc<Installed>>,
     State(streams): State<Streams>,
     State(sessions): State<Arc<OnceLock<Sessions>>>,
+    State(index): State<IndexState>,
+    State(life): State<Life>,
+    State(otlp): State<Otlp>,
 ) -> impl IntoResponse {
     if let Some(recommender) = installed.get() {
         metrics.chat(recommender.figures());
@@ -30,7 +36,11 @@ async fn metrics(
     if let Some(sessions) = sessions.get() {
         metrics.sessions(sessions);
     }
-    let taken = StreamFigures { bytes: streams.bytes(), parked: streams.parked() };
-    let figures = metrics.render(&installed.health(), taken);
+    let figures = metrics.render(&Now {
+        ready: health::reasons(&installed, &index, &life).is_empty(),
+        engine: installed.health(),
+        streams: StreamFigures { bytes: streams.bytes(), parked: streams.parked() },
+        spans_dropped: otlp.dropped(),
+    });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], figures)
 }

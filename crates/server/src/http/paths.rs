@@ -14,6 +14,38 @@ use tower_http::normalize_path::NormalizePath;
 use super::error::Error;
 use crate::config::Prefix;
 
+/// Paths as the log names them: `{…}` is one segment, whatever it is. (axum knows them too, but not without a feature with which
+/// Qdrant would be built anew.)
+const PATTERNS: [&str; 16] = [
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/metrics",
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/auth/cookie",
+    "/ai/chatbot/recommendation/base-info",
+    "/ai/chatbot/recommendation/free-text",
+    "/ai/chatbot/sessions/{id}",
+    "/ai/chatbot/streams/{stream}",
+    "/v1/models",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+];
+
+/// The pattern of a path; none for files of the page, and for what isn't there: anything may be in those.
+pub(super) fn pattern(path: &str) -> Option<&'static str> {
+    let path = path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path);
+    let fits = |pattern: &str| {
+        let parts = pattern.split('/').zip(path.split('/'));
+        pattern.split('/').count() == path.split('/').count()
+            && parts.into_iter().all(|(wanted, found)| wanted.starts_with('{') || wanted == found)
+    };
+    PATTERNS.into_iter().find(|pattern| fits(pattern))
+}
+
 /// All of `router` below the prefix.
 pub(super) fn below(prefix: &Prefix, catalog: &Arc<Catalog>, router: Router) -> Router {
     let begin = (Arc::<str>::from(prefix.as_str()), catalog.clone());
@@ -67,5 +99,27 @@ where
         // What else may go wrong there is a fault of the route's.
         let refuse = |_| Error::InvalidEncoding.response(Arc::<Catalog>::from_ref(state).replies());
         path.map(|Path(segment)| Self(segment)).map_err(refuse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pattern;
+
+    #[test]
+    fn what_a_path_holds_of_others_is_not_in_its_pattern() {
+        let cases = [
+            ("/", Some("/")),
+            ("/ai/chatbot/sessions/secret", Some("/ai/chatbot/sessions/{id}")),
+            ("/ai/chatbot/streams/0a/", Some("/ai/chatbot/streams/{stream}")),
+            ("/v1/embeddings", Some("/v1/embeddings")),
+            ("/ai/chatbot/sessions", None),
+            ("/ai/chatbot/sessions/a/b", None),
+            ("/chat.js", None),
+            ("", None),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(pattern(path), expected, "{path}");
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::installed::Installed;
 use crate::metrics::Metrics;
 use crate::socket::Exchange;
 use crate::state::AppState;
-use crate::streams::{Asked, Full, Opened, Position, Read, Reader, Start, Streams};
+use crate::streams::{Asked, Full, Opened, Position, Read, Reader, Start, Streams, Watched};
 
 pub(super) fn router() -> Router<AppState> {
     // `get` takes HEAD too: it would run a generation only to drop it.
@@ -110,8 +110,16 @@ async fn answer(
         exchange.takes_long();
     }
     match opened {
-        Ok((reader, view)) if caller.streams() => sse::response(reader, view, pipeline.encoding),
-        Ok((reader, view)) => collect(reader, view, &pipeline.encoding).await,
+        Ok((reader, view)) => {
+            let watched = Watched::of(&reader);
+            let mut response = if caller.streams() {
+                sse::response(reader, view, pipeline.encoding)
+            } else {
+                collect(reader, view, &pipeline.encoding).await
+            };
+            response.extensions_mut().insert(watched);
+            response
+        }
         Err(error) => caller.refuse(&error, pipeline),
     }
 }
@@ -119,7 +127,7 @@ async fn answer(
 /// Reads the parameters, those in headers included.
 async fn read(head: &Parts, body: Body, deadline: Duration) -> Result<Given, Error> {
     let mut given = if head.method == Method::POST {
-        params::from_json(&body::read(&head.headers, body, deadline).await?)?
+        params::from_json(&body::read(&head.headers, body, body::SHORT, deadline).await?)?
     } else {
         params::from_query(head.uri.query().unwrap_or_default())
     };
@@ -237,7 +245,6 @@ impl Caller {
     }
 
     fn refuse(&self, error: &Error, pipeline: Pipeline) -> Response {
-        tracing::info!(status = error.status(), reason = %error, "refused");
         pipeline.metrics.refused(error.status());
         let readable = match error {
             // `EventSource` can't read the body of an error.

@@ -5,18 +5,13 @@
 //!
 //! Hand-written because axum's encoder ends its keep-alive with an empty line (decision 8).
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use leafresh_chat::{Answer, Catalog, Event, Kind};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,6 +19,7 @@ use serde_json::{Value, json};
 use super::envelope::Envelope;
 use super::error::Error;
 use super::params::Dialect;
+use super::pieces::{Pieces, Write};
 use super::view::View;
 use crate::config;
 use crate::life::Life;
@@ -175,16 +171,19 @@ pub(super) fn response(reader: Reader, view: View, encoding: Encoding) -> Respon
     let pulse = Pulse { first: first.0, next: next.0, silent: false };
     let encoder = Encoder::new(reader.stream(), view, kind, encoding).after(reader.position());
     let writer = Writer { reader, encoder, pulse };
-    with_headers(Body::new(Blocks { next: Some(Box::pin(writer.write())) }))
+    with_headers(Body::new(Pieces::of(writer)))
 }
 
 /// A stream of one `error` event, for readers that can't see an HTTP status.
 pub(super) fn refusal(error: &Error, encoding: Encoding) -> Response {
     let text = Encoder::new(StreamId::random(), View::default(), Kind::default(), encoding).error(error);
-    with_headers(Body::from(text))
+    let mut response = with_headers(Body::from(text));
+    response.extensions_mut().insert(error.reason());
+    response
 }
 
-fn with_headers(body: Body) -> Response {
+/// A response that is a stream of events.
+pub(super) fn with_headers(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     let set = [
@@ -206,16 +205,16 @@ struct Writer {
     pulse: Pulse,
 }
 
-type Written = Result<Option<(String, Writer)>, Gone>;
-
 /// What was still to be read is no longer there. The connection breaks off, so that the reader asks again and hears it.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream's events are no longer kept")]
 struct Gone;
 
-impl Writer {
+impl Write for Writer {
+    type Error = Gone;
+
     /// The next blocks, or a keep-alive; `None` after the terminal event.
-    async fn write(mut self) -> Written {
+    async fn write(mut self) -> Result<Option<(String, Self)>, Gone> {
         let silence = self.pulse.wait();
         tokio::pin!(silence);
         loop {
@@ -271,44 +270,6 @@ impl Pulse {
             Some(silence) => tokio::time::sleep(silence).await,
             None => std::future::pending().await,
         }
-    }
-}
-
-/// The response body. Dropping it drops the reader.
-struct Blocks {
-    /// `None` after the end.
-    next: Option<Pin<Box<dyn Future<Output = Written> + Send>>>,
-}
-
-impl http_body::Body for Blocks {
-    type Data = Bytes;
-    type Error = Gone;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Gone>>> {
-        let Some(next) = &mut self.next else {
-            return Poll::Ready(None);
-        };
-        let written = ready!(next.as_mut().poll(context));
-        self.next = None;
-        Poll::Ready(match written {
-            Ok(Some((text, writer))) => {
-                self.next = Some(Box::pin(writer.write()));
-                Some(Ok(Frame::data(text.into())))
-            }
-            Ok(None) => None,
-            Err(gone) => Some(Err(gone)),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.next.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::door::met;
 use crate::http::Error;
 
 /// Descriptors that aren't for connections: the model's file, the store's, logs, the engine's socket.
-const RESERVE: usize = 128;
+pub const DESCRIPTORS_KEPT: usize = 128;
 
 /// How long a connection that is turned away may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(super) struct Ticket {
 impl Connections {
     /// At most so many, or else as many as the process may have open files.
     pub(super) fn new(most: Option<usize>) -> Self {
-        let most = most.unwrap_or_else(|| descriptors().saturating_sub(RESERVE).max(1));
+        let most = most.unwrap_or_else(|| descriptors().saturating_sub(DESCRIPTORS_KEPT).max(1));
         Self(Arc::new(Shared { most, open: Mutex::default() }))
     }
 
@@ -157,6 +157,6 @@ mod tests {
         let connections = Connections::new(None);
         drop(ticket(&connections, 1).unwrap());
         assert!(connections.open().by_address.is_empty());
-        assert!(descriptors() > RESERVE, "{}", descriptors());
+        assert!(descriptors() > DESCRIPTORS_KEPT, "{}", descriptors());
     }
 }

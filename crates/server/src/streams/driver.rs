@@ -63,8 +63,10 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, mut account:
         if deadline.is_some() != parked {
             parked = !parked;
             if parked {
+                account.parked();
                 source.presence().park();
             } else {
+                account.returned();
                 source.presence().resume();
             }
             live.set_parked(parked.then(Instant::now));
@@ -105,7 +107,7 @@ pub(super) async fn drive<S: Source>(mut source: S, ending: Ending, mut account:
             break Event::Error(Failure::Internal);
         }
     };
-    account.retrieval = source.retrieval();
+    account.record = source.record();
     // What it computed with is free again before its readers hear of the end.
     drop(source);
     live.set_parked(None);

@@ -1,7 +1,7 @@
 //! One stream's log of events, and its readers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use leafresh_chat::{Answer, Challenge, Event};
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{Asked, StreamId};
 use crate::life::{Life, Running};
+use crate::log::line::Answered;
 use crate::phase::Phase;
 
 /// What a stream costs besides its events: its task, its channels, its entries in the index.
@@ -60,6 +61,8 @@ pub(super) struct Live {
     log: watch::Sender<Log>,
     attendance: watch::Sender<Attendance>,
     phase: watch::Sender<Phase>,
+    /// What became of it, once that is known.
+    answered: OnceLock<Answered>,
     share: Share,
 }
 
@@ -77,6 +80,8 @@ struct Log {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Attendance {
     pub(super) readers: usize,
+    /// All that have come so far.
+    pub(super) came: usize,
     /// Until when the last reader to leave may return; in the past, and before the first one, there is no waiting.
     pub(super) keep_until: Option<Instant>,
     /// Somebody stopped it.
@@ -95,6 +100,7 @@ impl Live {
             log: watch::Sender::new(Log { bytes: BASE_BYTES, ..Log::default() }),
             attendance: watch::Sender::default(),
             phase: watch::Sender::default(),
+            answered: OnceLock::new(),
             share,
         }
     }
@@ -202,6 +208,15 @@ impl Live {
     pub(super) fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
+
+    /// For the log. Only the first call counts: an answer ends once.
+    pub(super) fn set_answered(&self, answered: Answered) {
+        let _ = self.answered.set(answered);
+    }
+
+    pub(super) fn answered(&self) -> Option<Answered> {
+        self.answered.get().cloned()
+    }
 }
 
 #[cfg(test)]
@@ -242,9 +257,28 @@ pub(crate) enum Read {
     Gone,
 }
 
+/// How a request came to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    First,
+    Joined,
+    Resumed,
+}
+
+impl Part {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Joined => "joined",
+            Self::Resumed => "resumed",
+        }
+    }
+}
+
 /// One reader, anywhere in a stream. Dropping it is leaving.
 pub(crate) struct Reader {
-    live: Arc<Live>,
+    pub(super) live: Arc<Live>,
+    pub(super) part: Part,
     log: watch::Receiver<Log>,
     /// Events read or skipped so far: the number of the last one.
     read: u64,
@@ -255,9 +289,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(live: Arc<Live>, read: u64, grace: Duration, life: &Life) -> Self {
-        live.attendance.send_modify(|attendance| attendance.readers += 1);
-        Self { log: live.log.subscribe(), live, read, grace, progress: None, _running: life.begin() }
+    pub(super) fn new(live: Arc<Live>, part: Part, read: u64, grace: Duration, life: &Life) -> Self {
+        live.attendance.send_modify(|attendance| {
+            attendance.readers += 1;
+            attendance.came += 1;
+        });
+        Self { log: live.log.subscribe(), live, part, read, grace, progress: None, _running: life.begin() }
     }
 
     /// Tells it of progress too, until its first event.

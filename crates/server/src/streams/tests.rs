@@ -50,8 +50,8 @@ impl Source for Script {
         Phase::Queued { position: Some(2) }
     }
 
-    fn retrieval(&self) -> Option<Duration> {
-        None
+    fn record(&self) -> Record {
+        Record::default()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// Where `make test` has put them. Only that names the folder: then a missing client is a failure.
-fn clients() -> Option<PathBuf> {
+pub(crate) fn clients() -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("LEAFRESH_TEST_CLIENTS") else {
         eprintln!("skipped: LEAFRESH_TEST_CLIENTS names no folder with clients (`make test` sets it)");
         return None;
@@ -26,7 +26,7 @@ fn clients() -> Option<PathBuf> {
     Some(folder.into())
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients").join(name)
 }
 
@@ -47,7 +47,7 @@ struct Seen {
     data: String,
 }
 
-async fn run(command: &mut Command) -> String {
+pub(crate) async fn run(command: &mut Command) -> String {
     let output = command.kill_on_drop(true).output().await.unwrap_or_else(|error| {
         panic!("{error}: {command:?} can't be started; `scripts/setup.sh --test` installs it")
     });

@@ -151,7 +151,7 @@ async fn a_star_allows_every_page() {
     for name in ["content-type", "authorization", "x-api-key", "last-event-id", "idempotency-key"] {
         assert!(allowed.contains(name), "{name} in {allowed}");
     }
-    for name in ["cache-control", "traceparent", "baggage", "x-request-id"] {
+    for name in ["cache-control", "traceparent", "baggage", "x-request-id", "x-stainless-os"] {
         assert!(allowed.contains(name), "{name} in {allowed}");
     }
 }

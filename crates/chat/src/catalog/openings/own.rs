@@ -15,17 +15,19 @@ pub(super) enum Words {
 }
 
 impl Words {
-    pub(super) fn of<'a>(self, person: &Person<'a>) -> Option<&'a str> {
+    pub(super) fn of<'a>(self, person: &'a Person<'_>) -> Option<&'a str> {
         match self {
             Self::Place => person.own_place,
-            Self::Work => person.own_work,
+            Self::Work => person.own_work.as_deref(),
         }
     }
 }
 
 /// Of a person's own words as they might be.
 pub(super) fn example() -> Person<'static> {
-    Person { own_place: Some("산골 마을"), own_work: Some("카페 운영"), ..Person::default() }
+    Person {
+        own_place: Some("산골 마을"), own_work: Some("카페 운영자".into()), ..Person::default()
+    }
 }
 
 /// A sentence, cut where own words come.
@@ -82,15 +84,37 @@ impl Sentence {
 
 /// The form of a particle that comes after these words.
 fn fitting(words: &str, (after_consonant, after_vowel): Particle) -> &'static str {
+    match sound(words) {
+        Sound::Vowel => after_vowel,
+        // "으로" loses its vowel after it too.
+        Sound::Rieul if after_vowel == "로" => after_vowel,
+        Sound::Rieul | Sound::Consonant => after_consonant,
+    }
+}
+
+/// What a word ends with when it is read aloud.
+enum Sound {
+    Vowel,
+    Rieul,
+    Consonant,
+}
+
+/// Letters and digits are read by their names: "PM" is 피엠, "3" is 삼.
+fn sound(words: &str) -> Sound {
     const HANGUL: std::ops::RangeInclusive<char> = '가'..='힣';
     const FINALS: u32 = 28;
-    /// "으로" loses its vowel after it too.
     const RIEUL: u32 = 8;
-    let last = words.chars().last().filter(|last| HANGUL.contains(last));
-    match last.map(|last| (u32::from(last) - u32::from(*HANGUL.start())) % FINALS) {
-        None | Some(0) => after_vowel,
-        Some(RIEUL) if after_vowel == "로" => after_vowel,
-        Some(_) => after_consonant,
+    let last = words.chars().rfind(|c| c.is_alphanumeric()).map(|last| last.to_ascii_uppercase());
+    match last {
+        Some(last) if HANGUL.contains(&last) => match (u32::from(last) - u32::from(*HANGUL.start())) % FINALS
+        {
+            0 => Sound::Vowel,
+            RIEUL => Sound::Rieul,
+            _ => Sound::Consonant,
+        },
+        Some('L' | 'R' | '1' | '7' | '8') => Sound::Rieul,
+        Some('M' | 'N' | '0' | '3' | '6') => Sound::Consonant,
+        _ => Sound::Vowel,
     }
 }
 
@@ -150,9 +174,15 @@ mod tests {
             ("은행원", "이", "은행원이"),
             ("의사", "이라도", "의사라도"),
             ("IT", "이", "IT가"),
+            ("지원팀 PM", "이", "지원팀 PM이"),
+            ("지원팀 HR", "으로", "지원팀 HR로"),
+            ("영업(부산)", "을", "영업(부산)을"),
+            ("교대 3", "으로", "교대 3으로"),
+            ("교대 7", "으로", "교대 7로"),
+            ("교대 2", "과", "교대 2와"),
         ] {
             let sentence = Sentence::try_from(format!("{{work:{particle}}} 쉬어요.")).unwrap();
-            let person = Person { own_work: Some(words), ..Person::default() };
+            let person = Person { own_work: Some(words.into()), ..Person::default() };
             assert_eq!(sentence.said(&person), format!("{expected} 쉬어요."));
         }
     }
@@ -161,7 +191,7 @@ mod tests {
     fn what_is_put_in_is_known_at_once() {
         let sentence = Sentence::try_from("{place}에서 지내는 {work:이라면} 좋아요.".to_owned()).unwrap();
         assert_eq!(sentence.repeats(), BTreeSet::from([Words::Place, Words::Work]));
-        assert_eq!(sentence.said(&example()), "산골 마을에서 지내는 카페 운영이라면 좋아요.");
+        assert_eq!(sentence.said(&example()), "산골 마을에서 지내는 카페 운영자라면 좋아요.");
         for (pattern, reason) in [
             ("{name}님", "no `{name}`"),
             ("{work:이고}", "no particle"),

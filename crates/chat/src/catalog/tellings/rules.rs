@@ -1,5 +1,6 @@
 //! What tellings have to keep to: `tellings/rules.toml`, and their documents.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
@@ -24,11 +25,26 @@ struct File {
     text: String,
     description: String,
     sentence: String,
-    own: String,
-    own_not: String,
-    own_never: Vec<String>,
+    #[serde(default)]
+    has: BTreeMap<String, Vec<String>>,
+    own: OwnTable,
     people: BTreeMap<String, Vec<String>>,
     jobs: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    not_jobs: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnTable {
+    form: String,
+    not: String,
+    name: String,
+    place: String,
+    work: String,
+    never: Vec<String>,
+    #[serde(default)]
+    called: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -41,6 +57,8 @@ pub(crate) struct Rules {
     description: Regex,
     sentence: Regex,
     pub(super) people: People,
+    /// By a need, the codes of those who have it.
+    pub(super) has: BTreeMap<String, Vec<String>>,
     pub(in super::super) own: OwnWords,
 }
 
@@ -48,16 +66,31 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) struct OwnWords {
     like: Regex,
-    unlike: Regex,
+    unlike: [Regex; 2],
+    pub(in super::super) place: Regex,
+    pub(in super::super) work: Regex,
     never: Vec<Term>,
+    /// How work ends that is something done, and what whoever does it is called instead.
+    called: BTreeMap<String, String>,
 }
 
 impl OwnWords {
-    /// Whether a text is words that may be repeated.
+    /// Words for work as words for whoever does it.
+    pub(in super::super) fn doer<'a>(&self, work: &'a str) -> Cow<'a, str> {
+        let ends =
+            self.called.iter().filter_map(|(end, name)| Some((work.strip_suffix(end.as_str())?, name)));
+        // The longest ending counts.
+        match ends.min_by_key(|(begin, _)| begin.len()) {
+            Some((begin, name)) => Cow::Owned(format!("{begin}{name}")),
+            None => Cow::Borrowed(work),
+        }
+    }
+
+    /// Whether a text is words that may be repeated, if they are such of a place or of work.
     pub(in super::super) fn may_be(&self, text: &str) -> bool {
         let mut words = BTreeSet::new();
         self.like.is_match(text)
-            && !self.unlike.is_match(text)
+            && !self.unlike.iter().any(|unlike| unlike.is_match(text))
             && text.split(' ').all(|word| words.insert(word))
             && !Words::new(text, &[]).has_any(&self.never)
     }
@@ -68,8 +101,9 @@ impl OwnWords {
 pub(super) struct People {
     /// In a message.
     pub(super) said: Vec<(String, Term)>,
-    /// In their own words for their work.
+    /// In their own words for their work, and what is said there of others than these people.
     pub(super) jobs: Vec<(String, Term)>,
+    pub(super) not_jobs: Vec<(String, Term)>,
 }
 
 /// What was told so far, to find what is told twice.
@@ -88,7 +122,13 @@ impl Rules {
         };
         let chosen = lists.places.items().iter().chain(lists.work_types.items());
         let codes = file.people.keys().chain(file.jobs.keys()).cloned();
-        let audience = chosen.map(|term| term.code.clone()).chain(codes).collect();
+        let audience: Vec<String> = chosen.map(|term| term.code.clone()).chain(codes).collect();
+        for (need, codes) in &file.has {
+            let wrong = all_known("has", std::slice::from_ref(need), &file.needs);
+            wrong.and_then(|()| all_known(need, codes, &audience)).map_err(|reason| {
+                error_on_line(&path, line_of(&text, text.find("[has]").unwrap_or(0)), reason)
+            })?;
+        }
         let terms = |table: &BTreeMap<String, Vec<String>>| {
             let words = table.iter().flat_map(|(code, words)| words.iter().map(move |word| (code, word)));
             words.map(|(code, word)| (code.clone(), Term::new(word))).collect()
@@ -97,13 +137,21 @@ impl Rules {
             text: whole(&file.text)?,
             description: whole(&file.description)?,
             sentence: whole(&file.sentence)?,
-            people: People { said: terms(&file.people), jobs: terms(&file.jobs) },
+            people: People {
+                said: terms(&file.people),
+                jobs: terms(&file.jobs),
+                not_jobs: terms(&file.not_jobs),
+            },
             own: OwnWords {
-                like: whole(&file.own)?,
-                unlike: whole(&file.own_not)?,
-                never: file.own_never.iter().map(|word| Term::new(word)).collect(),
+                like: whole(&file.own.form)?,
+                unlike: [whole(&file.own.not)?, whole(&file.own.name)?],
+                place: whole(&file.own.place)?,
+                work: whole(&file.own.work)?,
+                never: file.own.never.iter().map(|word| Term::new(word)).collect(),
+                called: file.own.called,
             },
             audience,
+            has: file.has,
             company: file.company,
             needs: file.needs,
         })
@@ -116,7 +164,7 @@ impl Rules {
 
     /// Codes of people.
     pub(in super::super) fn people_codes(&self) -> impl Iterator<Item = &str> {
-        let People { said, jobs } = &self.people;
+        let People { said, jobs, .. } = &self.people;
         said.iter().chain(jobs).map(|(code, _)| code.as_str())
     }
 

@@ -64,6 +64,9 @@ fn people_are_known_by_what_they_say_of_themselves() {
         ("딸이랑 걷고 싶어요", "택배 기사", &["children", "courier"]),
         ("메일함이 가득 찼어", "", &[]),
         // Said of others, or only sounding like them.
+        ("전기세가 많이 나와요", "카페 알바", &[]),
+        ("뭘 하면 좋을까요", "군인 가족", &[]),
+        ("뭘 하면 좋을까요", "교대 근무 생산직", &[]),
         ("아이스크림 통이 쌓여요", "", &[]),
         ("이 병은 어떻게 버려요", "", &[]),
         ("슬라이더 지퍼백이 너무 많아요", "", &[]),
@@ -177,4 +180,43 @@ fn somebody_of_whom_nothing_is_known_gets_what_is_for_everybody() {
         sea += usize::from(is_for(document, &by_the_sea) && document.places == ["beach"]);
     }
     assert!(some > 50 && sea > 3, "{some} {sea}");
+}
+
+#[test]
+fn what_needs_a_shop_or_a_field_is_for_those_who_have_one() {
+    let catalog = catalog();
+    let tellings = catalog.tellings();
+    let having = |who: &[&str], mentioned: &[&str]| {
+        let [who, mentioned] =
+            [who, mentioned].map(|codes| codes.iter().map(|code| (*code).to_owned()).collect());
+        let liking = Liking { who: Some(who), mentioned, ..Liking::default() };
+        let has = |document: &&Document| tellings.has_needs(document, &liking);
+        catalog
+            .documents()
+            .iter()
+            .filter(has)
+            .flat_map(|document| &tellings.by_id[&document.id].needs)
+            .collect::<BTreeSet<_>>()
+    };
+    let needs = |who: &[&str]| having(who, &[]);
+    for (who, has, hasn_t) in [
+        (
+            &["city", "sales"][..],
+            &["car", "phone", "sea"][..],
+            &["shop", "field", "garden", "office", "pet"][..],
+        ),
+        (&["city", "office"], &["office"], &["shop", "field", "garden"]),
+        (&["rural", "remote"], &["farmland", "garden"], &["field", "shop", "office", "child", "patient"]),
+        (&["city", "shop"], &["shop", "crew"], &["field", "delivery"]),
+        (&["city", "office", "children"], &["child", "study"], &["school", "barracks"]),
+        (&["mountain", "courier"], &["delivery"], &["ward", "shift", "senior"]),
+        (&["city", "farmer"], &["field", "garden"], &["shop"]),
+        (&[], &["kitchen"], &["shop", "field", "pet"]),
+    ] {
+        let found = needs(who);
+        assert!(has.iter().all(|need| found.contains(&(*need).to_owned())), "{who:?}: {found:?}");
+        assert!(!hasn_t.iter().any(|need| found.contains(&(*need).to_owned())), "{who:?}: {found:?}");
+    }
+    assert!(having(&["city"], &["rural"]).contains(&"garden".to_owned()), "who writes of the country");
+    assert!(catalog.documents().iter().all(|document| tellings.has_needs(document, &Liking::default())));
 }

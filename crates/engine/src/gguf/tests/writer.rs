@@ -1,60 +1,60 @@
 //! Writes small GGUF files, wrong ones too.
 
 /// Writes GGUF files, wrong ones too.
-pub(in crate::gguf) struct Writer {
-    pub(in crate::gguf) version: u32,
-    pub(in crate::gguf) keys: Vec<(String, Vec<u8>)>,
-    pub(in crate::gguf) tensors: Vec<Tensor>,
-    pub(in crate::gguf) alignment: usize,
+pub(crate) struct Writer {
+    pub(crate) version: u32,
+    pub(crate) keys: Vec<(String, Vec<u8>)>,
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) alignment: usize,
 }
 
 #[derive(Clone)]
-pub(in crate::gguf) struct Tensor {
-    pub(in crate::gguf) name: String,
-    pub(in crate::gguf) dims: Vec<u64>,
-    pub(in crate::gguf) kind: u32,
-    pub(in crate::gguf) bytes: usize,
+pub(crate) struct Tensor {
+    pub(crate) name: String,
+    pub(crate) dims: Vec<u64>,
+    pub(crate) kind: u32,
+    pub(crate) bytes: usize,
     /// Instead of the right one.
-    pub(in crate::gguf) offset: Option<u64>,
+    pub(crate) offset: Option<u64>,
 }
 
-pub(in crate::gguf) fn string(text: &[u8]) -> Vec<u8> {
+pub(crate) fn string(text: &[u8]) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text].concat()
 }
 
-pub(in crate::gguf) fn typed(kind: u32, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn typed(kind: u32, bytes: &[u8]) -> Vec<u8> {
     [&kind.to_le_bytes(), bytes].concat()
 }
 
-pub(in crate::gguf) fn u32_value(value: u32) -> Vec<u8> {
+pub(crate) fn u32_value(value: u32) -> Vec<u8> {
     typed(4, &value.to_le_bytes())
 }
 
-pub(in crate::gguf) fn text_value(text: &str) -> Vec<u8> {
+pub(crate) fn text_value(text: &str) -> Vec<u8> {
     typed(8, &string(text.as_bytes()))
 }
 
-pub(in crate::gguf) fn list_value(kind: u32, count: u64, entries: &[u8]) -> Vec<u8> {
+pub(crate) fn list_value(kind: u32, count: u64, entries: &[u8]) -> Vec<u8> {
     typed(9, &[&kind.to_le_bytes(), count.to_le_bytes().as_slice(), entries].concat())
 }
 
-pub(in crate::gguf) fn texts_value(texts: &[&str]) -> Vec<u8> {
+pub(crate) fn texts_value(texts: &[&str]) -> Vec<u8> {
     let entries: Vec<u8> = texts.iter().flat_map(|text| string(text.as_bytes())).collect();
     list_value(8, texts.len() as u64, &entries)
 }
 
-pub(in crate::gguf) fn numbers_value(numbers: &[i32]) -> Vec<u8> {
+pub(crate) fn numbers_value(numbers: &[i32]) -> Vec<u8> {
     let entries: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     list_value(5, numbers.len() as u64, &entries)
 }
 
-pub(in crate::gguf) fn tensor(name: &str, dims: &[u64], kind: u32, bytes: usize) -> Tensor {
+pub(crate) fn tensor(name: &str, dims: &[u64], kind: u32, bytes: usize) -> Tensor {
     Tensor { name: name.into(), dims: dims.into(), kind, bytes, offset: None }
 }
 
 impl Writer {
     /// The header of a model with two blocks.
-    pub(in crate::gguf) fn model() -> Self {
+    pub(crate) fn model() -> Self {
         let mut writer = Self { version: 3, keys: Vec::new(), tensors: Vec::new(), alignment: 32 };
         writer.set("general.architecture", text_value("llama"));
         writer.set("general.name", text_value("작은 모델"));
@@ -78,21 +78,21 @@ impl Writer {
         writer
     }
 
-    pub(in crate::gguf) fn set(&mut self, key: &str, value: Vec<u8>) {
+    pub(crate) fn set(&mut self, key: &str, value: Vec<u8>) {
         match self.keys.iter_mut().find(|(name, _)| name == key) {
             Some(entry) => entry.1 = value,
             None => self.keys.push((key.into(), value)),
         }
     }
 
-    pub(in crate::gguf) fn header(&self) -> Vec<u8> {
+    pub(crate) fn header(&self) -> Vec<u8> {
         let counts = [self.tensors.len() as u64, self.keys.len() as u64];
         let mut bytes = [b"GGUF".as_slice(), &self.version.to_le_bytes()].concat();
         bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
         bytes
     }
 
-    pub(in crate::gguf) fn with_keys(&self) -> Vec<u8> {
+    pub(crate) fn with_keys(&self) -> Vec<u8> {
         let mut bytes = self.header();
         for (key, value) in &self.keys {
             bytes.extend(string(key.as_bytes()));
@@ -101,7 +101,7 @@ impl Writer {
         bytes
     }
 
-    pub(in crate::gguf) fn with_descriptions(&self) -> Vec<u8> {
+    pub(crate) fn with_descriptions(&self) -> Vec<u8> {
         let mut bytes = self.with_keys();
         let mut place = 0u64;
         for tensor in &self.tensors {
@@ -116,7 +116,7 @@ impl Writer {
     }
 
     /// All of it, but for the padding after the last tensor, which files may lack.
-    pub(in crate::gguf) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.with_descriptions();
         for tensor in &self.tensors {
             bytes.resize(bytes.len().next_multiple_of(self.alignment), 0);

@@ -32,6 +32,7 @@ fn request() -> Request {
         grammar: Grammar::Regex("[가-힣]{1,200}".into()),
         max_tokens: 200,
         distinct_from: vec![],
+        stop: vec![],
     };
     Request {
         adapter: None,
@@ -135,6 +136,28 @@ fn whose_last_slot_was_done_when_the_engine_died_ends_at_once_and_no_engine_is_a
     assert!(reader.ended && reader.heard == "가나");
     assert_eq!(started(&ledger.submit(now)), [(half, String::new(), false)]);
     assert_eq!(admission.requests(), 1);
+}
+
+#[test]
+fn what_went_on_in_another_engine_is_counted_and_told_at_the_end() {
+    let (admission, now) = (Admission::new(4, 4, 1000), Instant::now());
+    let mut ledger = Ledger::new(1);
+    let (running, mut runs) = command(&admission, None);
+    let (waiting, _waits) = command(&admission, None);
+    let (running, waiting) = (ledger.add(running), ledger.add(waiting));
+    ledger.submit(now);
+    ledger.position(running, None);
+    ledger.position(waiting, Some(2));
+    ledger.write(running, text("가"));
+    assert_eq!(ledger.engine_died(), 1, "who only waits begins there");
+    ledger.submit(now);
+    ledger.write(running, Delta::Done(Usage { continued: 1, ..Usage::default() }));
+    let mut context = std::task::Context::from_waker(Waker::noop());
+    let mut last = None;
+    while let std::task::Poll::Ready(Some(delta)) = runs.generation.poll_next(&mut context) {
+        last = Some(delta);
+    }
+    assert_eq!(last, Some(Delta::Done(Usage { continued: 2, ..Usage::default() })));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{Grammar, Piece, Progress, Sampling, Segment, Slot, Usage};
 fn request() -> impl Strategy<Value = Request> {
     let slot = |(name, distinct): (String, Vec<usize>)| {
         let grammar = Grammar::Choices(vec![name.clone(), "나".into()]);
-        Segment::Slot(Slot { name, grammar, max_tokens: 9, distinct_from: distinct })
+        Segment::Slot(Slot { name, grammar, max_tokens: 9, distinct_from: distinct, stop: vec![] })
     };
     let pieces = proptest::collection::vec(".{0,9}".prop_map(Piece::Text), 0..4);
     let slots = proptest::collection::vec((".{1,9}", Just(vec![])).prop_map(slot), 1..2);

@@ -105,15 +105,24 @@ fn titles_that_differ_by_spaces_and_marks_only_are_the_same() {
 
 #[test]
 fn repeats_count_different_titles_of_whole_sessions() {
-    let mut records: Vec<Record> = (0..REPEATS).map(|_| repeat("a", ["가", "나", "다"])).collect();
+    let mut records: Vec<Record> = (0..TURNS).map(|_| repeat("a", ["가", "나", "다"])).collect();
     let other = [["1", "2", "3"], ["4", "5", "6"], ["7", "8", "9"], ["1", "2", "3"], ["10", "11", "12"]];
     records.extend(other.map(|titles| repeat("b", titles)));
+    // What comes later counts for openings alone.
+    let later = |turn: usize| {
+        let mut record = repeat("b", ["13", "14", "15"]);
+        record.answer.as_mut().unwrap().recommend = format!("{turn}번째로 추천합니다.");
+        record
+    };
+    records.extend((REPEATS..TURNS).map(later));
     let of_all = values(&records);
     check(&of_all, "repeats_distinct", 3.0);
     check(&of_all, "repeats_distinct_mean", 7.5);
+    check(&of_all, "openings_session", 1.0);
     // The first session without its last answer isn't whole.
     let of_whole = values(&records[1..]);
     check(&of_whole, "repeats_distinct", 12.0);
+    check(&of_whole, "openings_session", 6.0);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use qdrant_client::qdrant;
 use qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
 use qdrant_client::qdrant::points_server::{Points, PointsServer};
+use qdrant_client::qdrant::qdrant_server::QdrantServer;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
@@ -22,6 +23,9 @@ use crate::lexical::Sparse;
 use reading::{read_filter, read_ids, read_point, scored};
 
 type Reply<T> = Result<Response<T>, Status>;
+
+/// What it says that it is.
+pub(super) const VERSION: &str = "1.16.0";
 
 /// What the double was asked, and what it should do wrong.
 #[derive(Default)]
@@ -47,7 +51,8 @@ impl Double {
         let address = listener.local_addr().unwrap();
         let server = tonic::transport::Server::builder()
             .add_service(CollectionsServer::from_arc(double.clone()))
-            .add_service(PointsServer::from_arc(double.clone()));
+            .add_service(PointsServer::from_arc(double.clone()))
+            .add_service(QdrantServer::from_arc(double.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         (double, address)
     }
@@ -77,6 +82,18 @@ fn done() -> Response<qdrant::PointsOperationResponse> {
 
 fn collection_done() -> Response<qdrant::CollectionOperationResponse> {
     Response::new(qdrant::CollectionOperationResponse { result: true, time: 0.0 })
+}
+
+#[tonic::async_trait]
+impl qdrant::qdrant_server::Qdrant for Double {
+    async fn health_check(
+        &self,
+        request: Request<qdrant::HealthCheckRequest>,
+    ) -> Reply<qdrant::HealthCheckReply> {
+        self.note(&request).await;
+        let version = VERSION.to_owned();
+        Ok(Response::new(qdrant::HealthCheckReply { version, ..Default::default() }))
+    }
 }
 
 #[tonic::async_trait]
@@ -111,6 +128,7 @@ impl Collections for Double {
         let folder = tempfile::tempdir().unwrap();
         let info = leafresh_engine::EmbedderInfo {
             name: "double".into(),
+            id: "double".into(),
             fingerprint: "double".into(),
             dimension: dense.size as usize,
             longest: 512,

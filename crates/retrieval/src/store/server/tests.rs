@@ -4,7 +4,7 @@ use std::time::Duration;
 use leafresh_engine::Embedder;
 use leafresh_engine::fake::FakeEmbedder;
 
-use super::double::Double;
+use super::double::{Double, VERSION};
 use super::*;
 use crate::{Corpus, Index, Location, Query, Search};
 
@@ -96,6 +96,26 @@ async fn a_server_keeps_what_is_there_and_only_changes_what_changed() {
     let report = again.update(&Corpus::catalog(&documents)).await.unwrap();
     assert_eq!((report.embedded, report.removed), (20, 1), "more than a page of them");
     assert!(again.plan(&Corpus::catalog(&documents)).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_a_server_tells_its_version_and_what_the_collection_lacks_and_makes_none() {
+    let (_double, address) = Double::start().await;
+    let place = Location::Server(settings(address));
+    let embedder = embedder();
+    let look = async |documents: &[Document]| {
+        crate::examine(&place, Some(embedder.info()), documents).await.unwrap()
+    };
+    let without = look(&documents()).await;
+    assert_eq!((without.version.as_deref(), without.contents), (Some(VERSION), None));
+    let index = Index::open(&place, embedder.clone()).await.unwrap();
+    index.update(&Corpus::catalog(&documents())).await.unwrap();
+    let contents = crate::Contents { documents: 6, outdated: 0 };
+    assert_eq!(look(&documents()).await.contents, Some(contents));
+    assert_eq!(look(&documents()[1..]).await.contents, Some(crate::Contents { outdated: 1, ..contents }));
+    let wider = FakeEmbedder::new(64);
+    let error = crate::examine(&place, Some(wider.info()), &[]).await.unwrap_err().to_string();
+    assert!(error.contains("32 dimensions") && error.contains("leafresh index --rebuild"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,8 +79,8 @@ impl Source for Fed {
         Phase::Prefill
     }
 
-    fn retrieval(&self) -> Option<Duration> {
-        None
+    fn record(&self) -> Record {
+        Record::default()
     }
 }
 
