@@ -1,16 +1,15 @@
 // Settings: which server is asked, with which key. Both are kept in the browser.
-'use strict';
-
-const el = (id) => document.getElementById(id);
-const copy = (id) => el(id).content.firstElementChild.cloneNode(true);
+import { el, setText, storage, tab } from './dom.js';
+import { TEXT } from './language.js';
 
 const SERVER_KEY = 'leafresh.server';
-const storage = openStorage(() => localStorage);
-const tab = openStorage(() => sessionStorage); // a key shouldn't outlive its tab
-
 const POPOVER = 'popover' in HTMLElement.prototype; // Safari 16 has none
 
-function wireSettings() {
+let onKey = () => {};
+
+/** `unlocked` is called when a key has been found right. */
+export function wireSettings(unlocked) {
+  onKey = unlocked;
   // A browser without popovers would show it always, so it is hidden until it is known what the browser has.
   el('settings').hidden = !POPOVER;
   if (!POPOVER) el('settings-open').addEventListener('click', () => showSettings(el('settings').hidden));
@@ -26,17 +25,9 @@ function showSettings(open) {
   else el('settings').hidePopover();
 }
 
-function openStorage(open) {
-  try {
-    return open();
-  } catch {
-    return {}; // switched off: what is kept then lasts as long as the page
-  }
-}
-
 /** The server that is asked: the page's own unless another is set. */
-function server() {
-  return storage[SERVER_KEY] || document.baseURI;
+export function server() {
+  return storage[SERVER_KEY] || new URL('.', document.baseURI).href;
 }
 
 function saveServer(event) {
@@ -50,7 +41,7 @@ function saveServer(event) {
     showServer();
     showStoredKey();
   }
-  setText(el('server-message'), valid ? TEXT.serverSaved(input.value) : TEXT.badAddress);
+  setText(el('server-message'), !valid ? TEXT.badAddress : input.value ? TEXT.serverSet : TEXT.serverOwn);
 }
 
 function showServer() {
@@ -60,19 +51,13 @@ function showServer() {
   el('server-badge').textContent = address && new URL(address).host;
 }
 
-function openSettings(message) {
-  showSettings(true);
-  setText(el('server-message'), message);
-  el('server').focus();
-}
-
 // --- The key, for servers that want one ---
 
 /**
  * EventSource can't send a key, so the server gives a cookie for one. True: it has a cookie now that it hadn't;
  * null: it wants a key that isn't there.
  */
-async function unlock() {
+export async function unlock() {
   const key = tab[keyName()];
   const status = await showKey(key);
   if (status !== 401) return Boolean(key) && status === 204;
@@ -112,9 +97,9 @@ async function saveKey(event) {
   const status = /^[!-~]+$/.test(key) ? await showKey(key) : 401;
   const right = status === 204;
   el('key').setAttribute('aria-invalid', String(status === 401));
-  setText(el('key-message'), right ? TEXT.key.saved : status === 401 ? TEXT.key.wrong : TEXT.key.offline);
+  setText(el('key-message'), right ? TEXT.key.saved : status === 401 ? TEXT.key.wrong : TEXT.refusedWith[0]);
   if (!right) return;
   tab[keyName()] = key;
   showSettings(false);
-  if (turn?.phase === 'failed') ask(turn.request, TEXT.askedAgain);
+  onKey();
 }

@@ -1,122 +1,189 @@
-// The connection of a turn: opened, lost, found again, paused while nobody looks.
-'use strict';
+// The connection of an answer: opened, lost, found again, paused while nobody looks.
 
 const ATTEMPTS = 6; // after 1, 2, 4 … 32 s: within the time that the server keeps an answer for its reader
 // ms without a word from the server. An answer may take 240 s, and a lost one is kept for 120.
-const LIMITS = { hint: 10_000, connecting: 40_000, waiting: 270_000, writing: 270_000, reconnecting: 150_000 };
+export const LIMITS = { hint: 10_000, connecting: 40_000, waiting: 270_000, writing: 270_000, reconnecting: 150_000 };
 // ms. A hidden tab takes one of the six connections that a browser has to a server; a glance elsewhere ends nothing.
-const AWAY = { closes: 3000, distrusts: 10_000 };
+export const AWAY = { closes: 3000, distrusts: 10_000, since: null };
 
-let silence = 0; // the timer
-let leaving = 0; // the timer
-let hiddenSince = null;
-
-function openStream(base) {
-  const url = new URL(turn.request.path, base);
-  // With an id of its own, a request that is repeated before its first event has come joins the
-  // answer that is being written; without one the server would start a second.
-  const requestId = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  url.search = new URLSearchParams({ ...turn.request.params, sessionId: session(), requestId, progress: 1, details: 1 });
-  clearRaw(url);
-  connect(url);
-}
-
-function connect(url) {
-  turn.url = String(url);
-  if (turn.paused) return;
-  turn.source = new EventSource(url);
-  listen('open', () => {
-    turn.opened = true;
-    setPhase(turn.text ? 'writing' : 'waiting');
-  });
-  listen('progress', ({ message, data }) => setText(el('status'), TEXT.progress(message, data.position)));
-  listen('challenge', ({ data }) => (typeof data === 'string' ? addText(data) : finishCard(data.challenges)));
-  listen('close', ({ data }) => (data ? finish(data) : end('failed', TEXT.noResult)));
-  listen('error', failed);
-  watchSilence();
-}
-
-function listen(name, onEvent) {
-  const { source } = turn;
-  const mine = turn;
-  source.addEventListener(name, (event) => {
-    if (turn !== mine || turn.source !== source || turn.paused || !isBusy()) return;
-    recordRaw(event);
-    // Only `error` has two meanings: the server's event has data, the browser's own has none.
-    if (name !== 'open' && event.data === undefined) return connectionLost();
-    watchSilence();
-    if (name === 'open') return onEvent();
-    turn.lastId = event.lastEventId;
-    turn.attempts = 0;
-    keepInView(() => onEvent(JSON.parse(event.data)));
-    turn.resumed = false;
-  });
-}
-
-/** An answer that the server no longer has, or gave up while nobody was there, is asked for once more. */
-function failed({ status, message }) {
-  const lost = status === 410 || (status === 499 && turn.resumed);
-  if (!lost || turn.askedAgain) return end('failed', message);
-  turn.source.close();
-  Object.assign(turn, { askedAgain: true, text: '', finished: 0, lastId: '', opened: false });
-  setPhase('reconnecting');
-  openStream(new URL('../../../', turn.url));
-}
-
-function connectionLost() {
-  turn.resumed = true;
-  // EventSource reconnects by itself and goes on after the last id, so it must not be closed here.
-  if (turn.source.readyState !== EventSource.CLOSED) reconnecting();
-  else if (turn.opened) refusedAgain();
-  else refused();
-}
-
-function reconnecting() {
-  if (turn.phase === 'reconnecting') return;
-  setPhase('reconnecting');
-  watchSilence();
+/** Random, 128 bits: names a request or a conversation. */
+export function freshName() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /**
- * A refusal ends EventSource for good. Where it was a proxy's, whose server is away for a moment, an answer that had
- * begun need not end with it.
+ * `heard` has a function for all that comes: `progress`, `text`, `challenge`, `close`, `failed` (status 0: nobody answers), `slow`,
+ * `phase`, `named` when its name is known, `event` for each of the browser's events; and `locked`, which gets a key.
  */
-async function refusedAgain() {
-  const mine = turn;
-  reconnecting();
-  const url = new URL('../../../health/live', mine.url);
-  const lives = await fetch(url).then((response) => response.ok).catch(() => false);
-  if (turn !== mine || !isBusy()) return;
-  if (lives || mine.attempts >= ATTEMPTS) return refused();
-  setTimeout(() => {
-    if (turn === mine && isBusy()) connectAgain();
-  }, 1000 * 2 ** mine.attempts++);
-}
+export class Stream {
+  source = null;
+  opened = false;
+  ended = false;
+  paused = false;
+  resumed = false; // connected anew since the last event
+  attempts = 0; // to connect again since the last event
+  unlocked = false; // a key that was stored has been shown to the server once
+  phase = 'connecting';
+  silence = 0; // the timer
 
-/** The same request, from behind the last event; before the first one its request id finds the answer. */
-function connectAgain() {
-  const url = new URL(turn.url);
-  if (turn.lastId) url.searchParams.set('lastEventId', turn.lastId);
-  turn.source?.close();
-  turn.resumed = true;
-  connect(url);
-}
-
-/** EventSource doesn't tell why a server refused: the request is made once more to hear it. */
-async function refused() {
-  const mine = turn;
-  const refusal = await hearRefusal(mine.url);
-  if (turn !== mine || !isBusy()) return;
-  if (refusal.status === 401) {
-    const unlocked = await unlock();
-    if (turn !== mine || !isBusy()) return;
-    if (!unlocked || mine.unlocked) return end('failed', unlocked === null ? TEXT.key.needed : TEXT.refused);
-    mine.unlocked = true;
-    return connectAgain();
+  constructor(url, heard, lastId = '') {
+    Object.assign(this, { url: String(url), heard, lastId });
   }
-  // It was refused for a moment only.
-  if (refusal.status === 200 && mine.attempts++ < ATTEMPTS) return connectAgain();
-  end('failed', refusal.text);
+
+  /** The answer's name, as soon as it is known. */
+  get name() {
+    return this.lastId.split(':')[0];
+  }
+
+  /** From behind the last event on; before the first one the request's own id finds the answer. */
+  get address() {
+    return this.lastId ? `${this.url}&lastEventId=${encodeURIComponent(this.lastId)}` : this.url;
+  }
+
+  connect() {
+    if (this.paused) return;
+    this.source?.close();
+    this.source = new EventSource(this.address);
+    this.listen('open', () => this.enter(this.began ? 'writing' : 'waiting'));
+    this.listen('progress', ({ message, data }) => this.heard.progress(data, message));
+    this.listen('challenge', ({ data }) => {
+      this.began = true;
+      if (typeof data !== 'string') return this.heard.challenge(data.challenges);
+      if (this.phase !== 'writing') this.enter('writing');
+      this.heard.text(data);
+    });
+    this.listen('close', ({ data }) => {
+      this.close();
+      this.heard.close(data);
+    });
+    this.listen('error', (failure) => this.fail(failure));
+    this.watchSilence();
+  }
+
+  listen(name, onEvent) {
+    const { source } = this;
+    source.addEventListener(name, (event) => {
+      if (this.source !== source || this.paused || this.ended) return;
+      this.heard.event(event);
+      // Only `error` has two meanings: the server's event has data, the browser's own has none.
+      if (name !== 'open' && event.data === undefined) return this.lost();
+      this.watchSilence();
+      if (name === 'open') {
+        this.opened = true;
+        return onEvent();
+      }
+      const before = this.name;
+      this.lastId = event.lastEventId;
+      if (this.name !== before) this.heard.named();
+      this.attempts = 0;
+      onEvent(JSON.parse(event.data));
+      this.resumed = false;
+    });
+  }
+
+  enter(phase) {
+    this.phase = phase;
+    this.heard.phase(phase);
+  }
+
+  /** Nothing is heard any more. */
+  close() {
+    this.ended = true;
+    this.source?.close();
+    clearTimeout(this.silence);
+  }
+
+  fail(failure) {
+    this.close();
+    this.heard.failed(failure);
+  }
+
+  /** Closing alone lets the server wait for a reader to return. Nothing here depends on the reply. */
+  stop() {
+    this.close();
+    if (this.name) fetch(new URL(`../streams/${this.name}`, this.url), { method: 'DELETE' }).catch(() => {});
+  }
+
+  // --- A connection that is lost, or refused ---
+
+  lost() {
+    this.resumed = true;
+    // EventSource reconnects by itself and goes on after the last id, so it must not be closed here.
+    if (this.source.readyState !== EventSource.CLOSED) this.reconnecting();
+    else if (this.opened) this.refusedAgain();
+    else this.refused();
+  }
+
+  reconnecting() {
+    if (this.phase === 'reconnecting') return;
+    this.enter('reconnecting');
+    this.watchSilence();
+  }
+
+  connectAgain() {
+    this.resumed = true;
+    this.connect();
+  }
+
+  /**
+   * A refusal ends EventSource for good. Where it was a proxy's, whose server is away for a moment, an answer that had
+   * begun need not end with it.
+   */
+  async refusedAgain() {
+    this.reconnecting();
+    const lives = await fetch(new URL('../../../health/live', this.url)).then(({ ok }) => ok).catch(() => false);
+    if (this.ended) return;
+    if (lives || this.attempts >= ATTEMPTS) return this.refused();
+    setTimeout(() => {
+      if (!this.ended) this.connectAgain();
+    }, 1000 * 2 ** this.attempts++);
+  }
+
+  /** EventSource doesn't tell why a server refused: the request is made once more to hear it. */
+  async refused() {
+    const refusal = await hearRefusal(this.address);
+    if (this.ended) return;
+    if (refusal.status === 401) {
+      const unlocked = await this.heard.locked();
+      if (this.ended) return;
+      if (!unlocked || this.unlocked) return this.fail({ status: unlocked === null ? 401 : undefined });
+      this.unlocked = true;
+      return this.connectAgain();
+    }
+    // It was refused for a moment only.
+    if (refusal.status === 200 && this.attempts++ < ATTEMPTS) return this.connectAgain();
+    this.fail(refusal);
+  }
+
+  // --- A server that says nothing ---
+
+  watchSilence() {
+    clearTimeout(this.silence);
+    if (this.ended || this.paused) return;
+    const { hint } = LIMITS;
+    this.silence = setTimeout(() => {
+      if (this.phase === 'connecting') this.heard.slow();
+      this.silence = setTimeout(() => this.fail({ status: 408 }), Math.max(LIMITS[this.phase] - hint, 0));
+    }, hint);
+  }
+
+  // --- A page that nobody sees ---
+
+  /** The server parks the answer, and keeps it for a while. */
+  pause() {
+    if (this.ended || this.paused) return;
+    this.paused = true;
+    this.source?.close();
+    clearTimeout(this.silence);
+  }
+
+  resume() {
+    if (!this.paused) return;
+    this.paused = false;
+    if (this.ended) return;
+    this.enter('reconnecting');
+    this.connectAgain();
+  }
 }
 
 /** The status, or 0, and what people read of it. An answer that begins is let go: its request id finds it again. */
@@ -124,88 +191,39 @@ async function hearRefusal(address) {
   const abort = new AbortController();
   const headers = { Accept: 'text/event-stream' };
   const response = await fetch(address, { headers, signal: abort.signal }).catch(() => null);
-  if (!response) return { status: 0, text: TEXT.key.offline };
+  if (!response) return { status: 0 };
   const { status } = response;
   if (status === 200) {
     abort.abort();
-    return { status, text: TEXT.refused };
+    return { status };
   }
   const said = await response.json().catch(() => null); // a proxy's page is no JSON
-  const text = (status !== 404 && said?.message) || TEXT.refusedWith[status] || TEXT.refused;
-  const seconds = Number(response.headers.get('Retry-After'));
-  return { status, text: seconds > 0 ? `${text} ${TEXT.wait(seconds)}` : text };
+  return { status, message: said?.message, wait: Number(response.headers.get('Retry-After')) };
 }
 
-// --- A server that says nothing ---
-
-function watchSilence() {
-  clearTimeout(silence);
-  if (!isBusy() || turn.paused) return;
-  const mine = turn;
-  const { hint } = LIMITS;
-  silence = setTimeout(() => {
-    if (turn !== mine || !isBusy()) return;
-    if (turn.phase === 'connecting') setText(el('status'), TEXT.slow);
-    silence = setTimeout(() => {
-      if (turn === mine && isBusy()) end('failed', TEXT.silent);
-    }, Math.max(LIMITS[turn.phase] - hint, 0));
-  }, hint);
-}
-
-// --- A page that nobody sees ---
-
-/** The server parks the answer, and keeps it for a while. */
-function pause() {
-  clearTimeout(leaving);
-  if (!isBusy() || turn.paused) return;
-  turn.paused = true;
-  turn.source?.close();
-  clearTimeout(silence);
-}
-
-function resume() {
-  clearTimeout(leaving);
-  if (!turn?.paused) return;
-  turn.paused = false;
-  if (!isBusy()) return;
-  setPhase('reconnecting');
-  connectAgain();
-}
-
-function seenOrNot() {
-  if (document.hidden) {
-    hiddenSince = Date.now();
-    leaving = setTimeout(pause, AWAY.closes);
-    return;
-  }
-  // A page that was frozen had no time to close; what it holds may be dead without having heard so.
-  if (hiddenSince !== null && Date.now() - hiddenSince > AWAY.distrusts) pause();
-  hiddenSince = null;
-  resume();
-}
-
-// --- Raw events ---
-
-function elapsed() {
-  return Math.round(performance.now() - turn.startedAt);
-}
-
-function clearRaw(url) {
-  el('raw-events').replaceChildren();
-  el('raw-url').textContent = `GET ${url}`;
-  el('raw-summary').textContent = '';
-}
-
-function recordRaw({ type, data, lastEventId }) {
-  // `open` and the connection's own `error` are the browser's, not the stream's.
-  const cells = data === undefined ? { name: `(${type})` } : { name: type, id: lastEventId, data };
-  const row = document.createElement('li');
-  for (const [name, value] of Object.entries({ time: `${elapsed()} ms`, ...cells })) {
-    row.append(Object.assign(document.createElement('span'), { className: `raw-${name}`, textContent: value }));
-  }
-  const list = el('raw-events');
-  const following = list.scrollHeight - list.scrollTop - list.clientHeight < 24;
-  list.append(row);
-  if (following) list.scrollTop = list.scrollHeight;
-  setText(el('raw-summary'), TEXT.rawSummary(list.childElementCount, turn.firstTextAt));
+/** Lets the stream that `current` gives go while nobody sees the page. */
+export function pauseUnseen(current) {
+  let leaving = 0;
+  const pause = () => {
+    clearTimeout(leaving);
+    current()?.pause();
+  };
+  const resume = () => {
+    clearTimeout(leaving);
+    current()?.resume();
+  };
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) {
+      AWAY.since = Date.now();
+      leaving = setTimeout(pause, AWAY.closes);
+      return;
+    }
+    // A page that was frozen had no time to close; what it holds may be dead without having heard so.
+    if (AWAY.since !== null && Date.now() - AWAY.since > AWAY.distrusts) pause();
+    AWAY.since = null;
+    resume();
+  });
+  document.addEventListener('freeze', pause);
+  addEventListener('pagehide', pause);
+  addEventListener('pageshow', resume);
 }

@@ -145,12 +145,15 @@ impl Writer {
     }
 }
 
+/// Without what its telling knows.
 pub(crate) fn source(document: &Document, score: Option<f32>) -> Source {
     Source {
         id: document.id.clone(),
         title: document.title.clone(),
         category: document.category.clone(),
         score: score.map(|score| score.clamp(0.0, 1.0)),
+        minutes: None,
+        proof: None,
     }
 }
 

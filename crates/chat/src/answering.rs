@@ -228,7 +228,7 @@ impl Answering {
     }
 
     async fn begin(&mut self, owner: &str, session_id: Option<&str>, question: String) -> OpenTurn {
-        match (self.recommender.sessions.clone(), session_id) {
+        let mut turn = match (self.recommender.sessions.clone(), session_id) {
             (Some(sessions), Some(id)) => {
                 let key = SessionKey { owner: owner.to_owned(), id: id.to_owned() };
                 let since = Instant::now();
@@ -240,7 +240,9 @@ impl Answering {
                 turn
             }
             _ => OpenTurn::alone(question),
-        }
+        };
+        turn.name = self.control.name();
+        turn
     }
 
     fn rng(&self) -> impl Rng + use<> {
@@ -305,6 +307,10 @@ impl Answering {
 
     /// The end: the turn is saved, then the reader hears whether it was.
     async fn close(&mut self, mut answer: Answer, turn: OpenTurn, offered: Vec<String>) -> Result<(), Gone> {
+        let tellings = self.recommender.catalog.tellings();
+        for source in &mut answer.sources {
+            (source.minutes, source.proof) = tellings.demands(&source.id).unzip();
+        }
         answer.remembered = turn.close(answer.render(), offered).await;
         self.send(Event::Close(answer)).await
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use leafresh_store::{Role, Session, SessionKey, SessionStore, Standing, Update};
+use leafresh_store::{Rated, Rating, Role, Session, SessionKey, SessionStore, Standing, Update};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
@@ -85,6 +85,28 @@ impl Sessions {
         .await
     }
 
+    /// Keeps with the answer of this name what somebody thinks of it; `None` takes that back. False: there is no such answer.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    pub async fn rate(
+        &self,
+        key: &SessionKey,
+        answer: String,
+        rating: Option<Rating>,
+    ) -> Result<bool, leafresh_store::Error> {
+        let key = key.clone();
+        self.blocking(move |shared| shared.store.rate(&key, &answer, rating, OffsetDateTime::now_utc())).await
+    }
+
+    /// All answers that are rated, oldest first.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn rated(&self) -> Result<Vec<Rated>, leafresh_store::Error> {
+        self.blocking(|shared| shared.store.rated(OffsetDateTime::now_utc())).await
+    }
+
     /// Forgets what has expired.
     pub async fn purge(&self) {
         match self.blocking(|shared| shared.store.purge(OffsetDateTime::now_utc())).await {
@@ -128,6 +150,7 @@ impl Sessions {
             session,
             question,
             asked_at: OffsetDateTime::now_utc(),
+            name: None,
             standing: Standing::default(),
         }
     }
@@ -178,6 +201,8 @@ pub(crate) struct OpenTurn {
     pub(crate) session: Option<Session>,
     pub(crate) question: String,
     asked_at: OffsetDateTime,
+    /// Under which its answer can be rated.
+    pub(crate) name: Option<String>,
     /// Where the conversation stands after this turn, as far as that is known.
     pub(crate) standing: Standing,
 }
@@ -186,7 +211,7 @@ impl OpenTurn {
     /// A request without a session.
     pub(crate) fn alone(question: String) -> Self {
         let asked_at = OffsetDateTime::now_utc();
-        Self { open: None, session: None, question, asked_at, standing: Standing::default() }
+        Self { open: None, session: None, question, asked_at, name: None, standing: Standing::default() }
     }
 
     /// Where the conversation stood before; `None` while nothing but fixed replies was said in it.
@@ -223,7 +248,7 @@ impl OpenTurn {
         };
         let now = OffsetDateTime::now_utc();
         let turns = vec![self.asked(), leafresh_store::Turn { role: Role::Assistant, text: answer, at: now }];
-        let update = Update { standing: self.standing.clone(), turns, offered };
+        let update = Update { standing: self.standing.clone(), turns, answer: self.name.take(), offered };
         // It goes on when the reader leaves meanwhile: the answer was complete.
         spawn_blocking(move || open.save(&update)).await.unwrap_or(false)
     }
@@ -239,7 +264,7 @@ impl Drop for OpenTurn {
             return;
         };
         let standing = self.before().unwrap_or(&self.standing).clone();
-        let update = Update { standing, turns: vec![self.asked()], offered: Vec::new() };
+        let update = Update { standing, turns: vec![self.asked()], answer: None, offered: Vec::new() };
         runtime.spawn_blocking(move || open.save(&update));
     }
 }

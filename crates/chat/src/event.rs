@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use leafresh_engine::Presence;
@@ -59,6 +59,12 @@ pub struct Source {
     pub category: String,
     /// Cosine similarity of its meaning to the request's, 0 to 1; none where nothing was searched by meaning.
     pub score: Option<f32>,
+    /// What its challenge takes once, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<u16>,
+    /// What a photo of it shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
 }
 
 /// How documents were used.
@@ -147,6 +153,7 @@ pub struct Events {
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     presence: Presence,
+    name: OnceLock<String>,
     progress: Mutex<Progress>,
     record: Mutex<Record>,
 }
@@ -164,6 +171,11 @@ pub(crate) enum Progress {
 impl Control {
     pub(crate) fn presence(&self) -> &Presence {
         &self.presence
+    }
+
+    /// Under which the answer can be rated.
+    pub(crate) fn name(&self) -> Option<String> {
+        self.name.get().cloned()
     }
 
     pub(crate) fn set_progress(&self, progress: Progress) {
@@ -190,6 +202,13 @@ impl Events {
         let (sender, receiver) = mpsc::channel(ON_THEIR_WAY);
         let control = Arc::new(Control { presence, ..Control::default() });
         Self { work: Some(Box::pin(work(sender, control.clone()))), receiver, control, ended: false }
+    }
+
+    /// Has the answer remembered under this name, by which it can be rated. Before its events are read; the first name stays.
+    #[must_use]
+    pub fn named(self, name: String) -> Self {
+        let _ = self.control.name.set(name);
+        self
     }
 
     /// The next event; `None` after the terminal one. Can be dropped and called again without loss.

@@ -39,7 +39,7 @@ pub use event::{Answer, Challenge, DegradedReason, Event, Events, Failure, Groun
 pub use fallback::FallbackSettings;
 pub use figures::Figures;
 pub use guard::{GateReport, Gatekeeper, Refusal};
-pub use leafresh_store::{Session, SessionKey};
+pub use leafresh_store::{Rated, Rating, Session, SessionKey};
 pub use measuring::{Asking, First, Fits};
 pub use recommend::{Deadlines, Recommender, Settings};
 pub use record::Record;

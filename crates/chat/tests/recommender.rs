@@ -180,6 +180,8 @@ async fn challenges_are_told_for_where_somebody_lives_and_works_and_first_for_wh
         let mut told = 0;
         for challenge in &answer.challenges {
             let source = answer.sources.iter().find(|source| source.title == challenge.title).unwrap();
+            let demands = (source.minutes.unwrap(), source.proof.as_deref().unwrap());
+            assert!((1..=180).contains(&demands.0) && demands.1.chars().count() >= 8, "{demands:?}");
             let variants = variants(&source.id);
             let is_for = |audience: &[String]| audience.iter().any(|code| people.contains(&code.as_str()));
             let could = variants.iter().filter(|(audience, _)| is_for(audience)).count();

@@ -6,6 +6,7 @@ mod ask;
 mod catalog;
 mod doctor;
 mod engine;
+mod feedback;
 mod index;
 mod keys;
 mod manual;
@@ -45,6 +46,8 @@ Examples:
       The same model without the tokens that answers don't need.
   leafresh keys new front-end >> config/keys.toml
       A new API key: its entry into the file, the key itself on the screen.
+  leafresh feedback export --rating down
+      The answers that people didn't like, with their questions.
 
 Settings come from config/leafresh.toml, which explains every one of them; variables LEAFRESH_SECTION__KEY of .env \
 and of the environment override the file, flags override both.";
@@ -83,6 +86,9 @@ enum Command {
     /// Make API keys
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Read what people think of answers
+    #[command(subcommand)]
+    Feedback(feedback::Command),
     /// Print the completions for a shell
     Completions(manual::Completions),
     /// Write the manual pages
@@ -103,6 +109,7 @@ fn main() -> ExitCode {
         Command::Models(command) => models::run(&command),
         Command::Engine(options) => engine::run(options),
         Command::Keys(command) => keys::run(&command),
+        Command::Feedback(command) => feedback::run(&command),
         Command::Completions(options) => manual::completions(&options),
         Command::Man(options) => manual::man(&options),
     };

@@ -2,6 +2,7 @@
 //!
 //! `config/leafresh.toml` explains every key; a test holds it against the defaults here.
 
+mod challenge_url;
 mod dotenv;
 mod explain;
 mod flags;
@@ -15,6 +16,7 @@ mod tests;
 mod values;
 mod variables;
 
+pub use challenge_url::ChallengeUrl;
 pub use flags::Common;
 pub use hub::Hub;
 pub use network::Network;
@@ -45,6 +47,7 @@ pub struct Config {
     pub stream: Stream,
     pub cors: Cors,
     pub openai: OpenAi,
+    pub page: Page,
     pub catalog: Catalog,
     pub model: Model,
     pub hub: Hub,
@@ -208,6 +211,14 @@ impl Default for Stream {
 pub struct Cors {
     /// The origins whose pages may read our answers; `*` is any.
     pub origins: Vec<Origin>,
+}
+
+/// The chat page.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Page {
+    /// Where a challenge is started. None: cards have no button for that.
+    pub challenge_url: Option<ChallengeUrl>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -5,6 +5,7 @@ mod body;
 mod direct;
 mod envelope;
 mod error;
+mod feedback;
 mod health;
 mod metrics;
 mod names;
@@ -48,12 +49,13 @@ pub(crate) fn app(state: &AppState) -> Router {
     let router = Router::new()
         .merge(recommend::router())
         .merge(streams::router())
+        .merge(feedback::router())
         .merge(access::router())
         .merge(sessions::router())
         .merge(health::router())
         .merge(metrics::router())
         .merge(openai::router(&state.part::<Arc<config::OpenAi>>()))
-        .merge(web::router(&catalog))
+        .merge(web::router(&catalog, &state.part::<Arc<config::Page>>()))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(state.part::<access::Access>(), access::pass));

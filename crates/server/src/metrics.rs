@@ -7,7 +7,7 @@ mod process;
 
 use std::time::Duration;
 
-use leafresh_chat::{Answer, DegradedReason, Figures, Grounding, Record, Refusal, Sessions};
+use leafresh_chat::{Answer, DegradedReason, Figures, Grounding, Rating, Record, Refusal, Sessions};
 use leafresh_engine::Health;
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -162,6 +162,11 @@ impl Metrics {
         });
     }
 
+    /// Somebody said what they think of an answer.
+    pub(crate) fn rated(&self, rating: Rating) {
+        self.with(|| counter!(names::FEEDBACK, "rating" => rating.as_str()).increment(1));
+    }
+
     /// A request that was answered with an error before any work.
     pub(crate) fn refused(&self, status: u16) {
         self.with(|| counter!(names::REQUESTS_REFUSED, "status" => status.to_string()).increment(1));
@@ -242,6 +247,9 @@ fn begin_at_zero() {
     }
     for grounding in Grounding::ALL {
         counter!(names::ANSWERS, "grounding" => grounding.name()).increment(0);
+    }
+    for rating in Rating::ALL {
+        counter!(names::FEEDBACK, "rating" => rating.as_str()).increment(0);
     }
     for remembered in [true, false] {
         counter!(names::TURNS, "remembered" => yes_or_no(remembered)).increment(0);

@@ -26,6 +26,7 @@ struct Parts {
     origins: Arc<[config::Origin]>,
     openai: Arc<config::OpenAi>,
     turns: Arc<Turns>,
+    page: Arc<config::Page>,
     catalog: Arc<Catalog>,
     log_text: LogText,
     otlp: Otlp,
@@ -52,6 +53,7 @@ impl AppState {
             origins: config.cors.origins.as_slice().into(),
             openai: Arc::new(config.openai.clone()),
             turns: Arc::default(),
+            page: Arc::new(config.page.clone()),
             catalog,
             log_text: config.log.text,
             otlp: Otlp::new(&config.otlp),
@@ -122,6 +124,7 @@ part!(Arc<config::Stream>, stream);
 part!(Arc<[config::Origin]>, origins);
 part!(Arc<config::OpenAi>, openai);
 part!(Arc<Turns>, turns);
+part!(Arc<config::Page>, page);
 part!(Arc<Catalog>, catalog);
 part!(LogText, log_text);
 part!(Otlp, otlp);

@@ -302,6 +302,10 @@ impl Start {
         self.reader.asked()
     }
 
+    pub(crate) fn id(&self) -> StreamId {
+        self.reader.stream()
+    }
+
     /// Runs the source in a task of its own until its end.
     pub(crate) fn run<S: Source>(self, source: S, permit: Option<Permit>) -> Reader {
         let account = Account::new(&self.ending.streams, self.ending.live.clone(), permit);

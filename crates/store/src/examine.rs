@@ -140,7 +140,7 @@ mod tests {
             work_type: None,
             adapter: None,
         };
-        let update = Update { standing, turns: Vec::new(), offered: Vec::new() };
+        let update = Update { standing, turns: Vec::new(), answer: None, offered: Vec::new() };
         store.record(&key, &update, OffsetDateTime::now_utc()).unwrap();
     }
 

@@ -13,5 +13,7 @@ mod upkeep;
 pub use error::Error;
 pub use examine::{Examined, examine};
 pub use fault::Faults;
-pub use session::{Role, Session, SessionKey, SessionLimits, SessionStore, Standing, Turn, Update};
+pub use session::{
+    Rated, Rating, Role, Session, SessionKey, SessionLimits, SessionStore, Standing, Turn, Update,
+};
 pub use sqlite::{Options, Sqlite};

@@ -43,6 +43,9 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     "CREATE INDEX sessions_by_owner ON sessions (owner, expires_at);",
     // 3. The adapter that a conversation is written with.
     "ALTER TABLE sessions ADD COLUMN adapter TEXT;",
+    // 4. What people think of an answer, which is known by the name under which they got it.
+    "ALTER TABLE turns ADD COLUMN answer TEXT;
+     ALTER TABLE turns ADD COLUMN rating TEXT;",
 ];
 
 /// Brings the file's layout up to the end of `migrations`, each step whole or not at all.
@@ -86,6 +89,19 @@ mod tests {
         migrate(&mut connection, path, &steps).unwrap();
         let sum: i64 = connection.query_row("SELECT x + y FROM a", [], |row| row.get(0)).unwrap();
         assert_eq!((version(&connection), sum), (2, 3));
+    }
+
+    #[test]
+    fn conversations_of_the_second_layout_are_kept_and_can_be_gone_on_with() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, Path::new("x"), &MIGRATIONS[..2]).unwrap();
+        let session = "INSERT INTO sessions VALUES (1, '', 'a', 'VEGAN', 'VEGAN', NULL, NULL, 9)";
+        connection.execute_batch(session).unwrap();
+        connection.execute_batch("INSERT INTO turns VALUES (1, 1, 'user', 'question', 5)").unwrap();
+        migrate(&mut connection, Path::new("x"), MIGRATIONS).unwrap();
+        let sql = "SELECT text, answer IS NULL AND rating IS NULL FROM turns";
+        let row = connection.query_row(sql, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)));
+        assert_eq!(row.unwrap(), ("question".into(), true));
     }
 
     #[test]

@@ -62,11 +62,48 @@ impl Role {
     }
 }
 
+/// What somebody thinks of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rating {
+    Up,
+    Down,
+}
+
+impl Rating {
+    pub const ALL: [Self; 2] = [Self::Up, Self::Down];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rating| rating.as_str() == name)
+    }
+}
+
+/// An answer that was rated, with its question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rated {
+    /// Of its session.
+    pub owner: String,
+    pub rating: Rating,
+    /// When it was answered.
+    pub at: OffsetDateTime,
+    /// None: it was forgotten before its answer.
+    pub question: Option<String>,
+    pub answer: String,
+}
+
 /// What one request adds to a session: all of it is saved, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
     pub standing: Standing,
     pub turns: Vec<Turn>,
+    /// The name under which the answer among them can be rated.
+    pub answer: Option<String>,
     /// Ids of documents that were offered this time.
     pub offered: Vec<String>,
 }
@@ -102,6 +139,25 @@ pub trait SessionStore: Send + Sync {
     /// # Errors
     /// [`Error::Full`], [`Error::Busy`] or [`Error::Sqlite`] when it can't be saved; then nothing of it is.
     fn record(&self, key: &SessionKey, update: &Update, now: OffsetDateTime) -> Result<(), Error>;
+
+    /// Keeps with the session's answer of this name what somebody thinks of it; `None` takes that back. False: there is no such
+    /// answer.
+    ///
+    /// # Errors
+    /// As [`SessionStore::record`].
+    fn rate(
+        &self,
+        key: &SessionKey,
+        answer: &str,
+        rating: Option<Rating>,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error>;
+
+    /// All answers that are rated, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] when they can't be read.
+    fn rated(&self, now: OffsetDateTime) -> Result<Vec<Rated>, Error>;
 
     /// Forgets the session, if there is one, for good: its words are overwritten on the disk.
     ///

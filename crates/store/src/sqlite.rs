@@ -1,5 +1,7 @@
 //! Sessions in one SQLite file.
 
+mod ratings;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +12,10 @@ use time::OffsetDateTime;
 
 use crate::schema::{self, APPLICATION_ID, MIGRATIONS};
 use crate::upkeep::Upkeep;
-use crate::{Error, Faults, Role, Session, SessionKey, SessionLimits, SessionStore, Standing, Turn, Update};
+use crate::{
+    Error, Faults, Rated, Rating, Role, Session, SessionKey, SessionLimits, SessionStore, Standing, Turn,
+    Update,
+};
 
 /// How long a write waits for another process that has the file, a backup for instance. The next ones don't: see [`Upkeep`].
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -301,9 +306,10 @@ impl SessionStore for Sqlite {
             let session = writer.session(key, &update.standing, millis(expires_at))?;
             let next = writer.next("turns", session)?;
             for (number, turn) in (next..).zip(&update.turns) {
+                let answer = update.answer.as_ref().filter(|_| turn.role == Role::Assistant);
                 writer.execute(
-                    "INSERT INTO turns (session, number, role, text, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![session, number, turn.role.as_str(), turn.text, millis(turn.at)],
+                    "INSERT INTO turns (session, number, role, text, at, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![session, number, turn.role.as_str(), turn.text, millis(turn.at), answer],
                 )?;
             }
             let next = writer.next("offered", session)?;
@@ -324,6 +330,25 @@ impl SessionStore for Sqlite {
             }
             Ok(())
         })
+    }
+
+    fn rate(
+        &self,
+        key: &SessionKey,
+        answer: &str,
+        rating: Option<Rating>,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        let sql = "UPDATE turns SET rating = ?1 WHERE answer = ?2 AND session =
+                       (SELECT number FROM sessions WHERE owner = ?3 AND id = ?4 AND expires_at > ?5)";
+        let rating = rating.map(Rating::as_str);
+        let rated = self
+            .write(|writer| writer.execute(sql, params![rating, answer, key.owner, key.id, millis(now)]))?;
+        Ok(rated > 0)
+    }
+
+    fn rated(&self, now: OffsetDateTime) -> Result<Vec<Rated>, Error> {
+        self.noticing(|connection| ratings::read(connection, millis(now)))
     }
 
     fn delete(&self, key: &SessionKey) -> Result<(), Error> {

@@ -261,6 +261,11 @@ impl Tellings {
         easy && short && together && now && theirs
     }
 
+    /// How many minutes a document's challenge takes once, and what a photo of it shows.
+    pub(crate) fn demands(&self, id: &str) -> Option<(u16, String)> {
+        self.by_id.get(id).map(|telling| (telling.minutes, telling.proof.clone()))
+    }
+
     /// Sentences that answer the need behind the document's questions.
     pub(crate) fn openings(&self, document: &Document) -> &[String] {
         self.by_id.get(&document.id).map_or(&[], |telling| &telling.openings)

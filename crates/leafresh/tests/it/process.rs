@@ -3,6 +3,10 @@
 use std::net::TcpListener;
 use std::process::Output;
 
+use leafresh_store::{Options, Rating, Role, SessionKey, SessionStore, Sqlite, Standing, Turn, Update};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
 use crate::run::{leafresh, text};
 
 /// Fails with one sentence that has all of these in it.
@@ -86,4 +90,39 @@ fn help_shows_the_commands_and_examples() {
     }
     let help = text(&leafresh(&["keys", "new", "--help"]).output().unwrap().stdout);
     assert!(help.contains("Two entries may have the same name"), "how a key is replaced: {help}");
+}
+
+#[test]
+fn answers_that_were_rated_are_exported_with_their_questions_while_a_server_has_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let export = |more: &[&str]| {
+        let data = dir.path().to_str().unwrap();
+        leafresh(&[&["feedback", "export", "--data", data], more].concat()).output().unwrap()
+    };
+    assert_fails(&export(&[]), &["sessions.db", "no conversations", "--data"]);
+
+    let store = Sqlite::open(&dir.path().join("sessions.db"), Options::default()).unwrap();
+    let now = OffsetDateTime::now_utc();
+    let turn = |role, text: String| Turn { role, text, at: now };
+    for (n, owner) in ["", "front-end", ""].into_iter().enumerate() {
+        let key = SessionKey { owner: owner.into(), id: format!("s{n}") };
+        let turns = vec![turn(Role::User, format!("질문 {n}")), turn(Role::Assistant, format!("답 {n}"))];
+        let answer = Some(format!("a{n}"));
+        let update = Update { standing: Standing::default(), turns, answer, offered: Vec::new() };
+        store.record(&key, &update, now).unwrap();
+        let rating = [Some(Rating::Up), Some(Rating::Down), None][n];
+        assert!(store.rate(&key, &format!("a{n}"), rating, now).unwrap());
+    }
+    let lines = |output: &Output| -> Vec<Value> {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let all = lines(&export(&[]));
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0]["key"], json!(null));
+    let down = lines(&export(&["--rating", "down"]));
+    assert_eq!(down, all[1..]);
+    let told = ["rating", "key", "question", "answer"].map(|name| down[0][name].clone());
+    assert_eq!(told, ["down", "front-end", "질문 1", "답 1"].map(Value::from));
+    assert!(down[0]["at"].as_str().unwrap().ends_with('Z'), "{}", down[0]);
 }

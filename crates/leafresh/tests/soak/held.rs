@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex};
 
-use leafresh_store::{Error, Session, SessionKey, SessionStore, Sqlite, Update};
+use leafresh_store::{Error, Rated, Rating, Session, SessionKey, SessionStore, Sqlite, Update};
 use time::OffsetDateTime;
 
 /// What conversations have to begin with so that reading them waits.
@@ -35,6 +35,20 @@ impl SessionStore for Holding {
 
     fn record(&self, key: &SessionKey, update: &Update, now: OffsetDateTime) -> Result<(), Error> {
         self.store.record(key, update, now)
+    }
+
+    fn rate(
+        &self,
+        key: &SessionKey,
+        answer: &str,
+        rating: Option<Rating>,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        self.store.rate(key, answer, rating, now)
+    }
+
+    fn rated(&self, now: OffsetDateTime) -> Result<Vec<Rated>, Error> {
+        self.store.rated(now)
     }
 
     fn delete(&self, key: &SessionKey) -> Result<(), Error> {

@@ -160,6 +160,10 @@ fn errors_name_the_place_what_was_found_and_what_was_expected() {
     for (text, environment, expected) in cases {
         assert_eq!(load(text, &[], environment).unwrap_err(), *expected);
     }
+    let link = "[page]\nchallenge_url = \"https://app.example/?title={titel}\"";
+    let error = load(link, &[], &[]).unwrap_err();
+    let named = "page.challenge_url in test.toml: found \"https://app.example/?title={titel}\", expected a link such as";
+    assert!(error.starts_with(named) && error.contains("a challenge has no {titel}"), "{error}");
 }
 
 #[test]

@@ -19,12 +19,13 @@ pub(crate) enum Name {
     Errors,
     LastEventId,
     RequestId,
+    Rating,
 }
 
 impl Name {
     pub(crate) const COUNT: usize = Self::ALL.len();
 
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Message,
         Self::Location,
         Self::WorkType,
@@ -37,6 +38,7 @@ impl Name {
         Self::Errors,
         Self::LastEventId,
         Self::RequestId,
+        Self::Rating,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -53,6 +55,7 @@ impl Name {
             Self::Errors => "errors",
             Self::LastEventId => "lastEventId",
             Self::RequestId => "requestId",
+            Self::Rating => "rating",
         }
     }
 

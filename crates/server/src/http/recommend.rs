@@ -172,7 +172,10 @@ fn begin(start: Start, identity: &Identity, pipeline: &Pipeline) -> Result<Reade
         Ok((events.map_err(|error| Error::from_admission(&error, life.draining()))?, permit))
     })();
     match source {
-        Ok((events, permit)) => Ok(start.run(events, permit)),
+        Ok((events, permit)) => {
+            let events = events.named(start.id().to_string());
+            Ok(start.run(events, permit))
+        }
         Err(error) => {
             start.refuse();
             Err(error)

@@ -88,6 +88,7 @@ figures! {
 
     // The gate.
     MESSAGES: Counter, "leafresh_messages_total", "Messages that the gate looked at";
+    FEEDBACK: Counter, "leafresh_feedback_total", "What people said that they think of answers, by rating";
     MESSAGES_REFUSED: Counter, "leafresh_messages_refused_total",
         "Messages that got a fixed reply, by reason";
     GATE_WITHOUT_MEANING: Counter, "leafresh_gate_without_meaning_total",

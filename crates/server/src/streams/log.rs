@@ -388,7 +388,9 @@ pub(super) fn event_bytes(event: &Event) -> usize {
         title.len() + description.len() + category.len() + label.len()
     };
     let answer = |answer: &Answer| {
-        let sources = answer.sources.iter().map(|source| source.id.len() + source.title.len());
+        let sources = answer.sources.iter().map(|source| {
+            source.id.len() + source.title.len() + source.proof.as_ref().map_or(0, String::len)
+        });
         answer.recommend.len()
             + answer.challenges.iter().map(challenge).sum::<usize>()
             + sources.sum::<usize>()

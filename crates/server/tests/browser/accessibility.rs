@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Browser, Network, Page, Proxy, Server, begin};
+use crate::support::{Browser, Network, Page, Proxy, Server, begin, until};
 
 /// axe itself, as `scripts/setup.sh --test` has put it there.
 fn axe() -> Option<String> {
@@ -56,19 +56,42 @@ async fn axe_finds_nothing_in_any_state_of_the_page_on_phones_and_desks_light_an
         page.click("#settings-open").await;
         look("settings").await;
         page.click("#settings-open").await;
+        page.click("#categories-open").await;
+        look("categories").await;
+        page.click("#categories button").await;
         begin(&page, &server).await;
         look("writing").await;
         server.go_on();
         page.until_phase("done").await;
         look("done").await;
+        page.click(".save").await;
+        page.click("#saved-open").await;
+        look("saved challenges").await;
+        page.click("#saved-empty").await;
+        look("no saved challenges").await;
+        page.click("#saved form button:last-child").await;
         page.click("#forget").await;
         look("asked whether to delete").await;
         page.click("#forget-keep").await;
-        page.run::<()>("el('message').value = '가'.repeat(1001); checkMessage()").await;
+        page.within::<()>(
+            "choices.js",
+            "document.getElementById('message').value = '가'.repeat(1001); page.checkMessage()",
+        )
+        .await;
         look("too long").await;
         proxy.set(Network::Refuses(503));
         page.click("#again").await;
         page.until_phase("failed").await;
         look("failed").await;
+        proxy.set(Network::Whole);
+        page.reload().await;
+        until("what was said is back", async || page.turns().await > 0).await;
+        page.run::<()>(&axe).await;
+        look("after a reload").await;
+        page.run::<()>("localStorage['leafresh.language'] = 'en'").await;
+        page.reload().await;
+        until("what was said is back", async || page.turns().await > 0).await;
+        page.run::<()>(&axe).await;
+        look("in English").await;
     }
 }

@@ -8,12 +8,15 @@ use crate::support::{Browser, Page, Server, begin, until};
 
 /// What a browser does with a tab that is no longer the one in front; `true` is back again.
 async fn show(page: &Page<'_>, shown: bool) {
-    page.run::<()>(&format!(
-        "AWAY.closes = 0;
-         Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {} }});
-         document.dispatchEvent(new Event('visibilitychange'))",
-        !shown
-    ))
+    page.within::<()>(
+        "stream.js",
+        &format!(
+            "page.AWAY.closes = 0;
+             Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {} }});
+             document.dispatchEvent(new Event('visibilitychange'))",
+            !shown
+        ),
+    )
     .await;
 }
 
@@ -66,8 +69,13 @@ async fn a_page_that_was_frozen_without_a_word_does_not_trust_its_connection() {
     let mut server = Server::held().await;
     let page = browser.open(&server.url).await;
     begin(&page, &server).await;
-    page.run::<()>("AWAY.distrusts = -1; window.before = turn.source").await;
-    page.run::<()>("hiddenSince = Date.now(); document.dispatchEvent(new Event('visibilitychange'))").await;
+    page.within::<()>("conversation.js", "window.before = page.newest().stream.source").await;
+    page.within::<()>(
+        "stream.js",
+        "Object.assign(page.AWAY, { distrusts: -1, since: Date.now() });
+         document.dispatchEvent(new Event('visibilitychange'))",
+    )
+    .await;
     assert_eq!(page.run::<u8>("return window.before.readyState").await, 2, "closed");
     server.go_on();
     page.until_phase("done").await;
@@ -99,7 +107,10 @@ async fn a_seventh_tab_loads_and_is_answered_though_six_others_wait() {
         let page = browser.tab(&server.url).await;
         page.choose().await;
         page.ask().await;
-        until("it is connected", async || page.run("return turn.opened").await).await;
+        until("it is connected", async || {
+            page.within("conversation.js", "return page.newest().stream.opened").await
+        })
+        .await;
         show(&page, false).await;
         pages.push(page);
     }

@@ -202,9 +202,15 @@ async fn a_key_is_sent_to_the_server_that_it_was_given_for_and_to_no_other() {
     )
     .await;
     page.run::<()>(&format!("localStorage['leafresh.server'] = '{}/'", other.url)).await;
-    assert!(page.run::<bool>("return unlock().then(() => sent.length > 0)").await);
+    assert!(page.within::<bool>("settings.js", "return page.unlock().then(() => sent.length > 0)").await);
     let sent: Vec<String> = page.run("return window.sent").await;
     assert!(sent.iter().all(|sent| sent.starts_with(&other.url) && !sent.contains("home-only")), "{sent:?}");
     page.run::<()>("delete localStorage['leafresh.server']").await;
-    assert!(page.run::<bool>("return unlock().then(() => sent.at(-1).includes('home-only'))").await);
+    assert!(
+        page.within::<bool>(
+            "settings.js",
+            "return page.unlock().then(() => sent.at(-1).includes('home-only'))"
+        )
+        .await
+    );
 }

@@ -6,11 +6,16 @@
 mod accessibility;
 mod answer;
 mod away;
+mod cards;
 mod hands;
+mod installing;
 mod interruptions;
 mod keys;
+mod languages;
 mod layout;
 mod network;
 mod origins;
+mod recalling;
 mod refused;
+mod replies;
 mod support;

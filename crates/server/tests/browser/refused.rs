@@ -44,7 +44,14 @@ async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
     let page = browser.open(&proxy.url).await;
     page.choose().await;
     proxy.set(Network::Silent);
-    page.run::<()>("LIMITS.hint = 100; LIMITS.connecting = 200; new MutationObserver(() => { window.hinted ||= status.textContent.includes('기다리고') }).observe(document.getElementById('status'), { childList: true })".replace("status.textContent", "document.getElementById('status').textContent").as_str()).await;
+    page.within::<()>(
+        "stream.js",
+        "Object.assign(page.LIMITS, { hint: 100, connecting: 200 });
+         const status = document.getElementById('status');
+         const look = () => { window.hinted ||= status.textContent.includes('기다리고'); };
+         new MutationObserver(look).observe(status, { childList: true })",
+    )
+    .await;
     page.ask().await;
     page.until_phase("failed").await;
     assert!(page.run::<bool>("return window.hinted === true").await);

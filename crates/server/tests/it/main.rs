@@ -9,6 +9,7 @@ mod door;
 mod encodings;
 mod ends;
 mod fallback;
+mod feedback;
 mod headers;
 mod joining;
 mod leaving;

@@ -1,5 +1,8 @@
 //! The chat page, health, figures, and pages from elsewhere.
 
+use std::io::Read;
+
+use flate2::read::GzDecoder;
 use leafresh_server::config::Config;
 use serde_json::{Value, json};
 
@@ -21,23 +24,54 @@ async fn the_chat_page_offers_what_the_catalogue_has() {
     assert_eq!(choices["categories"][0]["code"], json!("ZERO_WASTE"));
     assert_eq!(choices["places"][1], json!({ "code": "beach", "label": "바닷가" }));
     assert_eq!(choices["workTypes"][3], json!({ "code": "remote", "label": "재택근무" }));
+    assert_eq!(choices["challengeUrl"], json!(null));
 }
+
+#[tokio::test]
+async fn the_page_knows_where_a_challenge_is_started() {
+    let link = "https://app.example/new?title={title}&category={category}";
+    let set =
+        |config: &mut Config| config.page = serde_json::from_value(json!({ "challenge_url": link })).unwrap();
+    let server = Setup::default().with(set).start().await;
+    let page = Connection::ask(server.address, &get("/", &[])).await.text();
+    assert!(
+        page.contains(r#""challengeUrl":"https://app.example/new?title={title}\u0026category={category}""#)
+    );
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 #[tokio::test]
 async fn the_pages_files_are_served_and_nothing_from_elsewhere_is_allowed() {
     let server = Server::start().await;
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
-        ("/chat.js", "text/javascript; charset=utf-8"),
-        ("/settings.js", "text/javascript; charset=utf-8"),
-        ("/stream.js", "text/javascript; charset=utf-8"),
-        ("/turn.js", "text/javascript; charset=utf-8"),
+        ("/card.js", SCRIPT),
+        ("/catalog.js", SCRIPT),
+        ("/chat.js", SCRIPT),
+        ("/choices.js", SCRIPT),
+        ("/conversation.js", SCRIPT),
+        ("/dom.js", SCRIPT),
+        ("/feedback.js", SCRIPT),
+        ("/history.js", SCRIPT),
+        ("/language.js", SCRIPT),
+        ("/raw.js", SCRIPT),
+        ("/saved.js", SCRIPT),
+        ("/settings.js", SCRIPT),
+        ("/shelf.js", SCRIPT),
+        ("/stream.js", SCRIPT),
+        ("/texts.en.js", SCRIPT),
+        ("/texts.ko.js", SCRIPT),
+        ("/turn.js", SCRIPT),
+        ("/view.js", SCRIPT),
         ("/style.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
+        ("/icon.png", "image/png"),
+        ("/manifest.webmanifest", "application/manifest+json"),
     ] {
         let file = Connection::ask(server.address, &get(path, &[])).await;
         assert_eq!((file.status(), file.head.header("content-type")), (200, Some(kind)), "{path}");
-        assert!(!file.text().is_empty());
+        assert!(!file.body().is_empty());
         let policy = file.head.header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(file.head.header("x-content-type-options"), Some("nosniff"));
@@ -56,6 +90,30 @@ async fn a_file_that_a_browser_has_already_is_not_sent_again() {
         }
         let other = Connection::ask(server.address, &get(path, &[("If-None-Match", "\"other\"")])).await;
         assert_eq!((other.status(), other.text()), (200, first.text()), "{path}");
+    }
+}
+
+/// Each browser takes gzip; what it gets is the same, under a name of its own.
+#[tokio::test]
+async fn files_are_compressed_for_whoever_takes_that() {
+    let server = Server::start().await;
+    let gzip = ("Accept-Encoding", "gzip, deflate, br");
+    for path in ["/", "/chat.js", "/style.css"] {
+        let plain = Connection::ask(server.address, &get(path, &[])).await;
+        let short = Connection::ask(server.address, &get(path, &[gzip])).await;
+        assert_eq!(plain.head.header("content-encoding"), None, "{path}");
+        assert_eq!(short.head.header("content-encoding"), Some("gzip"), "{path}");
+        let mut text = String::new();
+        GzDecoder::new(&short.body()[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text, plain.text(), "{path}");
+        assert!(short.body().len() * 2 < text.len(), "{path}: {} bytes", short.body().len());
+        for answer in [&plain, &short] {
+            assert_eq!(answer.head.header("vary"), Some("accept-encoding"), "{path}");
+        }
+        let tag = short.head.header("etag").unwrap();
+        assert_ne!(plain.head.header("etag"), Some(tag), "{path}");
+        let again = Connection::ask(server.address, &get(path, &[gzip, ("If-None-Match", tag)])).await;
+        assert_eq!(again.status(), 304, "{path}");
     }
 }
 

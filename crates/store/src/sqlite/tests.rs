@@ -31,6 +31,7 @@ fn update(n: usize) -> Update {
             adapter: (n > 1).then(|| "polite".into()),
         },
         turns: vec![turn(Role::User, format!("question {n}")), turn(Role::Assistant, format!("answer {n}"))],
+        answer: Some(format!("a{n}")),
         offered: vec![format!("document-{n}")],
     }
 }
@@ -455,6 +456,35 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_answer_is_rated_by_its_name_and_its_rating_goes_with_it() {
+    let file = File::new();
+    let store = file.open();
+    for n in 0..3 {
+        store.record(&key("a"), &update(n), now()).unwrap();
+    }
+    let rate = |id: &str, answer: &str, rating| store.rate(&key(id), answer, rating, now()).unwrap();
+    assert!(rate("a", "a2", Some(Rating::Down)) && rate("a", "a0", Some(Rating::Up)));
+    // No such answer, another's session, one that has expired.
+    assert!(!rate("a", "a9", Some(Rating::Up)) && !rate("b", "a0", Some(Rating::Up)));
+    let owner = SessionKey { owner: "other".into(), ..key("a") };
+    assert!(!store.rate(&owner, "a0", None, now()).unwrap());
+    assert!(!store.rate(&key("a"), "a0", None, now() + Span::days(31)).unwrap());
+
+    let rated = file.open().rated(now()).unwrap();
+    let told: Vec<_> = rated
+        .iter()
+        .map(|rated| (rated.rating, rated.question.as_deref().unwrap(), rated.answer.as_str()))
+        .collect();
+    assert_eq!(told, [(Rating::Up, "question 0", "answer 0"), (Rating::Down, "question 2", "answer 2")]);
+    assert_eq!(store.rated(now() + Span::days(31)).unwrap(), []);
+
+    assert!(rate("a", "a0", Some(Rating::Down)) && rate("a", "a0", None));
+    assert_eq!(store.rated(now()).unwrap().len(), 1);
+    store.delete(&key("a")).unwrap();
+    assert_eq!(store.rated(now()).unwrap(), []);
 }
 
 /// Field report 9. The program's tests have a kernel that says so.

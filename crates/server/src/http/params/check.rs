@@ -1,6 +1,6 @@
 //! Whether values can be used, and what they mean.
 
-use leafresh_chat::{BaseInfo, Catalog, Command, FreeText, Kind, is_blank};
+use leafresh_chat::{BaseInfo, Catalog, Command, FreeText, Kind, Rating, is_blank};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Error, Given, Name, Raw};
@@ -23,6 +23,9 @@ impl Table {
         Self { required: &[Name::Location, Name::WorkType, Name::Category], optional: &[Name::SessionId] };
     pub(crate) const FREE_TEXT: Self =
         Self { required: &[Name::Message], optional: &[Name::SessionId, Name::Location, Name::WorkType] };
+
+    /// What somebody thinks of an answer.
+    pub(crate) const FEEDBACK: Self = Self { required: &[Name::SessionId], optional: &[Name::Rating] };
 
     pub(crate) fn of(kind: Kind) -> &'static Self {
         match kind {
@@ -78,6 +81,7 @@ pub(crate) struct Values {
     pub(crate) progress: bool,
     pub(crate) details: bool,
     pub(crate) request_id: Option<String>,
+    pub(crate) rating: Option<Rating>,
 }
 
 impl Values {
@@ -155,6 +159,7 @@ impl Values {
             Name::Adapter if adapters.is_some_and(|known| !known.contains(&text)) => return None,
             Name::Adapter => self.adapter = Some(text),
             Name::RequestId => self.request_id = Some(identifier(text)?),
+            Name::Rating => self.rating = Some(Rating::parse(&text)?),
             // Any text will do.
             Name::Progress | Name::Details => self.switch(name, text == "1"),
             // Looked at elsewhere.

@@ -2,6 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
 use tempfile::TempDir;
 use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver};
 
@@ -45,6 +46,9 @@ impl Browser {
         for argument in ARGUMENTS {
             capabilities.add_arg(argument).unwrap();
         }
+        // `--lang` alone leaves pages in English where the machine is.
+        let preferences = json!({ "intl.accept_languages": "ko" });
+        capabilities.add_experimental_option("prefs", preferences).unwrap();
         capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
         capabilities.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
         let url = format!("http://127.0.0.1:{}", process.port);
@@ -59,7 +63,9 @@ impl Browser {
 
     pub(crate) async fn open(&self, url: &str) -> Page<'_> {
         self.driver.goto(url).await.unwrap();
-        Page::new(&self.driver, self.driver.window().await.unwrap())
+        let page = Page::new(&self.driver, self.driver.window().await.unwrap());
+        page.until_alive().await;
+        page
     }
 
     /// In a tab of its own, which is then the one in front.

@@ -51,17 +51,28 @@ impl<'a> Page<'a> {
         result.and_then(|value| value.convert()).unwrap_or_else(|error| panic!("{error}\nin {script}"))
     }
 
-    /// Waits while the page takes a click for the second of two.
-    pub(crate) async fn until_calm(&self) {
-        until("the page takes clicks", async || {
-            self.run("return typeof isCalm !== 'function' || isCalm()").await
-        })
-        .await;
+    /// The same of a function that has a module of the page as `page`.
+    pub(crate) async fn within<T: DeserializeOwned>(&self, module: &str, script: &str) -> T {
+        self.run(&format!(
+            "return import(new URL('{module}', document.baseURI)).then((page) => {{ {script} }})"
+        ))
+        .await
     }
 
-    /// Clicks where a person would, once the page takes a click.
+    /// Waits while the page takes a click for the second of two.
+    pub(crate) async fn until_calm(&self) {
+        until("the page takes clicks", async || self.within("conversation.js", "return page.isCalm()").await)
+            .await;
+    }
+
+    /// Clicks where a person would, once the page takes a click. What may lie under the dock is scrolled away from it.
     pub(crate) async fn click(&self, css: &str) {
         self.until_calm().await;
+        self.run::<()>(&format!(
+            "const wanted = document.querySelector('{css}');
+             if (wanted?.closest('#log, .replies, fieldset')) wanted.scrollIntoView({{ block: 'center' }})"
+        ))
+        .await;
         let element = self.driver.find(By::Css(css)).await.unwrap();
         element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
@@ -88,6 +99,40 @@ impl<'a> Page<'a> {
 
     pub(crate) async fn until_phase(&self, phase: &str) {
         until(&format!("the page is {phase}"), async || self.phase().await == phase).await;
+    }
+
+    pub(crate) async fn reload(&self) {
+        self.driver.refresh().await.unwrap();
+        self.until_alive().await;
+    }
+
+    /// The browser's own button.
+    pub(crate) async fn back(&self) {
+        self.driver.back().await.unwrap();
+        self.until_alive().await;
+    }
+
+    /// Waits until it has been loaded in this language.
+    pub(crate) async fn until_language(&self, language: &str) {
+        let known = "return document.documentElement.lang + document.body?.dataset.phase";
+        let expected = format!("{language}idle");
+        until("the page speaks it", async || self.run::<String>(known).await == expected).await;
+    }
+
+    /// A command of its protocol without parameters.
+    pub(crate) async fn ask_browser(&self, command: &str) -> Value {
+        self.driver.cdp().send_raw(command, json!({})).await.unwrap()
+    }
+
+    /// Waits until its scripts run: modules may come after the page has been loaded.
+    pub(crate) async fn until_alive(&self) {
+        let alive = "return document.body?.dataset.phase !== 'loading'";
+        until("the page has come to life", async || self.run(alive).await).await;
+    }
+
+    /// Whether somebody can see it.
+    pub(crate) async fn sees(&self, css: &str) -> bool {
+        self.run(&format!("return document.querySelector('{css}').checkVisibility()")).await
     }
 
     /// How many questions are on the page.

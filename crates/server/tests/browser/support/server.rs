@@ -3,12 +3,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use leafresh_chat::Recommender;
+use leafresh_chat::{Catalog, Files, Recommender, Sessions};
 use leafresh_engine::fake::FakeModel;
 use leafresh_engine::{Health, Local};
-use leafresh_server::AppState;
 use leafresh_server::config::Config;
+use leafresh_server::{AppState, Listeners};
+use leafresh_store::{Options, Sqlite};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::catalog::catalog;
@@ -21,7 +23,10 @@ pub(crate) struct Server {
     pub(crate) url: String,
     state: AppState,
     config: Config,
+    catalog: Arc<Catalog>,
     recommender: Option<Arc<Recommender>>,
+    sessions: Sessions,
+    _folder: TempDir,
 }
 
 impl Server {
@@ -35,6 +40,22 @@ impl Server {
     /// The same with other settings.
     pub(crate) async fn started_with(change: impl FnOnce(&mut Config)) -> Self {
         let mut server = Self::listening(change).await;
+        server.load();
+        server
+    }
+
+    /// With the shipped catalogue, all of it.
+    pub(crate) async fn telling() -> Self {
+        let shipped = Arc::new(Catalog::of(&Files::built_in()).unwrap());
+        let mut server = Self::serving(shipped, None, |_| ()).await;
+        server.load();
+        server
+    }
+
+    /// Whose conversations can be read at another address only, as beyond this machine.
+    pub(crate) async fn closed() -> Self {
+        let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut server = Self::serving(catalog(), Some(admin), |_| ()).await;
         server.load();
         server
     }
@@ -67,14 +88,27 @@ impl Server {
     }
 
     async fn listening(change: impl FnOnce(&mut Config)) -> Self {
+        Self::serving(catalog(), None, change).await
+    }
+
+    async fn serving(
+        catalog: Arc<Catalog>,
+        admin: Option<TcpListener>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         config.cors.origins = serde_json::from_value(json!(["*"])).unwrap();
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = AppState::new(&config, catalog());
-        tokio::spawn(leafresh_server::run(listener, state.clone(), std::future::pending()));
-        Self { gate: None, url, state, config, recommender: None }
+        let state = AppState::new(&config, catalog.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&folder.path().join("sessions.db"), Options::default()).unwrap();
+        let sessions = Sessions::new(Arc::new(store));
+        state.open_sessions(sessions.clone());
+        let listeners = Listeners::new(listener, admin);
+        tokio::spawn(leafresh_server::run(listeners, state.clone(), std::future::pending()));
+        Self { gate: None, url, state, config, catalog, recommender: None, sessions, _folder: folder }
     }
 
     pub(crate) fn load(&mut self) {
@@ -84,7 +118,8 @@ impl Server {
     fn install(&mut self, model: FakeModel) {
         let backend = Local::start(Box::new(model), &self.config.engine).unwrap();
         let chat = self.config.chat.clone();
-        let recommender = Arc::new(Recommender::new(catalog(), Arc::new(backend), chat).unwrap());
+        let recommender = Recommender::new(self.catalog.clone(), Arc::new(backend), chat).unwrap();
+        let recommender = Arc::new(recommender.with_sessions(self.sessions.clone()));
         self.state.install(recommender.clone());
         self.recommender = Some(recommender);
     }
@@ -101,6 +136,11 @@ impl Server {
 
     pub(crate) fn health(&self) -> Health {
         self.recommender.as_ref().unwrap().backend().health()
+    }
+
+    /// What people think of answers.
+    pub(crate) async fn ratings(&self) -> Vec<&'static str> {
+        self.sessions.rated().await.unwrap().iter().map(|rated| rated.rating.as_str()).collect()
     }
 
     /// The value of a series of `/metrics`, with its labels as Prometheus writes them.
