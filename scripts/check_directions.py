@@ -16,9 +16,10 @@ ALLOWED = {
     "kernels": set(),
     "store": set(),
     "engine": {"kernels"},
+    "remote": {"engine"},
     "retrieval": {"engine", "store"},
     "chat": {"engine", "retrieval", "store"},
-    "server": {"engine", "retrieval", "store", "chat"},
+    "server": {"engine", "remote", "retrieval", "store", "chat"},
     "lab": {"engine", "retrieval", "store", "chat", "server"},
     "leafresh": {"engine", "retrieval", "chat", "server", "lab"},
 }
@@ -30,7 +31,7 @@ ONLY = {
     "qdrant-client": {"retrieval"},
     "rusqlite": {"store"},
     "axum": {"server"},
-    "hyper": {"server"},
+    "hyper": {"remote", "server"},
     "anyhow": {"server", "lab", "leafresh"},
 }
 

@@ -105,6 +105,10 @@ pub enum Failure {
     Unavailable,
     /// It stopped growing, or took too long.
     Stalled,
+    /// A server elsewhere, which was to write it, failed.
+    Upstream,
+    /// And here it took too long.
+    UpstreamLate,
     /// Somebody stopped it.
     Cancelled,
 }

@@ -21,7 +21,7 @@ use crate::{Catalog, Category, DegradedReason, Error, Grounding};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// How documents are used. None: small models select among them, large ones read them as context.
+    /// How documents are used. None: small models select among them; large ones, and those of unknown size, read them as context.
     pub grounding: Option<Grounding>,
     /// Use the model's own chat template instead of a layout of examples: for instruction models.
     pub chat_template: bool,
@@ -102,7 +102,9 @@ impl Recommender {
         mut settings: Settings,
     ) -> Result<Self, Error> {
         let form = catalog.form();
-        let by_size = if backend.model().parameters < form.grounding.select_below_parameters {
+        // Of a model that doesn't say how large it is nobody runs a small one on a server of its own.
+        let parameters = backend.model().parameters;
+        let by_size = if (1..form.grounding.select_below_parameters).contains(&parameters) {
             Grounding::Select
         } else {
             Grounding::Context

@@ -24,7 +24,7 @@ pub struct Arrival {
 
 /// An engine's bounds, and what is taken of them.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     /// Requests that wait or run, at most; and those of them that find no place in the batch.
     requests: usize,
     queue: usize,
@@ -64,13 +64,14 @@ impl Taken {
 }
 
 impl Admission {
-    pub(crate) fn new(running: usize, queue: usize, bytes: usize) -> Arc<Self> {
+    /// So many requests may run, so many more wait, and the prompts of those that wait may have so many bytes together.
+    pub fn new(running: usize, queue: usize, bytes: usize) -> Arc<Self> {
         Arc::new(Self { requests: running + queue, queue, bytes, taken: Mutex::default() })
     }
 
     /// # Errors
     /// [`Error::Overloaded`], at once.
-    pub(crate) fn reserve(self: &Arc<Self>, arrival: &Arrival) -> Result<Reservation, Error> {
+    pub fn reserve(self: &Arc<Self>, arrival: &Arrival) -> Result<Reservation, Error> {
         let mut taken = self.taken();
         if taken.requests() >= self.requests || taken.bytes() + arrival.prompt_bytes > self.bytes {
             return Err(Error::Overloaded { queued: self.queue });
@@ -91,7 +92,7 @@ impl Admission {
     }
 
     /// Requests that wait or run.
-    pub(crate) fn requests(&self) -> usize {
+    pub fn requests(&self) -> usize {
         self.taken().requests()
     }
 
@@ -127,11 +128,26 @@ impl Reservation {
         self.deadline = self.deadline.map(|deadline| deadline + by);
     }
 
+    /// Whether somebody reads.
+    pub fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    /// Whose request it is, as a number: those that wait are taken in turn, one of each.
+    pub fn client(&self) -> u64 {
+        self.client
+    }
+
+    /// See [`Arrival::deadline`].
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// The prompt has come.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when it is longer than expected and the queue has no room for that.
-    pub(crate) fn bring(&mut self, bytes: usize) -> Result<(), Error> {
+    pub fn bring(&mut self, bytes: usize) -> Result<(), Error> {
         let mut taken = self.admission.taken();
         let all = taken.bytes();
         let Some(share) = taken.places.get_mut(&self.number) else { return Ok(()) };
@@ -144,7 +160,7 @@ impl Reservation {
     }
 
     /// It runs: its prompt no longer waits.
-    pub(crate) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         if let Some(share) = self.admission.taken().places.get_mut(&self.number) {
             share.bytes = 0;
         }

@@ -35,7 +35,7 @@ pub trait Backend: Send + Sync {
     /// [`Error::Program`] with the slot, its budget and the fewest tokens it needs; [`Error::Unfit`] with the figures.
     fn check(&self, prompt: &Prompt, program: &Program) -> Result<(), Error>;
 
-    /// How many tokens the model makes of `text`.
+    /// How many tokens the model makes of `text`: about, where the tokenizer is elsewhere.
     fn count_tokens(&self, text: &str) -> usize;
 
     fn health(&self) -> Health;
@@ -136,16 +136,35 @@ pub struct Health {
     pub nan_logits: u64,
     /// Times that a running request had to give its cells to others and wait again.
     pub preemptions: u64,
-    /// Times that an engine's process had to be started again.
+    /// Times that an engine's process had to be started again, or an upstream was met anew.
     pub restarts: u64,
+    /// The servers that write elsewhere, where there are any.
+    pub upstreams: Vec<UpstreamHealth>,
 }
 
-/// What the model file says of itself.
+/// How a server that writes elsewhere does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamHealth {
+    pub url: String,
+    /// Whether it is asked now.
+    pub ready: bool,
+    /// Generations that have a place there.
+    pub running: usize,
+    /// Since the start: pieces of text that it was asked for, those that it failed at, those that didn't fit their grammar,
+    /// and how often it was met anew.
+    pub requests: u64,
+    pub faults: u64,
+    pub misfits: u64,
+    pub reconnects: u64,
+}
+
+/// What the model file says of itself, or a server of its model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     pub name: String,
+    /// 0 where nobody says.
     pub parameters: u64,
-    /// Tokens the context holds in all.
+    /// Tokens the context holds in all; 0 where nobody says.
     pub context: usize,
     /// The chat template in Jinja, when the file has one, and the texts it names `bos_token` and `eos_token`.
     pub chat_template: Option<String>,

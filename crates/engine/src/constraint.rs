@@ -50,6 +50,22 @@ impl Constraint {
         }
     }
 
+    /// Where tokens are bytes: takes one, if there is a way to the slot's end behind it.
+    pub(crate) fn take_byte(&mut self, byte: u8) -> bool {
+        match self {
+            Self::Regex(regex) => regex.take_byte(byte),
+            Self::Choices(choices) => choices.take_byte(byte),
+        }
+    }
+
+    /// Whether the slot may end here.
+    pub(crate) fn may_end(&self) -> bool {
+        match self {
+            Self::Regex(regex) => regex.is_whole(),
+            Self::Choices(choices) => choices.is_whole(),
+        }
+    }
+
     /// The fewest tokens from here to the slot's end.
     pub(crate) fn distance(&self) -> usize {
         match self {

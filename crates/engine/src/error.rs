@@ -57,6 +57,14 @@ pub enum Error {
     #[error("the engine's process died twice while it worked on this request; it isn't tried again")]
     Died,
 
+    /// No server elsewhere wrote it; the reason names the last one that tried.
+    #[error("{reason}")]
+    Upstream {
+        reason: String,
+        /// It took too long, rather than failed.
+        late: bool,
+    },
+
     /// No finite probability was left for a slot's next token.
     #[error("the model's output is not finite")]
     NonFinite,

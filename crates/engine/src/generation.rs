@@ -18,9 +18,9 @@ pub struct Generation {
     control: Arc<Control>,
 }
 
-/// The engine's end.
+/// The engine's end. Dropped without [`Delta::Done`] or [`Delta::Failed`], its reader hears that the engine died.
 #[derive(Debug)]
-pub(crate) struct Outlet {
+pub struct Outlet {
     deltas: mpsc::Sender<Delta>,
     control: Arc<Control>,
 }
@@ -34,10 +34,10 @@ struct Control {
 }
 
 /// Both ends of a program's generation that waits at `position` for a reader who is there or not; the waker makes the
-/// engine look at its readers.
+/// engine look at its readers. An engine that awaits [`Outlet::closed`] and [`Presence`] needs none ([`Waker::noop`]).
 ///
 /// There is room for all that the program can say, so that an engine never waits for a reader.
-pub(crate) fn channel(
+pub fn channel(
     program: &Program,
     position: usize,
     presence: &Presence,
@@ -96,7 +96,7 @@ impl Drop for Generation {
 
 impl Outlet {
     /// `false` when the reader is gone.
-    pub(crate) fn send(&self, delta: Delta) -> bool {
+    pub fn send(&self, delta: Delta) -> bool {
         match self.deltas.try_send(delta) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Closed(_)) => false,
@@ -112,11 +112,22 @@ impl Outlet {
         self.deltas.is_closed()
     }
 
+    /// Returns when the reader is gone.
+    pub async fn closed(&self) {
+        self.deltas.closed().await;
+    }
+
     pub(crate) fn is_parked(&self) -> bool {
         self.control.presence.is_parked()
     }
 
-    pub(crate) fn set_position(&self, position: Option<usize>) {
+    /// Whether somebody reads.
+    pub fn presence(&self) -> &Presence {
+        &self.control.presence
+    }
+
+    /// Its place among those that wait, from 1; `None` once it runs, and while it is parked.
+    pub fn set_position(&self, position: Option<usize>) {
         self.control.position.send_if_modified(|now| std::mem::replace(now, position) != position);
     }
 }

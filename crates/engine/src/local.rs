@@ -180,6 +180,7 @@ impl Backend for Local {
             nan_logits: figures.nan_logits.load(Ordering::Relaxed),
             preemptions: figures.preemptions.load(Ordering::Relaxed),
             restarts: 0,
+            upstreams: Vec::new(),
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Progress {
 
 impl Progress {
     /// What has been written after this delta.
-    pub(crate) fn note(&mut self, delta: &Delta) {
+    pub fn note(&mut self, delta: &Delta) {
         match delta {
             Delta::Text { text, .. } => self.partial.push_str(text),
             Delta::SlotDone { text, .. } => {
@@ -121,7 +121,7 @@ impl Program {
     }
 
     /// Whether every slot has been written.
-    pub(crate) fn is_finished(&self, progress: &Progress) -> bool {
+    pub fn is_finished(&self, progress: &Progress) -> bool {
         progress.done.len() == self.slots().count()
     }
 

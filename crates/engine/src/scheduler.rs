@@ -4,7 +4,7 @@ mod queue;
 
 use std::collections::BTreeMap;
 
-use queue::Queue;
+pub use queue::Queue;
 
 /// A request, from its arrival to its end; a later one has a greater number.
 pub(crate) type Id = u64;

@@ -131,7 +131,11 @@ impl Sequence {
         };
         let spaces = " ".repeat(lead);
         let text = format!("{spaces}{written}");
-        let mut constraint = self.constraint(slot, lead, language)?;
+        let mut constraint = constraint(slot, lead, &self.done, language)?;
+        let needed = constraint.distance();
+        if needed > slot.max_tokens {
+            return Err(too_small(slot, needed));
+        }
         let max_tokens = slot.max_tokens;
         let ends = self.slot_ends(language);
         let mut used = 0;
@@ -146,7 +150,7 @@ impl Sequence {
                     }
                 }
                 Constraint::Choices(choices) => {
-                    let texts = self.texts(slot)?;
+                    let texts = texts(slot, &self.done)?;
                     *choices = Choices::new(texts.iter().map(String::as_str), written, &*language.tokenizer)
                         .map_err(|_| misfit())?;
                 }
@@ -166,43 +170,6 @@ impl Sequence {
             choice: None,
         });
         Ok(())
-    }
-
-    fn constraint(&self, slot: &Slot, lead: usize, language: &Language) -> Result<Constraint, Error> {
-        let spaces = " ".repeat(lead);
-        let constraint = match &slot.grammar {
-            Grammar::Regex(regex) => {
-                let automaton = language.automata.get(&format!("{spaces}(?:{regex})"))?;
-                let excluded: Vec<String> =
-                    slot.distinct_from.iter().map(|&slot| format!("{spaces}{}", self.done[slot])).collect();
-                Constraint::Regex(Regex::new(automaton, &excluded)?)
-            }
-            Grammar::Choices(_) | Grammar::Lookup { .. } => {
-                let texts: Vec<String> =
-                    self.texts(slot)?.iter().map(|text| format!("{spaces}{text}")).collect();
-                Constraint::Choices(Choices::new(texts.iter().map(String::as_str), "", &*language.tokenizer)?)
-            }
-        };
-        let needed = constraint.distance();
-        if needed > slot.max_tokens {
-            return Err(too_small(slot, needed));
-        }
-        Ok(constraint)
-    }
-
-    /// The texts that a slot of choices may still hold.
-    fn texts(&self, slot: &Slot) -> Result<Vec<String>, Error> {
-        let texts = match &slot.grammar {
-            Grammar::Regex(_) => &[][..],
-            Grammar::Choices(choices) => choices,
-            Grammar::Lookup { of, table } => table.get(&self.done[*of]).map_or(&[][..], Vec::as_slice),
-        };
-        let taken = |text: &&String| slot.distinct_from.iter().any(|&earlier| self.done[earlier] == **text);
-        let left: Vec<String> = texts.iter().filter(|text| !taken(text)).cloned().collect();
-        if left.is_empty() {
-            return Err(Error::Program(format!("slot {} has nothing left to choose from", slot.name)));
-        }
-        Ok(left)
     }
 
     fn slot_ends(&self, language: &Language) -> Vec<Token> {
@@ -363,6 +330,48 @@ impl Sequence {
     pub(crate) fn take_nan(&mut self) -> u64 {
         std::mem::take(&mut self.sampler.nan)
     }
+}
+
+/// What a slot may hold from its beginning on, behind `lead` spaces that belong to it, where the slots before it hold `done`.
+///
+/// # Errors
+/// [`Error::Program`] when its grammar is malformed or leaves nothing to write.
+pub(crate) fn constraint(
+    slot: &Slot,
+    lead: usize,
+    done: &[String],
+    language: &Language,
+) -> Result<Constraint, Error> {
+    let spaces = " ".repeat(lead);
+    match &slot.grammar {
+        Grammar::Regex(regex) => {
+            let automaton = language.automata.get(&format!("{spaces}(?:{regex})"))?;
+            let excluded: Vec<String> =
+                slot.distinct_from.iter().map(|&slot| format!("{spaces}{}", done[slot])).collect();
+            Ok(Constraint::Regex(Regex::new(automaton, &excluded)?))
+        }
+        Grammar::Choices(_) | Grammar::Lookup { .. } => {
+            let texts: Vec<String> =
+                texts(slot, done)?.iter().map(|text| format!("{spaces}{text}")).collect();
+            let choices = Choices::new(texts.iter().map(String::as_str), "", &*language.tokenizer)?;
+            Ok(Constraint::Choices(choices))
+        }
+    }
+}
+
+/// The texts that a slot of choices may still hold.
+pub(crate) fn texts(slot: &Slot, done: &[String]) -> Result<Vec<String>, Error> {
+    let texts = match &slot.grammar {
+        Grammar::Regex(_) => &[][..],
+        Grammar::Choices(choices) => choices,
+        Grammar::Lookup { of, table } => table.get(&done[*of]).map_or(&[][..], Vec::as_slice),
+    };
+    let taken = |text: &&String| slot.distinct_from.iter().any(|&earlier| done[earlier] == **text);
+    let left: Vec<String> = texts.iter().filter(|text| !taken(text)).cloned().collect();
+    if left.is_empty() {
+        return Err(Error::Program(format!("slot {} has nothing left to choose from", slot.name)));
+    }
+    Ok(left)
 }
 
 /// What a program asks of an engine, in tokens.

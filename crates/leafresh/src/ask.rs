@@ -37,7 +37,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let _logging = setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
     let request = options.request(&catalog)?;
-    setup::check_model(&config.model.file()?)?;
+    setup::check_engine(&config)?;
     let mut recommender = setup::load_recommender(&config, catalog)?;
     if options.show_prompt {
         let preview = serde_json::to_string_pretty(&recommender.preview(&request)?)?;

@@ -89,7 +89,7 @@ impl Prepared {
             Some(admin) => Some(bind(admin, "admin.listen").await?),
             None => None,
         };
-        setup::check_model(&config.model.file()?)?;
+        setup::check_engine(&config)?;
         let state = AppState::new(&config, catalog.clone());
         state.load_keys()?;
         let sessions = assemble::sessions(&config)?;

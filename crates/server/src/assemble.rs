@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use leafresh_chat::{Catalog, Recommender, Sessions};
 use leafresh_engine::{Backend, Embedder, EmbeddingSettings, LlamaEmbedder};
+use leafresh_remote::Settings as RemoteSettings;
 use leafresh_retrieval::{Codes, Location, ServerSettings};
 use leafresh_store::{Options, SessionLimits, Sqlite};
 
@@ -25,6 +26,16 @@ pub fn recommender(
         Err(_) => recommender,
     };
     Ok(recommender.with_deadlines((&config.deadlines).into()).with_fallback(config.fallback.clone()))
+}
+
+/// How the servers are asked that write elsewhere. What may wait for them is what may wait for a model here.
+pub fn upstreams(config: &Config) -> RemoteSettings {
+    RemoteSettings {
+        upstreams: config.upstream.iter().map(Into::into).collect(),
+        queue: config.engine.queue,
+        queue_bytes: config.engine.queue_bytes,
+        total: config.deadlines.answer_seconds.0,
+    }
 }
 
 /// Opens the stored conversations.

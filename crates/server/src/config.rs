@@ -10,12 +10,14 @@ mod places;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod values;
 mod variables;
 
 pub use flags::Common;
 pub use network::Network;
 pub use sources::{DEFAULT_FILE, Flags, Sources};
+pub use upstream::{KeyPlace, Upstream, UpstreamUrl};
 pub use values::{CookieName, HostName, Listen, LogFormat, Origin, Prefix, SameSite, Seconds};
 
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ pub struct Config {
     pub catalog: Catalog,
     pub model: Model,
     pub engine: LocalSettings,
+    /// Servers that write elsewhere. With one, no model is loaded here.
+    pub upstream: Vec<Upstream>,
     pub chat: leafresh_chat::Settings,
     pub retrieval: Retrieval,
     pub deadlines: DeadlineSeconds,

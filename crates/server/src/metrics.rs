@@ -166,6 +166,15 @@ impl Metrics {
             counter!("leafresh_engine_nan_logits_total").absolute(engine.nan_logits);
             counter!("leafresh_engine_preemptions_total").absolute(engine.preemptions);
             counter!("leafresh_engine_restarts_total").absolute(engine.restarts);
+            for upstream in &engine.upstreams {
+                let labels = [("upstream", upstream.url.clone())];
+                gauge!("leafresh_upstream_ready", &labels).set(f64::from(u8::from(upstream.ready)));
+                gauge!("leafresh_upstream_running", &labels).set(upstream.running as f64);
+                counter!("leafresh_upstream_requests_total", &labels).absolute(upstream.requests);
+                counter!("leafresh_upstream_faults_total", &labels).absolute(upstream.faults);
+                counter!("leafresh_upstream_misfits_total", &labels).absolute(upstream.misfits);
+                counter!("leafresh_upstream_reconnects_total", &labels).absolute(upstream.reconnects);
+            }
         });
         self.handle.render()
     }
@@ -218,6 +227,15 @@ fn describe() {
         "leafresh_engine_preemptions_total",
         "Times that a request gave its KV cells to others"
     );
-    describe_counter!("leafresh_engine_restarts_total", "Times that the engine's process was started again");
+    describe_counter!(
+        "leafresh_engine_restarts_total",
+        "Times that the engine's process was started again, or an upstream met anew"
+    );
+    describe_gauge!("leafresh_upstream_ready", "Whether an upstream is asked now");
+    describe_gauge!("leafresh_upstream_running", "Generations that have a place at an upstream");
+    describe_counter!("leafresh_upstream_requests_total", "Pieces of text that an upstream was asked for");
+    describe_counter!("leafresh_upstream_faults_total", "Of these, those that it failed at");
+    describe_counter!("leafresh_upstream_misfits_total", "Of these, those that didn't fit the grammar");
+    describe_counter!("leafresh_upstream_reconnects_total", "Times that an upstream was met anew");
     describe_counter!("leafresh_engine_nan_logits_total", "Logits that were NaN and counted as -inf");
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use leafresh_chat::{Catalog, Recommender};
 use leafresh_engine::{Backend, Launch, Local, Process, Source};
+use leafresh_remote::Remote;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
@@ -66,10 +67,18 @@ pub fn check_model(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Loads the model. Blocks for seconds.
+/// Says what is wrong with what is to write, as far as that can be seen before anything is started.
 ///
 /// # Errors
-/// A model that can't be used or doesn't fit, a catalogue that doesn't fit the model.
+/// As [`check_model`], where no upstreams write.
+pub fn check_engine(config: &Config) -> anyhow::Result<()> {
+    if config.upstream.is_empty() { check_model(&config.model.file()?) } else { Ok(()) }
+}
+
+/// Loads the model, or meets the upstreams. Blocks for seconds, and as long as no upstream answers.
+///
+/// # Errors
+/// A model that can't be used or doesn't fit, upstreams that can never be asked, a catalogue that doesn't fit the model.
 pub fn load_recommender(config: &Config, catalog: Arc<Catalog>) -> anyhow::Result<Recommender> {
     let backend = match load_backend(config)? {
         // Another file helps against a file that can't be used, not against a machine that is too small.
@@ -80,6 +89,10 @@ pub fn load_recommender(config: &Config, catalog: Arc<Catalog>) -> anyhow::Resul
 }
 
 fn load_backend(config: &Config) -> anyhow::Result<Result<Arc<dyn Backend>, leafresh_engine::Error>> {
+    if !config.upstream.is_empty() {
+        let remote = Remote::connect(assemble::upstreams(config));
+        return Ok(remote.map(|remote| Arc::new(remote) as Arc<dyn Backend>));
+    }
     Ok(if config.engine.process {
         Process::load(&launch(config)?).map(|process| Arc::new(process) as Arc<dyn Backend>)
     } else {

@@ -48,7 +48,7 @@ impl Answering {
         };
         let mut writer = Writer::new(program.clone(), subject.category.clone(), recommender.grounding, found);
         let outcome = match begun {
-            Begun::Degraded(reason, permit) => Err((reason, Some(permit))),
+            Begun::Degraded(reason, permit) => Err((reason.into(), Some(permit))),
             Begun::Admitted(mut reservation) => {
                 reservation.wait_longer(self.waited);
                 let request = Request {
@@ -60,21 +60,21 @@ impl Answering {
                 };
                 match recommender.backend.start(reservation, request) {
                     Ok(generation) => self.generated(generation, &mut writer).await?,
-                    Err(error) => Err(reason_of(&error)),
+                    Err(error) => Err(Unfinished::of(&error)),
                 }
-                .map_err(|reason| (reason, recommender.may_fall_back(reason)))
+                .map_err(|unfinished| (unfinished, recommender.may_fall_back(unfinished.reason)))
             }
         };
         // Held until the reader has the end: so many of these at once and no more.
         let _permit = match outcome {
             Ok(()) => None,
-            Err((reason, Some(permit))) => {
-                if !self.complete(&mut writer, reason, &turn).await? {
-                    return self.send(Event::Error(failure(reason, &writer))).await;
+            Err((unfinished, Some(permit))) => {
+                if !self.complete(&mut writer, unfinished.reason, &turn).await? {
+                    return self.send(Event::Error(unfinished.failure(&writer))).await;
                 }
                 Some(permit)
             }
-            Err((reason, None)) => return self.send(Event::Error(failure(reason, &writer))).await,
+            Err((unfinished, None)) => return self.send(Event::Error(unfinished.failure(&writer))).await,
         };
         let answer = writer.answer();
         let offered = answer.sources.iter().map(|source| source.id.clone()).collect();
@@ -86,7 +86,7 @@ impl Answering {
         &mut self,
         mut generation: Generation,
         writer: &mut Writer,
-    ) -> Result<Result<(), DegradedReason>, Gone> {
+    ) -> Result<Result<(), Unfinished>, Gone> {
         let patience = Patience::of(&self.recommender);
         let mut positions = generation.positions();
         let presence = self.control.presence().clone();
@@ -110,9 +110,9 @@ impl Answering {
                     Some(Delta::Done(_)) => return Ok(Ok(())),
                     Some(Delta::Failed(error)) => {
                         tracing::warn!(%error, "a generation failed");
-                        return Ok(Err(reason_of(&error)));
+                        return Ok(Err(Unfinished::of(&error)));
                     }
-                    None => return Ok(Err(DegradedReason::Engine)),
+                    None => return Ok(Err(DegradedReason::Engine.into())),
                     Some(delta) => {
                         (silent_since, waiting) = (Instant::now(), false);
                         self.control.set_progress(Progress::Writing);
@@ -131,7 +131,7 @@ impl Answering {
                     let late = Instant::now() >= self.deadline || waiting;
                     let reason = if late { DegradedReason::Timeout } else { DegradedReason::Engine };
                     tracing::warn!(reason = reason.name(), "the model took too long");
-                    return Ok(Err(reason));
+                    return Ok(Err(reason.into()));
                 }
             }
         }
@@ -188,20 +188,42 @@ impl Patience {
     }
 }
 
-fn reason_of(error: &leafresh_engine::Error) -> DegradedReason {
-    match error {
-        leafresh_engine::Error::Overloaded { .. } => DegradedReason::Overloaded,
-        leafresh_engine::Error::WaitedTooLong => DegradedReason::Timeout,
-        _ => DegradedReason::Engine,
+/// Why the model can't finish an answer.
+#[derive(Debug, Clone, Copy)]
+struct Unfinished {
+    reason: DegradedReason,
+    /// What a reader hears when the catalogue may not answer, where more is known than the reason.
+    failure: Option<Failure>,
+}
+
+impl From<DegradedReason> for Unfinished {
+    fn from(reason: DegradedReason) -> Self {
+        Self { reason, failure: None }
     }
 }
 
-/// What a reader hears when the catalogue may not answer.
-fn failure(reason: DegradedReason, writer: &Writer) -> Failure {
-    let begun = !writer.progress().done.is_empty() || !writer.progress().partial.is_empty();
-    match reason {
-        DegradedReason::Timeout if begun => Failure::Stalled,
-        DegradedReason::Overloaded | DegradedReason::Timeout => Failure::Unavailable,
-        DegradedReason::Engine => Failure::Internal,
+impl Unfinished {
+    fn of(error: &leafresh_engine::Error) -> Self {
+        use leafresh_engine::Error;
+        match error {
+            Error::Overloaded { .. } => DegradedReason::Overloaded.into(),
+            Error::WaitedTooLong => DegradedReason::Timeout.into(),
+            Error::Upstream { late: true, .. } => {
+                Self { reason: DegradedReason::Timeout, failure: Some(Failure::UpstreamLate) }
+            }
+            Error::Upstream { .. } => {
+                Self { reason: DegradedReason::Engine, failure: Some(Failure::Upstream) }
+            }
+            _ => DegradedReason::Engine.into(),
+        }
+    }
+
+    fn failure(self, writer: &Writer) -> Failure {
+        let begun = !writer.progress().done.is_empty() || !writer.progress().partial.is_empty();
+        self.failure.unwrap_or(match self.reason {
+            DegradedReason::Timeout if begun => Failure::Stalled,
+            DegradedReason::Overloaded | DegradedReason::Timeout => Failure::Unavailable,
+            DegradedReason::Engine => Failure::Internal,
+        })
     }
 }

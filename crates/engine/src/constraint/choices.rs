@@ -84,6 +84,19 @@ impl Choices {
         self.at = child.map_or(self.at, |&(_, child)| child);
     }
 
+    pub(super) fn take_byte(&mut self, byte: u8) -> bool {
+        let children = &self.nodes[self.at].children;
+        let child = children.binary_search_by_key(&Token::from(byte), |&(token, _)| token);
+        if let Ok(index) = child {
+            self.at = children[index].1;
+        }
+        child.is_ok()
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.nodes[self.at].whole
+    }
+
     pub(super) fn distance(&self) -> usize {
         self.nodes[self.at].distance
     }

@@ -84,6 +84,16 @@ impl Regex {
         self.at = at.unwrap_or(self.at);
     }
 
+    pub(super) fn take_byte(&mut self, byte: u8) -> bool {
+        let next = self.step(self.at, byte).filter(|&at| self.distance_at(at) != UNREACHABLE);
+        self.at = next.unwrap_or(self.at);
+        next.is_some()
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.may_end(self.at)
+    }
+
     pub(super) fn distance(&self) -> usize {
         self.distance_at(self.at) as usize
     }

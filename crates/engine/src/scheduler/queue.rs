@@ -7,7 +7,7 @@ use super::{Client, Id};
 /// Requests that wait. Those that have run before come first, in the order of their arrival; of the others one of each
 /// client in turn, so that nobody waits longer because somebody else has asked often.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub struct Queue {
     returning: BTreeSet<Id>,
     /// The client whose turn is next comes first; one without requests has no turn.
     turns: VecDeque<(Client, VecDeque<Id>)>,
@@ -15,7 +15,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// A request that hasn't run yet, behind its client's earlier ones.
-    pub(crate) fn push(&mut self, id: Id, client: Client) {
+    pub fn push(&mut self, id: Id, client: Client) {
         match self.turns.iter_mut().find(|(other, _)| *other == client) {
             Some((_, ids)) => {
                 let place = ids.partition_point(|&other| other < id);
@@ -26,12 +26,12 @@ impl Queue {
     }
 
     /// A request that has run.
-    pub(crate) fn push_returning(&mut self, id: Id) {
+    pub fn push_returning(&mut self, id: Id) {
         self.returning.insert(id);
     }
 
     /// Takes a request that waits, usually the first in [`Queue::order`]; its client's turn is over. `false`: it doesn't wait.
-    pub(crate) fn take(&mut self, id: Id) -> bool {
+    pub fn take(&mut self, id: Id) -> bool {
         if self.returning.remove(&id) {
             return true;
         }
@@ -47,7 +47,8 @@ impl Queue {
         true
     }
 
-    pub(crate) fn remove(&mut self, id: Id) {
+    /// A request that doesn't wait any longer, if it did.
+    pub fn remove(&mut self, id: Id) {
         self.returning.remove(&id);
         for (_, ids) in &mut self.turns {
             ids.retain(|&other| other != id);
@@ -55,12 +56,13 @@ impl Queue {
         self.turns.retain(|(_, ids)| !ids.is_empty());
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Nobody waits.
+    pub fn is_empty(&self) -> bool {
         self.returning.is_empty() && self.turns.is_empty()
     }
 
     /// All of them in the order in which they are taken when nobody comes or leaves.
-    pub(crate) fn order(&self) -> impl Iterator<Item = Id> {
+    pub fn order(&self) -> impl Iterator<Item = Id> {
         let rounds = self.turns.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
         let round = |round: usize| self.turns.iter().filter_map(move |(_, ids)| ids.get(round));
         self.returning.iter().chain((0..rounds).flat_map(round)).copied()

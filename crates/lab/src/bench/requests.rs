@@ -60,7 +60,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.common.load(grounding)?;
     let _logging = setup::start_logging(&config)?;
     let catalog = setup::load_catalog(&config)?;
-    setup::check_model(&config.model.file()?)?;
+    setup::check_engine(&config)?;
     let recommender = setup::load_recommender(&config, catalog)?;
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut lines = String::new();

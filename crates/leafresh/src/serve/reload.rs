@@ -29,7 +29,8 @@ type Identity = (SystemTime, u64);
 
 impl Reload {
     pub(super) fn new(sources: Sources, config: &Config, catalog: Arc<Catalog>, state: AppState) -> Self {
-        let file = config.model.file().ok().and_then(|file| identity(&file));
+        let path = config.upstream.is_empty().then(|| config.model.file());
+        let file = path.and_then(Result::ok).and_then(|file| identity(&file));
         Self { sources, catalog, state, config: config.clone(), file }
     }
 
@@ -68,21 +69,29 @@ impl Reload {
         let next = Config {
             model: read.model.clone(),
             engine: read.engine.clone(),
+            upstream: read.upstream.clone(),
             chat: read.chat.clone(),
             notes: read.notes.clone(),
             ..self.config.clone()
         };
         if read != next {
-            tracing::warn!("other settings than [model], [engine] and [chat] take effect at the next start");
+            tracing::warn!(
+                "other settings than [model], [engine], [[upstream]] and [chat] take effect at the next start"
+            );
         }
-        let path = next.model.file()?;
-        let file = identity(&path);
+        let path = next.upstream.is_empty().then(|| next.model.file()).transpose()?;
+        let file = path.as_deref().and_then(identity);
         if next == self.config && file == self.file {
             return Ok(());
         }
         let before =
             self.state.recommender().ok_or_else(|| anyhow!("the first one is still being loaded"))?;
-        tracing::info!(file = %path.display(), "loading a model beside the one that answers");
+        match path {
+            Some(path) => {
+                tracing::info!(file = %path.display(), "loading a model beside the one that answers");
+            }
+            None => tracing::info!("meeting upstreams beside what answers now"),
+        }
         let (config, catalog) = (next.clone(), self.catalog.clone());
         let loaded = tokio::task::spawn_blocking(move || setup::load_recommender(&config, catalog)).await;
         let recommender = loaded.map_err(|_| anyhow!("loading it failed"))??.in_place_of(&before);

@@ -42,7 +42,8 @@ fn the_shipped_file_explains_every_key() {
     let text = std::fs::read_to_string(shipped()).unwrap();
     let sections = known_keys("");
     assert!(sections.contains(&"engine".to_owned()), "{sections:?}");
-    for section in sections.iter().map(String::as_str).chain(["chat.sampling"]) {
+    let single = sections.iter().map(String::as_str).filter(|section| *section != "upstream");
+    for section in single.chain(["chat.sampling"]) {
         let after =
             text.split_once(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("no [{section}]")).1;
         let lines: Vec<_> = after.lines().take_while(|line| !line.starts_with('[')).collect();
@@ -57,6 +58,74 @@ fn the_shipped_file_explains_every_key() {
                 "{section}.{key} is not explained"
             );
         }
+    }
+}
+
+/// Of upstreams there can be several, and by default is none: their part of the file is commented out as a whole.
+#[test]
+fn the_shipped_file_explains_every_key_of_an_upstream_and_its_default() {
+    let text = std::fs::read_to_string(shipped()).unwrap();
+    let part = text.split_once("\n# [[upstream]]\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let lines: Vec<&str> = part.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+    let keys = known_keys("[upstream]");
+    assert!(keys.contains(&"url".to_owned()), "{keys:?}");
+    for key in &keys {
+        let line = lines.iter().position(|line| line.starts_with(&format!("{key} = ")));
+        let line = line.unwrap_or_else(|| panic!("upstream.{key} is missing"));
+        assert!(line > 0 && !lines[line - 1].contains(" = "), "upstream.{key} is not explained");
+    }
+    let settings: Vec<&str> = lines
+        .iter()
+        .copied()
+        .filter(|line| line.split_once(" = ").is_some_and(|(key, _)| keys.iter().any(|known| known == key)))
+        .collect();
+    let bare = load("[[upstream]]\nurl = \"http://127.0.0.1:8001\"", &[], &[]).unwrap();
+    let whole = load(&format!("[[upstream]]\n{}", settings.join("\n")), &[], &[]).unwrap();
+    let without = |config: &Config| {
+        let mut upstream = config.upstream[0].clone();
+        (upstream.model, upstream.key) = (None, None);
+        upstream
+    };
+    assert_eq!(without(&whole), without(&bare));
+}
+
+#[test]
+fn upstreams_are_read_with_what_is_wrong_in_them_and_no_key_in_a_message() {
+    let text = "[[upstream]]\nurl = \"http://a:1\"\nkind = \"vllm\"\nkey = \"env:A_KEY\"\nidle_seconds = 2.5\n[[upstream]]\nurl = \"https://b/v1\"";
+    let upstreams = load(text, &[], &[]).unwrap().upstream;
+    let [first, second]: [leafresh_remote::Upstream; 2] = [(&upstreams[0]).into(), (&upstreams[1]).into()];
+    assert_eq!((first.kind, first.idle), (Some(leafresh_remote::Kind::Vllm), Duration::from_millis(2500)));
+    assert_eq!(
+        (first.key, second.url.as_str()),
+        (Some(leafresh_remote::Key::Variable("A_KEY".into())), "https://b")
+    );
+    let environment = [("LEAFRESH_UPSTREAM", r#"[{url="http://c:1", running=4}]"#)];
+    assert_eq!(load("", &[], &environment).unwrap().upstream[0].running, 4);
+    let cases = [
+        ("kind = \"vllm\"", "missing field `url`"),
+        (
+            "url = \"127.0.0.1:8001\"",
+            "upstream.0.url in test.toml: found something else, expected an address such as http://",
+        ),
+        ("url = \"http://secret@a\"", "upstream.0.url in test.toml: found something else"),
+        (
+            "url = \"http://a\"\nkey = \"secret\"",
+            "upstream.0.key in test.toml: found something else, expected \"env:NAME\"",
+        ),
+        ("url = \"http://a\"\nkey = \"env:\"", "upstream.0.key in test.toml: found something else"),
+        (
+            "url = \"http://a\"\nkind = \"vlm\"",
+            "upstream.0.kind in test.toml: unknown value `vlm`; did you mean `vllm`?",
+        ),
+        (
+            "url = \"http://a\"\nrunning = 0",
+            "upstream.0.running in test.toml: found 0, expected a whole number above 0",
+        ),
+        ("url = \"http://a\"\nidle = 1", "upstream.0.idle in test.toml: unknown key `idle`"),
+    ];
+    for (text, expected) in cases {
+        let error = load(&format!("[[upstream]]\n{text}"), &[], &[]).unwrap_err();
+        assert!(error.contains(expected) && !error.contains("secret"), "{error}");
     }
 }
 

@@ -52,6 +52,10 @@ pub(crate) enum Error {
     Stalled,
     #[error("internal fault")]
     Internal,
+    #[error("an upstream failed")]
+    UpstreamFailed,
+    #[error("an upstream took too long")]
+    UpstreamTimeout,
     #[error("full (engine.running and engine.queue)")]
     Overloaded,
     #[error("the model is loading")]
@@ -81,6 +85,8 @@ impl Error {
             Self::TooMuch(_) => 429,
             Self::Cancelled => 499,
             Self::Internal | Self::Stalled => 500,
+            Self::UpstreamFailed => 502,
+            Self::UpstreamTimeout => 504,
             Self::Overloaded | Self::Loading | Self::Draining => 503,
         }
     }
@@ -112,6 +118,8 @@ impl Error {
             Self::Cancelled => errors.cancelled.clone(),
             Self::Internal => errors.internal.clone(),
             Self::Stalled => errors.stalled.clone(),
+            Self::UpstreamFailed => errors.upstream_failed.clone(),
+            Self::UpstreamTimeout => errors.upstream_timeout.clone(),
             Self::Overloaded => errors.overloaded.clone(),
             Self::Loading => errors.loading.clone(),
             Self::Draining => errors.draining.clone(),
@@ -145,6 +153,8 @@ impl Error {
         match failure {
             Failure::Internal => Self::Internal,
             Failure::Stalled => Self::Stalled,
+            Failure::Upstream => Self::UpstreamFailed,
+            Failure::UpstreamLate => Self::UpstreamTimeout,
             Failure::Unavailable if draining => Self::Draining,
             Failure::Unavailable => Self::Overloaded,
             Failure::Cancelled => Self::Cancelled,

@@ -6,6 +6,9 @@ mod adapters;
 mod clients;
 mod conversation;
 mod door;
+#[allow(dead_code, reason = "the remote engine's own tests use the rest")]
+#[path = "../../../remote/tests/remote/double.rs"]
+mod double;
 mod encodings;
 mod ends;
 mod fallback;
@@ -21,3 +24,4 @@ mod resuming;
 mod slow;
 mod stream;
 mod support;
+mod upstreams;
