@@ -26,7 +26,7 @@ pub(crate) use gate::{AlarmKind, Emergency, Gate};
 pub use gate::{Example, Split, Topic};
 pub use intent::Intent;
 pub(crate) use intents::Intents;
-pub(crate) use keywords::{Keywords, Mentions, Said, ShortReplies};
+pub(crate) use keywords::{Coded, Keywords, Mentions, Said, ShortReplies};
 pub use leafresh_retrieval::Document;
 pub(crate) use openings::{Openings, Person};
 pub(crate) use prompts::{Layout, Request as PromptRequest};

@@ -237,6 +237,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn places_and_jobs_are_told_by_what_is_said_of_them() {
+        let catalog = catalog();
+        for (message, location, work_type) in [
+            ("부산에 살고 있어요", Some("부산"), None),
+            ("전남 고흥 사는데 수거차가 안 와요", Some("전남 고흥"), None),
+            ("고향은 안동인데 직장 때문에 구미에 살아요", Some("구미"), None),
+            ("남편 따라 울산 내려온 지 두 달 됐어요", Some("울산"), None),
+            ("대구에서 구미로 출퇴근해요", Some("대구"), None),
+            ("구미로 출퇴근해요", Some("구미"), None),
+            ("김포에 살아요 엄마는 시골에 계세요", Some("김포"), None),
+            ("아파트에서 경비원으로 일해요", None, Some("경비원")),
+            ("대구 섬유공장에서 일합니다", Some("대구"), Some("field")),
+            ("시골 약방 주인이에요", Some("rural"), Some("약방 주인")),
+            ("서산에서 굴 까는 일을 해요", Some("서산"), Some("굴 까는 일")),
+            ("특허 심사관으로 일한 지 3년", None, Some("특허 심사관")),
+            ("요양병원 간병인으로 있습니다", None, Some("간병인")),
+            ("구청 공무원인데 시험 때문에 바빠요", None, Some("office")),
+            ("형부가 울산에서 조선소 다니는데요", None, None),
+            ("산에 사는 동물들은 뭘 먹나요", None, None),
+            ("너 혹시 상담사야?", None, None),
+        ] {
+            let understood = understand(&catalog, None, &[message]);
+            let found = (understood.location.as_deref(), understood.work_type.as_deref());
+            assert_eq!(found, (location, work_type), "{message}");
+        }
+    }
+
     /// Field report 32.
     #[test]
     fn a_message_that_is_clearly_about_another_category_moves_the_conversation() {

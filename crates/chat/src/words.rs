@@ -7,18 +7,44 @@ use std::ops::Range;
 pub(crate) struct Term {
     /// Without spaces and signs, ASCII letters small.
     text: String,
-    /// Counts wherever it stands; else only as a word of its own.
-    anywhere: bool,
+    stands: Stands,
+}
+
+/// Where a word counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Anywhere,
+    /// Where a word begins, whatever follows.
+    First,
+    /// As a word of its own.
+    Alone,
+    /// As a word of its own, or as the end of one.
+    Last,
 }
 
 /// Letters from which on a word counts wherever it stands.
 const LONG: usize = 3;
+/// Before a word that counts as the end of a longer one too.
+const ENDS: char = '*';
 
 impl Term {
     pub(crate) fn new(text: &str) -> Self {
+        let (text, ends) = match text.strip_prefix(ENDS) {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
         let plain = plain(text);
-        let anywhere = plain.chars().count() >= LONG || text.trim().contains(' ');
-        Self { text: plain, anywhere }
+        let first = text.split_whitespace().next().unwrap_or_default();
+        let stands = if ends {
+            Stands::Last
+        } else if first.len() < text.trim().len() && first.chars().count() == 1 {
+            Stands::First
+        } else if plain.chars().count() >= LONG || text.trim().contains(' ') {
+            Stands::Anywhere
+        } else {
+            Stands::Alone
+        };
+        Self { text: plain, stands }
     }
 }
 
@@ -72,15 +98,26 @@ impl<'a> Words<'a> {
         if term.text.is_empty() {
             return None;
         }
-        if term.anywhere {
-            let start = from + self.text[from..].find(&term.text)?;
-            return Some(start..start + term.text.len());
-        }
-        let word = self.spans.iter().filter(|word| word.start >= from).find(|word| {
-            let rest = self.text[(*word).clone()].strip_prefix(&term.text);
-            rest.is_some_and(|rest| rest.is_empty() || self.particles.iter().any(|particle| particle == rest))
-        })?;
-        Some(word.start..word.start + term.text.len())
+        let words = || self.spans.iter().filter(|word| word.start >= from);
+        let bare = |rest: &str| rest.is_empty() || self.particles.iter().any(|particle| particle == rest);
+        let start = match term.stands {
+            Stands::Anywhere => from + self.text[from..].find(&term.text)?,
+            Stands::First => words().find(|word| self.text[word.start..].starts_with(&term.text))?.start,
+            Stands::Alone => {
+                let is = |word: &&Range<usize>| {
+                    self.text[(*word).clone()].strip_prefix(&term.text).is_some_and(bare)
+                };
+                words().find(is)?.start
+            }
+            Stands::Last => {
+                let end = |word: &Range<usize>| {
+                    let (_, rest) = self.text[word.clone()].rsplit_once(&term.text)?;
+                    bare(rest).then_some(word.start..word.end - rest.len())
+                };
+                return words().find_map(end);
+            }
+        };
+        Some(start..start + term.text.len())
     }
 
     /// The words of a list that the message holds, as what each stands for and its place, in the order of the message
@@ -125,6 +162,11 @@ mod tests {
             ("신도시", "도시", false),
             ("부산에서", "산", false),
             ("산에서, 바로", "산", true),
+            ("산 밑이라", "산 밑", true),
+            ("부산 밑에", "산 밑", false),
+            ("섬유공장에서", "*공장", true),
+            ("공장에서", "*공장", true),
+            ("공장장이", "*공장", false),
             ("쓰는텀블러가", "텀블러", true),
             ("텀 블러", "텀블러", true),
             ("또 있나요?", "또 있", true),

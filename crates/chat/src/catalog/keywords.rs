@@ -1,18 +1,22 @@
 //! `keywords.toml`: what is understood without a model.
 
+mod compiler;
 mod file;
+mod mentions;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 
-use regex::{Regex, RegexSet};
+use regex::Regex;
 
 use super::Files;
 use super::choices::Lists;
-use super::source::{self, error_on_line, line_of, suggest};
+use super::source::{self, suggest};
 use crate::Error;
 use crate::words::{Term, Words};
+use compiler::Compiler;
+pub(crate) use compiler::Said;
 use file::File;
+pub(crate) use mentions::{Coded, Mentions};
 
 const KEYWORDS: &str = "keywords.toml";
 
@@ -23,8 +27,8 @@ pub(crate) struct Keywords {
     /// The names of `categories.toml`, then words for what a category is about.
     pub(crate) categories: Vec<(Named, Term)>,
     /// With the code that each stands for; labels and aliases of `categories.toml` too.
-    pub(crate) places: Vec<(String, Term)>,
-    pub(crate) work_types: Vec<(String, Term)>,
+    pub(crate) places: Coded,
+    pub(crate) work_types: Coded,
     pub(crate) mentions: Mentions,
     pub(crate) keyboard_runs: Vec<String>,
     pub(crate) on_topic: Vec<Term>,
@@ -89,47 +93,11 @@ fn squeezed(message: &str, laughter: &str) -> String {
     squeezed
 }
 
-/// What is said of a place, a job or a category: counts where one of the first matches and none of the second.
-#[derive(Debug)]
-pub(crate) struct Said {
-    yes: RegexSet,
-    no: RegexSet,
-}
-
-impl Said {
-    pub(crate) fn of(&self, marked: &str) -> bool {
-        self.yes.is_match(marked) && !self.no.is_match(marked)
-    }
-
-    pub(crate) fn denied(&self, marked: &str) -> bool {
-        self.no.is_match(marked)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Mentions {
-    /// "I": what is said before it is about others.
-    pub(crate) myself: Regex,
-    pub(crate) living: Said,
-    pub(crate) working: Said,
-    pub(crate) running: Said,
-    /// A place in front of one's work is where one lives.
-    pub(crate) there: Regex,
-    /// Towns, jobs and shops stand for themselves.
-    pub(crate) towns: Vec<(String, Term)>,
-    pub(crate) jobs: Vec<(String, Term)>,
-    pub(crate) shops: Vec<(String, Term)>,
-    /// Any other place or job: the first group.
-    pub(crate) place: Regex,
-    pub(crate) work: Regex,
-    pub(crate) ignore: Vec<String>,
-}
-
 impl Keywords {
     pub(super) fn load(files: &Files, lists: &Lists) -> Result<Self, Error> {
         let (text, path) = source::read(files, KEYWORDS)?;
         let file: File = source::from_toml(&text, &path)?;
-        let compiler = Compiler { text: &text, path: &path };
+        let compiler = Compiler { text: &text, path: &path, parts: &file.mentions.parts };
         let categories = lists.categories.items();
         let (places, work_types) = (lists.places.items(), lists.work_types.items());
         let known = [
@@ -192,7 +160,7 @@ impl Keywords {
             categories: named,
             places,
             work_types,
-            mentions: compiler.mentions(&file.mentions)?,
+            mentions: Mentions::compile(&file.mentions, &compiler)?,
             keyboard_runs: file.nonsense.runs,
             on_topic: terms(&file.topic.on),
             off_topic: terms(&file.topic.off),
@@ -210,63 +178,6 @@ impl Keywords {
     /// The message as these words are looked for in it.
     pub(crate) fn words<'a>(&'a self, message: &str) -> Words<'a> {
         Words::new(message, &self.particles)
-    }
-}
-
-/// Makes expressions of texts, and says which one is wrong.
-struct Compiler<'a> {
-    text: &'a str,
-    path: &'a Path,
-}
-
-impl Compiler<'_> {
-    fn fail(&self, key: &str, reason: String) -> Error {
-        error_on_line(
-            self.path,
-            line_of(self.text, self.text.find(key).unwrap_or(0)) + usize::from(key.starts_with('\n')),
-            reason,
-        )
-    }
-
-    fn regex(&self, key: &str, pattern: &str) -> Result<Regex, Error> {
-        Regex::new(pattern).map_err(|error| self.fail(&format!("\n{key} ="), format!("`{key}`: {error}")))
-    }
-
-    fn set(&self, key: &str, patterns: &[String]) -> Result<RegexSet, Error> {
-        let fail = |error| self.fail(&format!("\n{key} ="), format!("`{key}`: {error}"));
-        RegexSet::new(patterns).map_err(fail)
-    }
-
-    fn said(&self, yes: (&str, &[String]), no: (&str, &[String])) -> Result<Said, Error> {
-        Ok(Said { yes: self.set(yes.0, yes.1)?, no: self.set(no.0, no.1)? })
-    }
-
-    /// An expression with a group to remember.
-    fn group(&self, key: &str, pattern: &str) -> Result<Regex, Error> {
-        let regex = self.regex(key, pattern)?;
-        if regex.captures_len() > 1 {
-            return Ok(regex);
-        }
-        Err(self.fail(&format!("\n{key} ="), format!("`mentions.{key}` has no group to remember")))
-    }
-
-    fn mentions(&self, file: &file::Mentions) -> Result<Mentions, Error> {
-        let not_working = ("not_working", &*file.not_working);
-        let themselves =
-            |words: &[String]| words.iter().map(|word| (word.clone(), Term::new(word))).collect::<Vec<_>>();
-        Ok(Mentions {
-            myself: self.regex("self", &file.myself)?,
-            living: self.said(("living", &file.living), ("not_living", &file.not_living))?,
-            working: self.said(("working", &file.working), not_working)?,
-            running: self.said(("running", &file.running), not_working)?,
-            there: self.regex("there", &file.there)?,
-            towns: themselves(&file.towns),
-            jobs: themselves(&file.jobs),
-            shops: themselves(&file.shops),
-            place: self.group("place", &file.place)?,
-            work: self.group("work", &file.work)?,
-            ignore: file.ignore.clone(),
-        })
     }
 }
 

@@ -64,16 +64,22 @@ question = ["왜"]
 VEGAN = ["두부"]
 
 [mentions]
+ends = '[.]|요 '
 self = '저는'
-living = ['@에 살']
+living = ['@{at} 살']
 not_living = []
 working = ['@로 일']
 not_working = []
 running = ['@ 운영']
 there = '@에서'
-place = '(\S+)에 살아'
-work = '(\S+)로 일해'
+beside = '^$'
+place = ['(\S+)에 살아']
+work = ['(\S+)로 일해']
 ignore = ["집"]
+
+[mentions.parts]
+at = '(?:에|{from})'
+from = '에서'
 
 [nonsense]
 runs = ["asdf"]
@@ -332,11 +338,18 @@ fn faults_in_the_keywords_are_named() {
         "keywords.toml",
         &[
             ("VEGAN = ", "VEGEN = ", 0, &["no code `VEGEN`", "did you mean `VEGAN`?"]),
-            ("place = '(", "place = '((", 0, &["`place`"]),
-            ("work = '(\\S+)로", "work = '로", 0, &["mentions.work", "no group"]),
+            ("place = ['(", "place = ['((", 0, &["`place`"]),
+            ("work = ['(\\S+)로", "work = ['로", 0, &["mentions.work", "no group"]),
+            ("living = ['@{at}", "living = ['@{to}", 0, &["`living`", "holds `{to}`", "no `to`"]),
             ("excluded = ", "excuded = ", 0, &["unknown key `excuded`", "did you mean `excluded`?"]),
         ],
     );
+}
+
+#[test]
+fn a_part_that_holds_itself_is_named() {
+    let (_, message) = broken("keywords.toml", "from = '에서'", "from = '{at}'", 0);
+    assert!(message.contains("`living`: `from` of [mentions.parts] holds itself"), "{message}");
 }
 
 #[test]

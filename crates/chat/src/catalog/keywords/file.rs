@@ -48,23 +48,40 @@ pub(super) struct Replies {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mentions {
+    pub(super) ends: String,
     #[serde(rename = "self")]
     pub(super) myself: String,
     pub(super) living: Vec<String>,
     pub(super) not_living: Vec<String>,
+    #[serde(default)]
+    pub(super) staying: Vec<String>,
+    #[serde(default)]
+    pub(super) commuting: Vec<String>,
     pub(super) working: Vec<String>,
     pub(super) not_working: Vec<String>,
     pub(super) running: Vec<String>,
     pub(super) there: String,
+    pub(super) beside: String,
+    #[serde(default)]
+    pub(super) buildings: Vec<String>,
     #[serde(default)]
     pub(super) towns: Vec<String>,
     #[serde(default)]
     pub(super) jobs: Vec<String>,
     #[serde(default)]
     pub(super) shops: Vec<String>,
-    pub(super) place: String,
-    pub(super) work: String,
+    #[serde(default)]
+    pub(super) job_words: Vec<String>,
+    pub(super) place: Vec<String>,
+    pub(super) work: Vec<String>,
     pub(super) ignore: Vec<String>,
+    #[serde(default)]
+    pub(super) guess: Vec<String>,
+    #[serde(default)]
+    pub(super) common: Vec<String>,
+    /// Texts that the expressions of this table hold by name.
+    #[serde(default)]
+    pub(super) parts: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
